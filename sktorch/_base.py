@@ -1,0 +1,375 @@
+"""What the estimators share: from validated arrays to a trained net, and back to outputs."""
+
+import copy
+import secrets
+import traceback
+import warnings
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass
+from inspect import signature
+
+import numpy as np
+import torch
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from skorch.dataset import Dataset
+from torch.utils.data import Subset
+
+from sktorch._inputs import check_X
+from sktorch._net import StopTraining, criterion_factory, module_factory, takes
+from sktorch._parameters import ComponentParameters, check_parameters
+from sktorch._targets import dispatches
+from sktorch.data.batches import Batches, LoaderBatches
+from sktorch.data.rows import Rows
+from sktorch.modules import MLP
+from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
+from sktorch.training.stopping import BestWeights, Plateau
+
+
+@dataclass
+class TrainingData:
+    """What one ``fit`` trains on.
+
+    Attributes
+    ----------
+    X : ndarray, sparse array or torch.Tensor of shape (n_samples, ...)
+    y : ndarray of shape (n_samples,)
+        Encoded targets: class codes.
+    weights : ndarray of shape (n_samples,), or None
+    train, valid : ndarray of int
+        Rows to train on and to hold out; ``valid`` is None without a hold-out.
+    """
+
+    X: object
+    y: np.ndarray
+    weights: np.ndarray | None
+    train: np.ndarray
+    valid: np.ndarray | None
+
+
+class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
+    """Base of the estimators. Think twice before adding anything: a function often does."""
+
+    _default_module = MLP
+
+    @property
+    def module_(self):
+        """The trained module, in eval mode."""
+        return self.net_.module_
+
+    @property
+    def optimizer_(self):
+        """The optimizer, as the last epoch left it."""
+        return self.net_.optimizer_
+
+    @property
+    def history_(self):
+        """skorch's history: one row an epoch, with its batches."""
+        return self.net_.history
+
+    @property
+    def device_(self):
+        """The device that the module is on."""
+        return torch.device(self.net_.device)
+
+    @property
+    def n_epochs_(self):
+        """Number of epochs trained, over all calls that continued the same weights."""
+        return len(self.history_)
+
+    @property
+    def loss_curve_(self):
+        """Mean training loss of each epoch."""
+        return self.history_[:, "train_loss"]
+
+    def _fit(self, X, y, sample_weight, *, n_epochs, resume, hold_out, classes=None):
+        """Train for ``n_epochs``, on new weights or on (``resume``) those there are."""
+        check_parameters(self)
+        device = resolve_device(self.device)
+        with _fitted_attributes_restored_on_failure(self):
+            resume = resume and hasattr(self, "net_")
+            X = check_X(self, X, reset=not resume)
+            y, weights = self._check_target(X, y, sample_weight, classes, reset=not resume)
+            seed = resolve_seed(self.random_state)
+            data = self._split(X, y, weights, seed if hold_out else None)
+            if resume:
+                net = self.net_
+                net.set_params(lr=self.lr)
+                with net.undone_on_failure():
+                    self._train(net, data, n_epochs)
+            else:
+                net = self._build_net(data, device, seed)
+                self._train(net, data, n_epochs)
+            self.net_ = net
+        return self
+
+    def _split(self, X, y, weights, seed):
+        """Leave out rows without weight, and hold some out if a seed is given for it."""
+        index = np.arange(len(y)) if weights is None else np.flatnonzero(weights)
+        train, valid = (index, None) if seed is None else self._hold_out(index, y, seed)
+        for part in (train, valid):
+            if weights is not None and part is not None:
+                weights[part] *= len(part) / weights[part].sum()
+        return TrainingData(X, y, weights, train, valid)
+
+    def _build_net(self, data, device, seed):
+        """A net with new weights; its random numbers are those that follow ``manual_seed``."""
+        module = self._default_module if self.module is None else self.module
+        criterion, criterion_parameters = criterion_factory(
+            self.criterion, self._component_parameters("criterion")
+        )
+        module_parameters = self._component_parameters("module")
+        parameters = {
+            "module": module_parameters
+            | self._filled_in(module, module_parameters, data.X, device),
+            "criterion": criterion_parameters,
+            "optimizer": self._component_parameters("optimizer"),
+            "callbacks": self._component_parameters("callbacks"),
+        }
+        net = self._net_class(
+            module=module_factory(module, module_parameters),
+            criterion=criterion,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            train_split=None,
+            callbacks=_copied(self.callbacks),
+            device=str(device),
+            verbose=self.verbose,
+            use_caching=False,
+            **{
+                f"{component}__{name}": value
+                for component, values in parameters.items()
+                for name, value in values.items()
+            },
+        )
+        net.example_ = data.X[:2]
+        net.stream_ = RandomStream(seed, device)
+        with net.stream_, numpy_and_python_seeded(seed):
+            net.initialize()
+        self._check_net(net)
+        return net
+
+    def _filled_in(self, module, given, X, device):
+        """Constructor parameters of the module that the data decides and the user left out."""
+        from_data = {
+            "n_features": int(np.prod(X.shape[1:])),
+            "n_outputs": self._n_outputs(),
+            "input_shape": tuple(X.shape[1:]),
+            "dtype": _floating_dtype(X, device),
+        }
+        if isinstance(module, torch.nn.Module):
+            return {}
+        return {
+            name: value
+            for name, value in from_data.items()
+            if name not in given and takes(module, name)
+        }
+
+    def _train(self, net, data, n_epochs):
+        """The epochs: train, validate, tell the callbacks, stop in time, keep the best."""
+        train, valid = self._batches(net, data)
+        dataset = Dataset(data.X, data.y)
+        datasets = {
+            "dataset_train": Subset(dataset, data.train),
+            "dataset_valid": None if data.valid is None else Subset(dataset, data.valid),
+        }
+        score = self._validation_score(net, data)
+        monitor, sign = ("train_loss", -1) if valid is None else (net.score_name, 1)
+        plateau, best = Plateau(self.n_iter_no_change, self.tol, sign), BestWeights()
+        context = self._init_callback_context(max_subtasks=n_epochs)
+        told = self._told_to_callbacks(net, data)
+
+        context.call_on_fit_task_begin(estimator=self, **told)
+        net.notify("on_train_begin", X=data.X, y=data.y)
+        try:
+            for _ in range(n_epochs):
+                epoch_context = context.subcontext(task_name="epoch")
+                epoch_context.call_on_fit_task_begin(estimator=self, **told)
+                with net.stream_:
+                    net.fit_epoch(train, valid, score, datasets)
+                value = net.history[-1, monitor]
+                if valid is not None:
+                    best.update(value, len(net.history), net.module_)
+                stop = plateau.update(value)
+                if epoch_context.call_on_fit_task_end(estimator=self, **told) or stop:
+                    break
+        except StopTraining:
+            pass
+        except KeyboardInterrupt:
+            if _in_meta_estimator() or not net.history or "train_loss" not in net.history[0]:
+                raise
+            warnings.warn(
+                f"Training was interrupted in epoch {len(net.history)} of {n_epochs}; the best "
+                "model so far is kept.",
+                stacklevel=4,
+            )
+        if best.epoch is not None:
+            best.restore(net.module_)
+        self.best_epoch_ = best.epoch or len(net.history)
+        net.module_.eval()
+        net.notify("on_train_end", X=data.X, y=data.y)
+        net.example_ = None
+        context.call_on_fit_task_end(estimator=self, **told)
+
+    def _batches(self, net, data):
+        """Batches to train on and to validate on; the latter None without a hold-out."""
+        device = torch.device(net.device)
+        make_weights = None if data.weights is None else torch.as_tensor(data.weights)
+        target = self._target(net, data.y)
+
+        def make(component, index, shuffle):
+            options = {"batch_size": self.batch_size, "shuffle": shuffle}
+            options |= self._component_parameters(component)
+            whole = options.keys() <= {*signature(Batches).parameters}
+            place = device if whole else torch.device("cpu")
+            weights = None
+            if make_weights is not None:
+                weights = make_weights.to(place, net.example_output_.dtype)
+            parts = (
+                Rows(data.X, net.input_dtype_, place),
+                target.to(place),
+                weights,
+                torch.from_numpy(index),
+            )
+            if whole:
+                return Batches(*parts, **options)
+            return LoaderBatches(*parts, device=device, options=options)
+
+        valid = None if data.valid is None else make("iterator_valid", data.valid, False)
+        return make("iterator_train", data.train, True), valid
+
+    def _told_to_callbacks(self, net, data):
+        """What scikit-learn's callbacks may ask for; made only if one does."""
+        weights = data.weights
+        return {
+            "X": lambda: data.X[data.train],
+            "y": lambda: self._decode(data.y[data.train]),
+            "metadata": None if weights is None else {"sample_weight": weights[data.train]},
+            "reconstruction_attributes": lambda: {"net_": net},
+        }
+
+    def _outputs(self, X):
+        """X, checked, and the module's outputs for it, on the module's device."""
+        check_is_fitted(self)
+        X = check_X(self, X, reset=False)
+        return X, self.net_.forward(X, device=self.net_.device)
+
+    # What classifier and regressor do each in their own way.
+
+    @property
+    @abstractmethod
+    def _net_class(self):
+        """The net to train."""
+
+    @abstractmethod
+    def _check_target(self, X, y, sample_weight, classes, reset):
+        """Encoded targets and row weights (or None), both ndarrays."""
+
+    @abstractmethod
+    def _hold_out(self, index, y, seed):
+        """Split rows in those to train on and those to validate on."""
+
+    @abstractmethod
+    def _n_outputs(self):
+        """How many outputs the module should have."""
+
+    @abstractmethod
+    def _check_net(self, net):
+        """Raise if the module's outputs don't fit the targets."""
+
+    @abstractmethod
+    def _target(self, net, y):
+        """The criterion's target, a tensor, from encoded targets."""
+
+    @abstractmethod
+    def _decode(self, y):
+        """Targets as the user gave them, from encoded ones."""
+
+    @abstractmethod
+    def _validation_score(self, net, data):
+        """A function of the validation rows' outputs; higher is better."""
+
+
+def resolve_device(device):
+    """The torch device of a ``device`` parameter.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown or not there.
+    """
+    if isinstance(device, str) and device == "auto":
+        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} can't be used: {str(error).splitlines()[0]} "
+            "Expected 'auto', 'cpu', or a device that this machine has, such as 'cuda', 'cuda:1' "
+            "or 'mps'. Change device; 'auto' takes what there is."
+        ) from error
+    return resolved
+
+
+def resolve_seed(random_state):
+    """A seed from 0 to 2**32 - 1: an int as it is, a draw of a generator, or fresh entropy."""
+    if random_state is None:
+        return secrets.randbits(32)
+    if isinstance(random_state, int | np.integer) and 0 <= random_state < 2**32:
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))
+
+
+def as_array_of(tensor, X):
+    """A tensor as the caller wants it: beside X where scikit-learn dispatches, else in numpy."""
+    if dispatches() and isinstance(X, torch.Tensor):
+        return tensor.to(X.device)
+    return tensor.cpu().numpy()
+
+
+def _floating_dtype(X, device):
+    """float64 for float64, as scikit-learn's networks do; else float32. MPS has no float64."""
+    is_double = X.dtype in (torch.float64, np.float64)
+    return torch.float64 if is_double and device.type != "mps" else torch.float32
+
+
+def _copied(callbacks):
+    """Copies of skorch callbacks, which keep state; what they refer to is shared."""
+    if not isinstance(callbacks, list | tuple):
+        return callbacks
+    return [
+        (item[0], copy.copy(item[1])) if isinstance(item, tuple) else copy.copy(item)
+        for item in callbacks
+    ]
+
+
+@contextmanager
+def _fitted_attributes_restored_on_failure(estimator):
+    """A failed ``fit`` leaves the estimator as it was before, fitted or not."""
+    before = {name: value for name, value in vars(estimator).items() if name.endswith("_")}
+    try:
+        yield
+    except BaseException:
+        for name in [name for name in vars(estimator) if name.endswith("_")]:
+            delattr(estimator, name)
+        vars(estimator).update(before)
+        raise
+
+
+def _in_meta_estimator():
+    """Whether a search, an ensemble or joblib calls this fit, rather than the user.
+
+    A pipeline is no meta-estimator in this sense: its last step's fit is the user's.
+    """
+    plain = ("sklearn.pipeline", "sklearn.base", "sklearn.callback", "sklearn.utils")
+    callers = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_stack(None))
+    return any(
+        name.startswith("joblib") or (name.startswith("sklearn.") and not name.startswith(plain))
+        for name in callers
+    )

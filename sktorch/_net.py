@@ -1,0 +1,329 @@
+"""The one skorch net: builds the components, keeps the history, tells the callbacks."""
+
+import copy
+import inspect
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.utils import TeeGenerator
+from torch import nn
+
+from sktorch.data.rows import Rows, as_tensor
+from sktorch.training.loop import evaluate, infer, train_epoch
+from sktorch.training.losses import FunctionLoss, LossFunction, innermost, link_of
+
+_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+class StopTraining(Exception):
+    """A callback asks to end the training; what is trained so far is kept."""
+
+
+class Net(NeuralNet):
+    """A skorch net whose epochs run through sktorch's loop.
+
+    Everything a skorch callback looks at is there: ``history``, ``module_``, ``optimizer_``,
+    ``notify``, ``save_params``, ``predict``. Targets are class codes throughout.
+
+    Attributes
+    ----------
+    example_ : ndarray, sparse array or torch.Tensor
+        Up to two rows of the data, to try the module on before anything is trained.
+    example_output_ : torch.Tensor
+        What the module made of them.
+    bests_ : dict
+        The best value so far of each loss and score in the history.
+    input_dtype_ : torch.dtype
+        What inputs are cast to.
+    stream_ : RandomStream
+        Where the random numbers of training come from.
+    """
+
+    def initialize_module(self):
+        """Build the module and try it on two rows, which materialises lazy layers."""
+        super().initialize_module()
+        if not isinstance(self.module_, nn.Module):
+            raise TypeError(
+                f"module={self.module!r} returned {_kind(self.module_)}; expected an nn.Module. "
+                "Pass an nn.Module subclass, an instance, or a function that returns one."
+            )
+        self.input_dtype_, self.example_output_ = _try_module(self.module_, self.example_)
+        return self
+
+    def initialize_history(self):
+        """Start with an empty history."""
+        self.bests_ = {}
+        return super().initialize_history()
+
+    def get_default_callbacks(self):
+        """The timer, and the log where it prints."""
+        names_log = any(name.startswith("callbacks__print_log") for name in vars(self))
+        log = [("print_log", PrintLog())] if self.verbose or names_log else []
+        return [("epoch_timer", EpochTimer()), *log]
+
+    def notify(self, method_name, **cb_kwargs):
+        """Tell the callbacks; one that raises KeyboardInterrupt asks for the end of training."""
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as interrupt:
+            if _raised_by_callback(interrupt):
+                raise StopTraining from None
+            raise
+
+    def fit_epoch(self, train, valid, score, datasets):
+        """Train one epoch, validate it, and write both down.
+
+        Parameters
+        ----------
+        train, valid : iterable of batches; ``valid`` may be None
+        score : callable
+            ``outputs -> float``, the validation score; higher is better.
+        datasets : dict
+            ``dataset_train`` and ``dataset_valid`` for the callbacks.
+        """
+        loss_function = LossFunction(self.criterion_)
+        self.notify("on_epoch_begin", **datasets)
+        losses, sizes = train_epoch(
+            self.module_, loss_function, self.optimizer_, train, observer=self._observer(True)
+        )
+        self._record("train", losses, sizes)
+        if valid is not None:
+            losses, sizes, outputs = evaluate(
+                self.module_, loss_function, valid, observer=self._observer(False)
+            )
+            self._record("valid", losses, sizes)
+            self._record_best(self.score_name, score(outputs), sign=1)
+        self.notify("on_epoch_end", **datasets)
+
+    def _observer(self, training):
+        listens = any(
+            getattr(type(callback), hook) is not getattr(Callback, hook)
+            for _, callback in self.callbacks_
+            for hook in _BATCH_HOOKS
+        )
+        return _BatchObserver(self, training) if listens else None
+
+    def _record(self, prefix, losses, sizes):
+        """Write an epoch's losses to the history, as skorch does batch by batch."""
+        _check_finite(prefix, losses, self)
+        batches = self.history[-1]["batches"]
+        written = sum(f"{prefix}_loss" in batch for batch in batches)
+        batches += [
+            {f"{prefix}_loss": loss, f"{prefix}_batch_size": size}
+            for loss, size in zip(losses[written:], sizes[written:], strict=True)
+        ]
+        self.history.record(f"{prefix}_batch_count", len(losses))
+        mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
+        self._record_best(f"{prefix}_loss", mean, sign=-1)
+
+    def _record_best(self, name, value, sign):
+        is_best = name not in self.bests_ or sign * value > sign * self.bests_[name]
+        if is_best:
+            self.bests_[name] = value
+        self.history.record(name, value)
+        self.history.record(f"{name}_best", is_best)
+
+    def forward_iter(self, X, training=False, device="cpu"):
+        """Outputs of the rows of X, a batch at a time."""
+        if training:
+            yield from super().forward_iter(X, training=True, device=device)
+            return
+        for output in infer(self.module_, self.input_batches(X)):
+            yield output.to(device)
+
+    def input_batches(self, X, n_rows=8192):
+        """X as dense tensors of at most ``n_rows`` rows on the net's device."""
+        for start in range(0, X.shape[0], n_rows):
+            rows = X[start : start + n_rows]
+            yield as_tensor(rows, self.input_dtype_, torch.device(self.device))
+
+    @contextmanager
+    def undone_on_failure(self):
+        """Bring module, optimizer, history and random numbers back if training fails."""
+        module_state = copy.deepcopy(self.module_.state_dict())
+        optimizer_state = copy.deepcopy(self.optimizer_.state_dict())
+        n_epochs, bests, stream = len(self.history), self.bests_.copy(), copy.copy(self.stream_)
+        try:
+            yield
+        except BaseException:
+            self.module_.load_state_dict(module_state)
+            self.optimizer_.load_state_dict(optimizer_state)
+            del self.history[n_epochs:]
+            self.bests_, self.stream_ = bests, stream
+            raise
+
+
+class ClassifierNet(ClassifierMixin, Net):
+    """A net whose ``predict`` gives class codes, for callbacks that score it."""
+
+    score_name = "valid_acc"
+
+    @property
+    def classes_(self):
+        return np.arange(self.n_classes_)
+
+    def predict(self, X):
+        """Class codes of the rows of X, ndarray of shape (n_rows,)."""
+        return predicted_codes(self.criterion_, self.forward(X), self.n_classes_).numpy()
+
+    def predict_proba(self, X):
+        """Probabilities of the rows of X, ndarray of shape (n_rows, n_classes)."""
+        return link_of(self.criterion_).log_probabilities(self.forward(X)).exp().numpy()
+
+
+def predicted_codes(criterion, output, n_classes):
+    """Codes of the likeliest classes, int64 of shape (n_rows,)."""
+    scores = link_of(criterion).scores(output)
+    codes = (scores > 0).long() if scores.ndim == 1 else scores.argmax(dim=1)
+    return codes.clamp(max=n_classes - 1)
+
+
+class _BatchObserver:
+    """Tells skorch callbacks about each batch, and writes what they may read to the history."""
+
+    def __init__(self, net, training):
+        self.net, self.training = net, training
+        self.prefix = "train" if training else "valid"
+
+    def before(self, batch):
+        self.net.notify("on_batch_begin", batch=batch[:2], training=self.training)
+
+    def on_gradient(self, batch):
+        self.net.notify(
+            "on_grad_computed",
+            named_parameters=TeeGenerator(self.net.get_all_learnable_params()),
+            batch=batch[:2],
+            training=self.training,
+        )
+
+    def after(self, batch, loss, output):
+        self.net.history.record_batch(f"{self.prefix}_loss", loss.item())
+        self.net.history.record_batch(f"{self.prefix}_batch_size", len(batch[1]))
+        self.net.notify(
+            "on_batch_end", batch=batch[:2], training=self.training, loss=loss, y_pred=output
+        )
+
+
+def module_factory(module, parameters):
+    """What skorch calls to build the module: a class or function, or a copy of an instance.
+
+    Raises
+    ------
+    TypeError
+        If ``module`` can't be called and is no module.
+    ValueError
+        If parameters are given for an instance, which has its own.
+    """
+    return _factory("module", module, parameters)
+
+
+def criterion_factory(criterion, parameters):
+    """As `module_factory`; a function of ``(output, target)`` becomes a loss module.
+
+    Returns
+    -------
+    factory : callable
+    parameters : dict
+        Those that remain for the factory.
+    """
+    if isinstance(innermost(criterion), type) or isinstance(criterion, nn.Module):
+        return _factory("criterion", criterion, parameters), parameters
+    if not callable(criterion):
+        raise TypeError(
+            f"criterion must be an nn loss class, an instance or a function of (output, target), "
+            f"got {criterion!r}."
+        )
+    return partial(FunctionLoss, partial(criterion, **parameters)), {}
+
+
+def _factory(name, component, parameters):
+    if isinstance(component, nn.Module):
+        if parameters:
+            raise ValueError(
+                f"{', '.join(f'{name}__{key}' for key in parameters)} given, but {name} is an "
+                f"instance of {_kind(component)} and has its parameters. Pass the class instead."
+            )
+        return partial(copy.deepcopy, component)
+    if not callable(component):
+        raise TypeError(
+            f"{name} must be an nn.Module subclass, an instance, or a function that returns one, "
+            f"got {component!r}."
+        )
+    return component
+
+
+def takes(function, name):
+    """Whether a callable has a parameter of this name."""
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+@torch.no_grad()
+def _try_module(module, example):
+    """The dtype a module wants its input in, and its output for a few rows."""
+    tensors = [*module.parameters(), *module.buffers()]
+    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
+    device = tensors[0].device if tensors else torch.device("cpu")
+    was_training = module.training
+    module.eval()
+    try:
+        output = module(as_tensor(example, dtype, device))
+    except RuntimeError as error:
+        # Integers stay integers only where the module takes nothing else: an embedding.
+        if not _is_integer(example):
+            raise _unfit(module, example, error) from error
+        dtype = torch.int64
+        try:
+            output = module(as_tensor(example, dtype, device))
+        except RuntimeError:
+            raise _unfit(module, example, error) from error
+    module.train(was_training)
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(
+            f"module {_kind(module)} returned {_kind(output)}; expected one tensor of logits of "
+            "shape (n_rows, n_outputs). Return just that from its forward."
+        )
+    return dtype, output.cpu()
+
+
+def _unfit(module, example, error):
+    return ValueError(
+        f"module {_kind(module)} does not take a batch of shape {tuple(example.shape)}: {error}. "
+        "Give X another shape or change the module; a constructor parameter named n_features or "
+        "input_shape is filled in from X."
+    )
+
+
+def _is_integer(values):
+    if isinstance(values, torch.Tensor):
+        return not (values.is_floating_point() or values.dtype is torch.bool)
+    return values.dtype.kind in "iu"
+
+
+def _check_finite(prefix, losses, net):
+    for number, loss in enumerate(losses, start=1):
+        if not np.isfinite(loss):
+            raise ValueError(
+                f"{prefix}_loss is {loss} in epoch {len(net.history)}, batch {number} of "
+                f"{len(losses)}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), "
+                "or clip gradients (callbacks=[GradientNormClipping()] of skorch)."
+            )
+
+
+def _raised_by_callback(interrupt):
+    """Whether a callback's own line raised it (skorch's way to stop), rather than Ctrl-C."""
+    traceback = interrupt.__traceback__
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return isinstance(traceback.tb_frame.f_locals.get("self"), Callback)
+
+
+def _kind(value):
+    return type(value).__name__

@@ -1,0 +1,182 @@
+"""Constructor parameters: double-underscore names of components, and checks of the others."""
+
+import inspect
+from difflib import get_close_matches
+from numbers import Integral, Real
+
+from sklearn.base import BaseEstimator
+from torch.utils.data import DataLoader
+
+COMPONENTS = ("module", "criterion", "optimizer", "iterator_train", "iterator_valid", "callbacks")
+
+
+def _positive(value):
+    return value > 0
+
+
+_INTEGER = (Integral, _positive, "a positive integer")
+_FRACTION = (Real, lambda value: 0 < value < 1, "a number between 0 and 1, both excluded")
+_FLAG = ((bool, Integral), lambda value: value in (0, 1), "True or False")
+RULES = {
+    "lr": (Real, _positive, "a positive number"),
+    "max_epochs": _INTEGER,
+    "batch_size": _INTEGER,
+    "early_stopping": _FLAG,
+    "validation_fraction": _FRACTION,
+    "n_iter_no_change": (Real, _positive, "a positive integer, or math.inf to never stop early"),
+    "tol": (Real, lambda value: value == value, "a number (-math.inf counts any epoch as progress)"),
+    "warm_start": _FLAG,
+    "verbose": ((bool, Integral), lambda value: value >= 0, "a non-negative integer"),
+}
+
+
+def check_parameters(estimator):
+    """Raise for the first parameter whose value is out of its domain.
+
+    Raises
+    ------
+    ValueError
+        Names the parameter, its value and what was expected.
+    """
+    for name, (types, holds, expected) in RULES.items():
+        value = getattr(estimator, name)
+        if not isinstance(value, types) or not holds(value):
+            raise ValueError(f"{name} must be {expected}, got {value!r}. Change {name}.")
+
+
+class ComponentParameters(BaseEstimator):
+    """Parameters of components, ``module__hidden``, as parameters of the estimator.
+
+    They are plain attributes under their full name. ``get_params`` finds them by it, and so do
+    ``clone``, ``repr`` and pickling, which build on it.
+    """
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        # scikit-learn takes every name in a class's signature for a parameter one can set, that of
+        # the ``**`` argument among them; the named ones are those that are always there.
+        signature = inspect.signature(cls.__init__)
+        cls.__signature__ = signature.replace(
+            parameters=[
+                p for p in [*signature.parameters.values()][1:] if p.kind is not p.VAR_KEYWORD
+            ]
+        )
+
+    def _set_component_parameters(self, parameters):
+        for name, value in parameters.items():
+            setattr(self, name, value)
+        self._check_component_names(parameters, TypeError)
+
+    def _component_parameter_names(self):
+        return [name for name in vars(self) if name.partition("__")[0] in COMPONENTS and "__" in name]
+
+    def _component_parameters(self, component):
+        """The parameters given for one component, by their name within it."""
+        prefix = f"{component}__"
+        return {
+            name.removeprefix(prefix): getattr(self, name)
+            for name in self._component_parameter_names()
+            if name.startswith(prefix)
+        }
+
+    def get_params(self, deep=True):
+        """Parameters of this estimator and of its components.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the parameters of parameters that are estimators.
+
+        Returns
+        -------
+        params : dict
+            Names mapped to values; those of components under ``component__name``.
+        """
+        params = super().get_params(deep=deep)
+        return params | {name: getattr(self, name) for name in self._component_parameter_names()}
+
+    def set_params(self, **params):
+        """Set parameters; fitted weights stay as they are until the next ``fit``.
+
+        Parameters
+        ----------
+        **params : dict
+            Names as in ``get_params``.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown; the message holds the nearest valid one. Nothing is set then.
+        """
+        own = {name: value for name, value in params.items() if _component_of(name) is None}
+        components = {name: value for name, value in params.items() if name not in own}
+        known = self.get_params(deep=True)
+        for name in own:
+            if name not in known:
+                raise ValueError(self._unknown(name))
+        before = vars(self).copy()
+        try:
+            super().set_params(**own)
+            for name, value in components.items():
+                setattr(self, name, value)
+            self._check_component_names(components, ValueError)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _check_component_names(self, names, error):
+        for name in names:
+            component = _component_of(name)
+            if component is None or not self._component_takes(component, name):
+                raise error(self._unknown(name))
+
+    def _component_takes(self, component, name):
+        known = self._signature_of(component)
+        first = name.removeprefix(f"{component}__").partition("__")[0]
+        return known is None or first in known
+
+    def _signature_of(self, component):
+        """Names a component's constructor takes, or None where it can't be told."""
+        if component == "callbacks":
+            return None  # Their names are known when they are built, in `fit`.
+        target = DataLoader if component.startswith("iterator") else getattr(self, component)
+        if component == "module" and target is None:
+            target = self._default_module
+        if not callable(target):
+            return None
+        try:
+            parameters = inspect.signature(target).parameters
+        except (TypeError, ValueError):
+            return None
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return None
+        extra = ("param_groups",) if component == "optimizer" else ()
+        return (*parameters, *extra)
+
+    def _unknown(self, name):
+        return f"{type(self).__name__} has no parameter {name!r}.{self._suggestion(name)}"
+
+    def _suggestion(self, name):
+        own = [p.name for p in self.__signature__.parameters.values()]
+        nested = [
+            f"{component}__{inner}"
+            for component in COMPONENTS
+            for inner in self._signature_of(component) or ()
+        ]
+        same_end = [known for known in nested if known.partition("__")[2] == name]
+        close = same_end or get_close_matches(name, own + nested, n=1, cutoff=0.5)
+        if close:
+            return f" Did you mean {close[0]!r}?"
+        prefixes = ", ".join(f"{component}__*" for component in COMPONENTS)
+        return f" Valid are {', '.join(own)}, and {prefixes}."
+
+
+def _component_of(name):
+    prefix, separator, inner = name.partition("__")
+    return prefix if separator and inner and prefix in COMPONENTS else None

@@ -1,0 +1,1 @@
+"""From arrays to batches. This folder imports torch, numpy and scipy.sparse only."""

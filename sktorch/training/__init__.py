@@ -1,0 +1,1 @@
+"""The training loop. This folder imports torch and nothing of scikit-learn or skorch."""
