@@ -26,6 +26,7 @@ from sktorch.data.rows import Rows
 from sktorch.modules import MLP
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 from sktorch.training.stopping import BestWeights, Plateau
+from sktorch.training.threads import threads_worth
 
 
 @dataclass
@@ -84,6 +85,12 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """Mean training loss of each epoch."""
         return self.history_[:, "train_loss"]
 
+    @property
+    def validation_scores_(self):
+        """Score on the hold-out after each epoch; None without one."""
+        name = self.net_.score_name
+        return [row[name] for row in self.history_.to_list() if name in row] or None
+
     def _fit(self, X, y, sample_weight, *, n_epochs, resume, hold_out, classes=None):
         """Train for ``n_epochs``, on new weights or on (``resume``) those there are."""
         check_parameters(self)
@@ -96,8 +103,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             data = self._split(X, y, weights, seed if hold_out else None)
             if resume:
                 net = self.net_
-                net.set_params(lr=self.lr)
                 with net.undone_on_failure():
+                    net.set_optimizer(
+                        self.optimizer, self.lr, self._component_parameters("optimizer")
+                    )
                     self._train(net, data, n_epochs)
             else:
                 net = self._build_net(data, device, seed)
@@ -189,7 +198,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             for _ in range(n_epochs):
                 epoch_context = context.subcontext(task_name="epoch")
                 epoch_context.call_on_fit_task_begin(estimator=self, **told)
-                with net.stream_:
+                with net.stream_, threads_worth(net.row_work_ * self.batch_size):
                     net.fit_epoch(train, valid, score, datasets)
                 value = net.history[-1, monitor]
                 if valid is not None:

@@ -30,7 +30,121 @@ def _has_probabilities(estimator):
 
 
 class TorchClassifier(ClassifierMixin, TorchEstimator):
-    """doc"""
+    """A PyTorch module as a scikit-learn classifier.
+
+    The defaults train the multi-layer perceptron `sktorch.modules.MLP` with AdamW until its
+    training loss stops falling.
+
+    Parameters
+    ----------
+    module : nn.Module subclass, function, nn.Module instance or None, default=None
+        What to train: a class or function that returns a module, or an instance, whose weights
+        are copied at every ``fit`` and never trained in place. It returns logits, one per class.
+        None is `sktorch.modules.MLP`. Constructor parameters of these names that are not given
+        are filled in: ``n_features`` (values of one sample), ``n_outputs``, ``input_shape``
+        (``X.shape[1:]``) and ``dtype`` (float64 for X of float64, else float32). The module's
+        floating dtype decides what X is cast to.
+    criterion : nn loss class, instance or function, default=nn.CrossEntropyLoss
+        The loss, of ``(output, target)``. ``CrossEntropyLoss``, ``NLLLoss``,
+        ``BCEWithLogitsLoss``, ``BCELoss``, ``SoftMarginLoss`` and ``MultiMarginLoss`` get the
+        target that they expect; for any other loss the target is class codes (int64), and the
+        module's output is read as logits.
+    optimizer : torch.optim.Optimizer subclass, default=torch.optim.AdamW
+        Its other parameters are ``optimizer__*``;
+        ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives parameters whose
+        names match a pattern settings of their own.
+    lr : float, default=1e-3
+        Learning rate, above zero.
+    max_epochs : int, default=200
+        Number of passes over the data at most.
+    batch_size : int, default=128
+        Number of rows of a batch; the last one of an epoch may be shorter.
+    device : str or torch.device, default="auto"
+        Where module, loss and optimizer live. "auto" is CUDA, then MPS, then the CPU.
+    early_stopping : bool, default=False
+        Whether to hold rows out, to stop when their accuracy no longer rises, and to restore the
+        weights of the best epoch. Without it, training stops when the training loss no longer
+        falls.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, stratified, above 0 and below 1.
+    n_iter_no_change : int, default=10
+        Number of epochs without improvement after which training stops; ``math.inf`` trains for
+        ``max_epochs``.
+    tol : float, default=1e-4
+        What counts as an improvement, of the loss or of the accuracy.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class by its label. "balanced" weighs them inversely to their weight in y.
+        Multiplies ``sample_weight``.
+    callbacks : list or None, default=None
+        Callbacks of skorch, with or without a name: ``[("stop", EarlyStopping())]``. Copies of
+        them are used. Those of scikit-learn are given to ``set_callbacks``.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on with the weights of the last ``fit``.
+    random_state : int, RandomState instance or None, default=None
+        Fixes initialisation, shuffling, hold-out and dropout. An int seeds as
+        ``torch.manual_seed`` does, so that a hand-written loop over a ``DataLoader`` gives the
+        same model. None takes a new seed each time. The global generators stay as they are.
+    verbose : int, default=0
+        1 prints a line an epoch.
+    **component_parameters : dict
+        Parameters of ``module``, ``criterion``, ``optimizer``, ``iterator_train`` and
+        ``iterator_valid`` (of ``torch.utils.data.DataLoader``) and ``callbacks``, as in
+        ``module__hidden=(50,)``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X has them.
+    input_shape_ : tuple of int
+        ``X.shape[1:]``.
+    module_ : torch.nn.Module
+        The trained module, on ``device_``.
+    optimizer_ : torch.optim.Optimizer
+        The optimizer as the last epoch left it.
+    history_ : skorch.history.History
+        A row an epoch: ``train_loss``, ``valid_loss``, ``valid_acc``, ``dur``, ``batches``.
+    n_epochs_ : int
+        Number of epochs trained.
+    loss_curve_ : list of float
+        Mean training loss of each epoch.
+    validation_scores_ : list of float or None
+        Accuracy on the hold-out after each epoch.
+    best_epoch_ : int
+        The epoch whose weights were kept, counted from 1.
+    device_ : torch.device
+        Where the module is.
+    net_ : skorch.NeuralNet
+        The net that callbacks see.
+
+    Raises
+    ------
+    TypeError
+        If a component parameter's name is unknown.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sktorch import TorchClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), TorchClassifier(lr=0.01, random_state=0))
+    >>> bool(cross_val_score(model, X, y).mean() > 0.93)
+    True
+
+    A module of one's own:
+
+    >>> from torch import nn
+    >>> def make_net(n_features, n_outputs):
+    ...     return nn.Sequential(nn.Linear(n_features, 20), nn.Tanh(), nn.Linear(20, n_outputs))
+    >>> TorchClassifier(make_net, lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.93
+    True
+    """
 
     _net_class = ClassifierNet
 
@@ -75,6 +189,29 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
+            Numbers of any real dtype; two or more dimensions.
+        y : array-like of shape (n_samples,)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, zero or more. Rows of weight zero are left out.
+
+        Returns
+        -------
+        self : TorchClassifier
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its domain, data that can't be trained on, a module that does
+            not fit them, or a loss that is no longer finite. A fitted estimator stays as it was.
+        TypeError
+            For a module or criterion that is none.
+        """
         return self._fit(
             X,
             y,
@@ -86,18 +223,70 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     @with_callbacks
     def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch on X and y, on top of what is there.
+
+        Nothing is held out, and early stopping does not apply.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
+        y : array-like of shape (n_samples,)
+            Labels, all of them among the classes.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed on the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, zero or more.
+
+        Returns
+        -------
+        self : TorchClassifier
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``; for ``classes`` missing on the first call or changed afterwards, and
+            for ``class_weight="balanced"``, which needs all of y.
+        """
         if classes is None and not hasattr(self, "net_"):
             raise ValueError("classes must be passed on the first call to partial_fit.")
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all of y, and partial_fit sees a part of it. Pass a "
+                "dict of weights: sklearn.utils.class_weight.compute_class_weight makes one."
+            )
         return self._fit(
             X, y, sample_weight, n_epochs=1, resume=True, hold_out=False, classes=classes
         )
 
     def predict(self, X):
+        """Labels of the likeliest classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
+
+        Returns
+        -------
+        y : array of shape (n_samples,)
+            In the dtype of ``classes_``. Here and below, a numpy array; where scikit-learn's
+            ``array_api_dispatch`` is on and X is a tensor, a tensor on X's device.
+        """
         X, outputs = self._outputs(X)
         codes = predicted_codes(self.net_.criterion_, outputs, len(self.classes_))
         return self._labels(codes, X)
 
     def decision_function(self, X):
+        """Scores of the classes: what the module returns, before it becomes probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
+
+        Returns
+        -------
+        scores : array of shape (n_samples, n_classes), or (n_samples,) for two classes
+            For two classes, above zero where the second is likelier.
+        """
         X, outputs = self._outputs(X)
         scores = link_of(self.net_.criterion_).scores(outputs)
         if scores.ndim == 2 and len(self.classes_) == 2:
@@ -106,11 +295,42 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     @available_if(_has_probabilities)
     def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
+
+        Returns
+        -------
+        p : array of shape (n_samples, n_classes)
+            In the module's dtype; columns as in ``classes_``.
+
+        Raises
+        ------
+        AttributeError
+            If the criterion defines no probabilities.
+        """
         X, log_probabilities = self._log_probabilities(X)
         return as_array_of(log_probabilities.exp(), X)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):
+        """Logarithms of the probabilities, more exact than the logarithm of ``predict_proba``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
+
+        Returns
+        -------
+        log_p : array of shape (n_samples, n_classes)
+
+        Raises
+        ------
+        AttributeError
+            If the criterion defines no probabilities.
+        """
         X, log_probabilities = self._log_probabilities(X)
         return as_array_of(log_probabilities, X)
 

@@ -13,10 +13,12 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.utils import TeeGenerator
 from torch import nn
 
-from sktorch.data.rows import Rows, as_tensor
+from sktorch.data.rows import as_tensor
 from sktorch.training.loop import evaluate, infer, train_epoch
 from sktorch.training.losses import FunctionLoss, LossFunction, innermost, link_of
+from sktorch.training.threads import multiply_adds, threads_worth
 
+ROWS_AT_ONCE = 8192
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -36,6 +38,8 @@ class Net(NeuralNet):
         Up to two rows of the data, to try the module on before anything is trained.
     example_output_ : torch.Tensor
         What the module made of them.
+    row_work_ : float
+        Multiply-adds that the module spends on a row.
     bests_ : dict
         The best value so far of each loss and score in the history.
     input_dtype_ : torch.dtype
@@ -52,7 +56,8 @@ class Net(NeuralNet):
                 f"module={self.module!r} returned {_kind(self.module_)}; expected an nn.Module. "
                 "Pass an nn.Module subclass, an instance, or a function that returns one."
             )
-        self.input_dtype_, self.example_output_ = _try_module(self.module_, self.example_)
+        self.input_dtype_, self.example_output_, work = _try_module(self.module_, self.example_)
+        self.row_work_ = work / self.example_.shape[0]
         return self
 
     def initialize_history(self):
@@ -136,11 +141,28 @@ class Net(NeuralNet):
         for output in infer(self.module_, self.input_batches(X)):
             yield output.to(device)
 
-    def input_batches(self, X, n_rows=8192):
-        """X as dense tensors of at most ``n_rows`` rows on the net's device."""
-        for start in range(0, X.shape[0], n_rows):
-            rows = X[start : start + n_rows]
-            yield as_tensor(rows, self.input_dtype_, torch.device(self.device))
+    def forward(self, X, training=False, device="cpu"):
+        """Outputs of all rows of X, a tensor on ``device``."""
+        with threads_worth(self.row_work_ * min(X.shape[0], ROWS_AT_ONCE)):
+            return super().forward(X, training=training, device=device)
+
+    def input_batches(self, X):
+        """X as dense tensors of at most `ROWS_AT_ONCE` rows on the net's device."""
+        for start in range(0, X.shape[0], ROWS_AT_ONCE):
+            rows = X[start : start + ROWS_AT_ONCE]
+            # A copy: a module may work in place, and X is the caller's.
+            yield as_tensor(rows, self.input_dtype_, torch.device(self.device), copy=True)
+
+    def set_optimizer(self, optimizer, lr, parameters):
+        """Take over settings that have changed since; another class starts without state."""
+        settings = {"lr": lr} | {f"optimizer__{name}": value for name, value in parameters.items()}
+        if optimizer is not self.optimizer:
+            self.optimizer = optimizer
+            vars(self).update(settings)
+            self.initialize_optimizer()
+        for name, value in settings.items():
+            if getattr(self, name, None) is not value and name != "optimizer__param_groups":
+                self.set_params(**{name: value})
 
     @contextmanager
     def undone_on_failure(self):
@@ -267,21 +289,21 @@ def takes(function, name):
 
 @torch.no_grad()
 def _try_module(module, example):
-    """The dtype a module wants its input in, and its output for a few rows."""
+    """The dtype a module wants its input in, its output for a few rows, and their work."""
     tensors = [*module.parameters(), *module.buffers()]
     dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
     device = tensors[0].device if tensors else torch.device("cpu")
     was_training = module.training
     module.eval()
     try:
-        output = module(as_tensor(example, dtype, device))
+        output, work = multiply_adds(module, as_tensor(example, dtype, device, copy=True))
     except RuntimeError as error:
         # Integers stay integers only where the module takes nothing else: an embedding.
         if not _is_integer(example):
             raise _unfit(module, example, error) from error
         dtype = torch.int64
         try:
-            output = module(as_tensor(example, dtype, device))
+            output, work = multiply_adds(module, as_tensor(example, dtype, device))
         except RuntimeError:
             raise _unfit(module, example, error) from error
     module.train(was_training)
@@ -290,7 +312,7 @@ def _try_module(module, example):
             f"module {_kind(module)} returned {_kind(output)}; expected one tensor of logits of "
             "shape (n_rows, n_outputs). Return just that from its forward."
         )
-    return dtype, output.cpu()
+    return dtype, output.cpu(), work
 
 
 def _unfit(module, example, error):

@@ -24,7 +24,7 @@ RULES = {
     "early_stopping": _FLAG,
     "validation_fraction": _FRACTION,
     "n_iter_no_change": (Real, _positive, "a positive integer, or math.inf to never stop early"),
-    "tol": (Real, lambda value: value == value, "a number (-math.inf counts any epoch as progress)"),
+    "tol": (Real, lambda value: value == value, "a number; -math.inf takes any for progress"),
     "warm_start": _FLAG,
     "verbose": ((bool, Integral), lambda value: value >= 0, "a non-negative integer"),
 }
@@ -68,7 +68,7 @@ class ComponentParameters(BaseEstimator):
         self._check_component_names(parameters, TypeError)
 
     def _component_parameter_names(self):
-        return [name for name in vars(self) if name.partition("__")[0] in COMPONENTS and "__" in name]
+        return [name for name in vars(self) if _component_of(name)]
 
     def _component_parameters(self, component):
         """The parameters given for one component, by their name within it."""

@@ -46,26 +46,30 @@ def _is_lazy(values):
     return False
 
 
-def as_tensor(values, dtype, device):
+def as_tensor(values, dtype, device, *, copy=False):
     """A dense tensor with these values.
-
-    Shares memory with ``values`` where dtype and device already fit and it may be written to.
 
     Parameters
     ----------
     values : ndarray, scipy sparse array or torch.Tensor
     dtype : torch.dtype
     device : torch.device
+    copy : bool, default=False
+        Whether to copy always. Without, memory is shared with ``values`` where dtype and device
+        fit and it may be written to.
 
     Returns
     -------
     tensor : torch.Tensor of the same shape
     """
+    if isinstance(values, torch.Tensor):
+        return values.detach().to(device, dtype, copy=copy)
     if sparse.issparse(values):
         values = values.toarray()
-    if not isinstance(values, torch.Tensor):
-        values = np.asarray(values, dtype=_NUMPY_DTYPES.get(dtype, np.float32), order="C")
-        if not values.flags.writeable:
-            values = values.copy()
-        values = torch.from_numpy(values)
-    return values.detach().to(device, dtype)
+    values = np.array(
+        values,
+        dtype=_NUMPY_DTYPES.get(dtype, np.float32),
+        order="C",
+        copy=copy or not values.flags.writeable or None,
+    )
+    return torch.from_numpy(values).to(device, dtype)

@@ -10,14 +10,8 @@ import inspect
 import torch
 
 
-def needs_closure(optimizer):
-    """Whether ``optimizer.step`` evaluates the loss itself, several times, as LBFGS does."""
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    return closure is not None and closure.default is inspect.Parameter.empty
-
-
-def train_step(module, loss_function, optimizer, batch, *, on_gradient=None):
-    """Fit the parameters to one batch, in train mode.
+def forward_backward(module, loss_function, optimizer, batch, on_gradient=None):
+    """Loss and output of a batch, and the gradients of the loss.
 
     Parameters
     ----------
@@ -25,45 +19,64 @@ def train_step(module, loss_function, optimizer, batch, *, on_gradient=None):
     loss_function : callable
         ``(output, y, weight) -> loss``, a scalar tensor.
     optimizer : torch.optim.Optimizer
+        Its gradients are zeroed first.
     batch : tuple
         ``(X, y, weight)``.
     on_gradient : callable, default=None
-        Called without arguments when the gradients are ready, before the step.
+        Called with the batch when the gradients are ready.
 
     Returns
     -------
     loss, output : torch.Tensor
-        Loss and output before the step, detached, on the device: nothing waits for them.
+        On the device; nothing has waited for them.
     """
     X, y, weight = batch
-    first = []
+    optimizer.zero_grad()
+    output = module(X)
+    loss = loss_function(output, y, weight)
+    loss.backward()
+    if on_gradient is not None:
+        on_gradient(batch)
+    return loss, output
 
-    def forward_backward():
-        optimizer.zero_grad()
-        output = module(X)
-        loss = loss_function(output, y, weight)
-        loss.backward()
-        if on_gradient is not None:
-            on_gradient()
-        if not first:
-            first.extend((loss.detach(), output.detach()))
-        return loss
 
-    if needs_closure(optimizer):
-        optimizer.step(forward_backward)
-    else:
-        forward_backward()
-        optimizer.step()
-    return tuple(first)
+def train_step(module, loss_function, optimizer, batch, on_gradient=None):
+    """Fit the parameters to one batch; arguments and results as in `forward_backward`."""
+    loss, output = forward_backward(module, loss_function, optimizer, batch, on_gradient)
+    optimizer.step()
+    return loss.detach(), output.detach()
+
+
+def train_step_with_closure(module, loss_function, optimizer, batch, on_gradient=None):
+    """As `train_step`, for an optimizer that evaluates the loss itself, as LBFGS does.
+
+    The loss and output are those of its first evaluation, before the step.
+    """
+    evaluations = []
+
+    def closure():
+        evaluations.append(forward_backward(module, loss_function, optimizer, batch, on_gradient))
+        return evaluations[-1][0]
+
+    optimizer.step(closure)
+    loss, output = evaluations[0]
+    return loss.detach(), output.detach()
+
+
+def step_for(optimizer):
+    """The training step that an optimizer needs: with a closure where it demands one."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    demanded = closure is not None and closure.default is inspect.Parameter.empty
+    return train_step_with_closure if demanded else train_step
 
 
 def train_epoch(module, loss_function, optimizer, batches, *, observer=None):
-    """Fit the parameters to every batch once.
+    """Fit the parameters to every batch once, in train mode.
 
     Parameters
     ----------
     module, loss_function, optimizer
-        As in `train_step`.
+        As in `forward_backward`.
     batches : iterable of tuple
         ``(X, y, weight)`` each.
     observer : object, default=None
@@ -78,19 +91,14 @@ def train_epoch(module, loss_function, optimizer, batches, *, observer=None):
         Number of rows of each batch.
     """
     module.train()
+    step = step_for(optimizer)
     losses, sizes = [], []
     for batch in batches:
         if observer is None:
-            loss, _ = train_step(module, loss_function, optimizer, batch)
+            loss, _ = step(module, loss_function, optimizer, batch)
         else:
             observer.before(batch)
-            loss, output = train_step(
-                module,
-                loss_function,
-                optimizer,
-                batch,
-                on_gradient=lambda batch=batch: observer.on_gradient(batch),
-            )
+            loss, output = step(module, loss_function, optimizer, batch, observer.on_gradient)
             observer.after(batch, loss, output)
         losses.append(loss)
         sizes.append(len(batch[1]))

@@ -146,6 +146,7 @@ class FunctionLoss(nn.Module):
         self.function = function
 
     def forward(self, output, target):
+        """The function's loss."""
         return self.function(output, target)
 
 
@@ -184,6 +185,7 @@ class LossFunction:
         self.per_row = per_row(criterion)
 
     def __call__(self, output, y, weight):
+        """The loss of a batch, a scalar tensor."""
         if weight is None:
             return self.criterion(output, y)
         losses = self.per_row(output, y)

@@ -1,0 +1,544 @@
+"""TorchClassifier in the hands of scikit-learn's users: searches, ensembles, pipelines, scoring."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+import torch
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.feature_selection import SequentialFeatureSelector
+from sklearn.frozen import FrozenEstimator
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    KFold,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    TunedThresholdClassifierCV,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+    learning_curve,
+    train_test_split,
+    validation_curve,
+)
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
+
+from sktorch import TorchClassifier
+
+FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
+
+
+def net(**parameters):
+    defaults = {"lr": 0.02, "max_epochs": 10, "batch_size": 32, "random_state": 0}
+    return TorchClassifier(**(defaults | parameters))
+
+
+def flowers():
+    """Iris, unscaled, with names for labels."""
+    iris = load_iris()
+    return iris.data, iris.target_names[iris.target]
+
+
+def standard_flowers():
+    X, y = flowers()
+    return StandardScaler().fit_transform(X), y
+
+
+def tumours():
+    """Breast cancer, standardised, with names for labels; malignant is the first of the two."""
+    data = load_breast_cancer()
+    return StandardScaler().fit_transform(data.data), data.target_names[data.target]
+
+
+def in_steps():
+    return make_pipeline(StandardScaler(), net())
+
+
+# Estimators that are made of classifiers: data, how it is built, and the accuracy that it must
+# reach on rows it has not seen. Those that take n_jobs are built with 1 and with 2.
+META_ESTIMATORS = {
+    "Pipeline": (flowers, in_steps, 0.9),
+    "ColumnTransformer": (
+        flowers,
+        lambda: make_pipeline(
+            ColumnTransformer([("length", StandardScaler(), [0, 2])], remainder="passthrough"),
+            net(),
+        ),
+        0.9,
+    ),
+    "GridSearchCV": (
+        flowers,
+        lambda n_jobs: GridSearchCV(
+            in_steps(),
+            {
+                "torchclassifier__lr": [1e-5, 0.02],
+                "torchclassifier__module__hidden": [(), (20,)],
+            },
+            cv=FOLDS,
+            n_jobs=n_jobs,
+        ),
+        0.9,
+    ),
+    "RandomizedSearchCV": (
+        standard_flowers,
+        lambda n_jobs: RandomizedSearchCV(
+            net(),
+            {"lr": [1e-5, 0.02], "optimizer__weight_decay": [0.0, 0.1, 1.0]},
+            n_iter=3,
+            cv=FOLDS,
+            random_state=0,
+            n_jobs=n_jobs,
+        ),
+        0.9,
+    ),
+    "HalvingGridSearchCV": (
+        standard_flowers,
+        lambda n_jobs: HalvingGridSearchCV(
+            net(),
+            {"lr": [1e-5, 1e-4, 0.02], "module__activation": ["relu", "tanh"]},
+            resource="max_epochs",
+            min_resources=3,
+            max_resources=12,
+            factor=2,
+            cv=FOLDS,
+            random_state=0,
+            n_jobs=n_jobs,
+        ),
+        0.9,
+    ),
+    "CalibratedClassifierCV": (
+        standard_flowers,
+        lambda n_jobs: CalibratedClassifierCV(net(), cv=FOLDS, n_jobs=n_jobs),
+        0.85,
+    ),
+    "AdaBoostClassifier": (
+        standard_flowers,
+        lambda: AdaBoostClassifier(net(max_epochs=4), n_estimators=4, random_state=0),
+        0.85,
+    ),
+    "BaggingClassifier": (
+        standard_flowers,
+        lambda n_jobs: BaggingClassifier(
+            net(), n_estimators=4, max_samples=0.8, random_state=0, n_jobs=n_jobs
+        ),
+        0.85,
+    ),
+    "VotingClassifier": (
+        standard_flowers,
+        lambda n_jobs: VotingClassifier(
+            [("net", net()), ("linear", LogisticRegression())], voting="soft", n_jobs=n_jobs
+        ),
+        0.9,
+    ),
+    "StackingClassifier": (
+        standard_flowers,
+        lambda n_jobs: StackingClassifier(
+            [("wide", net()), ("linear", net(module__hidden=()))], cv=FOLDS, n_jobs=n_jobs
+        ),
+        0.9,
+    ),
+    "OneVsRestClassifier": (
+        standard_flowers,
+        lambda n_jobs: OneVsRestClassifier(net(), n_jobs=n_jobs),
+        0.85,
+    ),
+    "OneVsOneClassifier": (
+        standard_flowers,
+        lambda n_jobs: OneVsOneClassifier(net(), n_jobs=n_jobs),
+        0.85,
+    ),
+    "SelfTrainingClassifier": (
+        lambda: (standard_flowers()[0], load_iris().target),
+        lambda: _LabelsHidden(SelfTrainingClassifier(net())),
+        0.85,
+    ),
+    "SequentialFeatureSelector": (
+        standard_flowers,
+        lambda n_jobs: make_pipeline(
+            SequentialFeatureSelector(
+                net(max_epochs=5), n_features_to_select=2, cv=FOLDS, n_jobs=n_jobs
+            ),
+            net(),
+        ),
+        0.85,
+    ),
+    "TunedThresholdClassifierCV": (
+        tumours,
+        lambda n_jobs: TunedThresholdClassifierCV(
+            net(max_epochs=4), scoring="balanced_accuracy", cv=FOLDS, n_jobs=n_jobs
+        ),
+        0.92,
+    ),
+}
+
+
+class _LabelsHidden:
+    """Fits with two labels in three hidden, as semi-supervised learning finds them."""
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def fit(self, X, y):
+        hidden = np.where(np.arange(len(y)) % 3 == 0, y, -1)
+        self.estimator.fit(X, hidden)
+        assert (self.estimator.labeled_iter_ > 0).any()  # Some labels were added.
+        return self
+
+    def predict(self, X):
+        return self.estimator.predict(X)
+
+
+@pytest.mark.parametrize("name", META_ESTIMATORS)
+def test_meta_estimators(name):
+    load, build, least = META_ESTIMATORS[name]
+    X, y = load()
+    X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    takes_jobs = build.__code__.co_argcount
+    built = [build(n_jobs) for n_jobs in (1, 2)] if takes_jobs else [build()]
+    predicted, probabilities = [], []
+    for estimator in built:
+        estimator.fit(X_train, y_train)
+        predicted.append(estimator.predict(X_test))
+        if hasattr(estimator, "predict_proba"):
+            probabilities.append(estimator.predict_proba(X_test))
+
+    assert set(predicted[0]) <= set(y)
+    assert accuracy_score(y_test, predicted[0]) >= least
+    for p in probabilities:
+        assert p.shape == (len(X_test), len(set(y)))
+        np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(predicted[0], predicted[-1])
+    if probabilities:
+        np.testing.assert_array_equal(probabilities[0], probabilities[-1])
+    if name.endswith("SearchCV"):
+        one, two = (_without_times(estimator.cv_results_) for estimator in built)
+        assert one.equals(two)
+        assert built[0].best_params_ == built[1].best_params_
+        lr = next(value for key, value in built[0].best_params_.items() if key.endswith("lr"))
+        assert lr == 0.02
+
+
+def _without_times(results):
+    # Parameter values as text: their columns hold tuples, which pandas does not compare.
+    return pd.DataFrame({k: np.asarray(v, str) for k, v in results.items() if "_time" not in k})
+
+
+def test_column_transformer_on_a_data_frame():
+    # Measurements to scale and a category to encode: sparse rows where the encoder gives them.
+    X, y = flowers()
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    frame["petal"] = np.where(frame.pop("c") > 3, "long", "short")
+    for sparse_threshold in (0.0, 1.0):
+        model = make_pipeline(
+            ColumnTransformer(
+                [
+                    ("number", StandardScaler(), ["a", "b", "d"]),
+                    ("text", OneHotEncoder(), ["petal"]),
+                ],
+                sparse_threshold=sparse_threshold,
+            ),
+            net(),
+        )
+        assert cross_val_score(model, frame, y, cv=FOLDS).min() >= 0.85
+
+
+def multi_output(n_jobs, X, Y):
+    return MultiOutputClassifier(net(), n_jobs=n_jobs).fit(X, Y).predict(X)
+
+
+def chain(n_jobs, X, Y):
+    return ClassifierChain(net(), order=[1, 0]).fit(X, Y).predict(X)
+
+
+@pytest.mark.parametrize("use", [multi_output, chain], ids=lambda use: use.__name__)
+def test_several_outputs(use):
+    X, y = standard_flowers()
+    Y = np.column_stack([y == "setosa", y == "virginica"]).astype(int)
+    one, two = use(1, X, Y), use(2, X, Y)
+    np.testing.assert_array_equal(one, two)
+    assert (one[:, 0] == Y[:, 0]).mean() > 0.95
+    assert (one[:, 1] == Y[:, 1]).mean() > 0.85
+
+
+# Functions of model_selection and inspection; each returns what must be equal with n_jobs 1 and 2,
+# and a score with the least it must be.
+def with_cross_validate(n_jobs, X, y):
+    result = cross_validate(
+        net(),
+        X,
+        y,
+        cv=FOLDS,
+        scoring=["accuracy", "neg_log_loss", "roc_auc_ovr"],
+        return_train_score=True,
+        return_estimator=True,
+        n_jobs=n_jobs,
+    )
+    assert all(estimator.n_epochs_ == 10 for estimator in result["estimator"])
+    assert result["test_neg_log_loss"].min() > -0.5
+    assert result["test_roc_auc_ovr"].min() > 0.95
+    names = [name for name in result if name.startswith(("test", "train"))]
+    return {name: result[name] for name in names}, result["test_accuracy"].min(), 0.9
+
+
+def with_cross_val_predict(n_jobs, X, y):
+    labels = cross_val_predict(net(), X, y, cv=FOLDS, n_jobs=n_jobs)
+    return labels, accuracy_score(y, labels), 0.9
+
+
+def with_cross_val_predict_proba(n_jobs, X, y):
+    p = cross_val_predict(net(), X, y, cv=FOLDS, method="predict_proba", n_jobs=n_jobs)
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    return p, accuracy_score(y, np.unique(y)[p.argmax(1)]), 0.9
+
+
+def with_learning_curve(n_jobs, X, y):
+    sizes, train, test = learning_curve(
+        net(), X, y, train_sizes=[20, 100], cv=FOLDS, n_jobs=n_jobs
+    )
+    np.testing.assert_array_equal(sizes, [20, 100])
+    assert test[1].mean() > test[0].mean()
+    return (train, test), test[1].min(), 0.9
+
+
+def with_incremental_learning_curve(n_jobs, X, y):
+    # One epoch of partial_fit over each increment.
+    _, train, test = learning_curve(
+        net(batch_size=8),
+        X,
+        y,
+        train_sizes=[20, 60, 100],
+        cv=FOLDS,
+        exploit_incremental_learning=True,
+        shuffle=True,
+        random_state=0,
+        n_jobs=n_jobs,
+    )
+    return (train, test), test[2].mean(), 0.8
+
+
+def with_validation_curve(n_jobs, X, y):
+    train, test = validation_curve(
+        net(), X, y, param_name="lr", param_range=[1e-5, 0.02], cv=FOLDS, n_jobs=n_jobs
+    )
+    assert test[0].mean() < 0.8
+    return (train, test), test[1].min(), 0.9
+
+
+def with_permutation_importance(n_jobs, X, y):
+    fitted = net().fit(X, y)
+    importance = permutation_importance(fitted, X, y, n_repeats=4, random_state=0, n_jobs=n_jobs)
+    mean = importance.importances_mean
+    # A petal tells more of an iris than a sepal does.
+    return importance.importances, mean[2:].min() - mean[:2].max(), 0.05
+
+
+def with_frozen_estimator(n_jobs, X, y):
+    fitted = net().fit(X[::2], y[::2])
+    before = fitted.predict_proba(X)
+    calibrated = CalibratedClassifierCV(FrozenEstimator(fitted), cv=FOLDS, n_jobs=n_jobs)
+    calibrated.fit(X[1::2], y[1::2])
+    np.testing.assert_array_equal(fitted.predict_proba(X), before)
+    return calibrated.predict_proba(X), calibrated.score(X, y), 0.85
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        with_cross_validate,
+        with_cross_val_predict,
+        with_cross_val_predict_proba,
+        with_learning_curve,
+        with_incremental_learning_curve,
+        with_validation_curve,
+        with_permutation_importance,
+        with_frozen_estimator,
+    ],
+    ids=lambda use: use.__name__.removeprefix("with_"),
+)
+def test_functions(use):
+    X, y = standard_flowers()
+    one, score, least = use(1, X, y)
+    two, _, _ = use(2, X, y)
+    np.testing.assert_equal(one, two)
+    assert score >= least
+
+
+def test_a_tuned_threshold_is_worth_it():
+    X, y = tumours()
+    X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    # A net that sees few malignant tumours calls too few malignant.
+    kept = (y_train == "benign") | (np.arange(len(y_train)) % 12 == 0)
+    tuned = TunedThresholdClassifierCV(net(max_epochs=4), cv=FOLDS)
+    tuned.fit(X_train[kept], y_train[kept])
+    plain = net(max_epochs=4).fit(X_train[kept], y_train[kept])
+    tuned_score, plain_score = (
+        balanced_accuracy_score(y_test, model.predict(X_test)) for model in (tuned, plain)
+    )
+    assert tuned_score > plain_score
+    assert list(tuned.classes_) == ["benign", "malignant"]
+
+
+def test_calibration_and_boosting_hand_weights_on():
+    # A meta-estimator that weighs rows: weights of zero are the rows' absence.
+    X, y = standard_flowers()
+    weight = (np.arange(len(y)) % 3 > 0).astype(float)
+    model = CalibratedClassifierCV(net(), cv=FOLDS)
+    assert model.fit(X, y, sample_weight=weight).score(X, y) > 0.85
+    spoilt = np.where(weight == 0, "setosa", y)
+    unharmed = AdaBoostClassifier(net(), n_estimators=2, random_state=0)
+    assert unharmed.fit(X, spoilt, sample_weight=weight).score(X, y) > 0.85
+
+
+def test_metadata_routing_of_weights():
+    X, y = standard_flowers()
+    weight = (np.arange(len(y)) % 3 > 0).astype(float)
+    spoilt = np.where(weight == 0, "setosa", y)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = make_pipeline(
+            StandardScaler(),
+            net().set_fit_request(sample_weight=True).set_score_request(sample_weight=True),
+        )
+        weighted = cross_validate(model, X, spoilt, cv=FOLDS, params={"sample_weight": weight})
+    assert weighted["test_score"].min() > 0.85  # The spoilt rows count neither here nor there.
+    assert cross_val_score(net(), X, spoilt, cv=FOLDS).max() < 0.8
+
+
+# scikit-learn says that a fold has fewer classes than the whole; that is what is tested.
+@pytest.mark.filterwarnings("ignore:Number of classes in training fold:RuntimeWarning")
+def test_a_class_missing_from_a_fold():
+    X, y = standard_flowers()
+    folds = KFold(3)  # The rows are sorted: each fold lacks the class that it is tested on.
+    p = cross_val_predict(net(), X, y, cv=folds, method="predict_proba")
+    assert p.shape == (150, 3)
+    np.testing.assert_array_equal(p[range(150), np.repeat([0, 1, 2], 50)], 0)
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+
+    fitted = net().fit(X[50:], y[50:])
+    assert list(fitted.classes_) == ["versicolor", "virginica"]
+    assert fitted.predict_proba(X).shape == (150, 2)
+    assert fitted.score(X[50:], y[50:]) > 0.85
+
+
+@pytest.fixture
+def dispatch():
+    with sklearn.config_context(array_api_dispatch=True):
+        yield
+
+
+def tensors(name):
+    X, y = load_iris(return_X_y=True) if name == "iris" else load_breast_cancer(return_X_y=True)
+    return torch.from_numpy(X), torch.from_numpy(y)
+
+
+def in_torch_pipeline():
+    return make_pipeline(StandardScaler(), net())
+
+
+def tensor_cross_val_score(X, y):
+    return cross_val_score(in_torch_pipeline(), X, y, cv=FOLDS)
+
+
+def tensor_cross_val_predict(X, y):
+    return cross_val_predict(in_torch_pipeline(), X, y, cv=FOLDS)
+
+
+def tensor_cross_val_predict_proba(X, y):
+    return cross_val_predict(in_torch_pipeline(), X, y, cv=FOLDS, method="predict_proba")
+
+
+def tensor_methods(X, y, method):
+    return getattr(in_torch_pipeline().fit(X, y), method)(X)
+
+
+def tensor_score(X, y):
+    return in_torch_pipeline().fit(X, y).score(X, y)
+
+
+def tensor_early_stopping(X, y):
+    model = make_pipeline(StandardScaler(), net(early_stopping=True))
+    return model.fit(X, y).predict_proba(X)
+
+
+def tensor_grid_search(X, y):
+    search = GridSearchCV(
+        in_torch_pipeline(), {"torchclassifier__lr": [1e-5, 0.02]}, cv=FOLDS, scoring="accuracy"
+    )
+    search.fit(X, y)
+    assert search.best_params_ == {"torchclassifier__lr": 0.02}
+    assert search.best_score_ > 0.9
+    return search.predict(X)
+
+
+@pytest.mark.parametrize("data", ["iris", "breast_cancer"])
+@pytest.mark.parametrize(
+    ("use", "stays_in_torch"),
+    [
+        (tensor_cross_val_score, False),
+        (tensor_score, False),
+        (tensor_cross_val_predict, True),
+        (tensor_cross_val_predict_proba, True),
+        (partial(tensor_methods, method="predict"), True),
+        (partial(tensor_methods, method="predict_proba"), True),
+        (partial(tensor_methods, method="predict_log_proba"), True),
+        (partial(tensor_methods, method="decision_function"), True),
+        (tensor_early_stopping, True),
+        (tensor_grid_search, True),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(getattr(value, "keywords", ""))),
+)
+def test_tensors_stay_in_torch_and_agree_with_numpy(dispatch, data, use, stays_in_torch):
+    X, y = tensors(data)
+    in_torch, in_numpy = use(X, y), use(X.numpy(), y.numpy())
+    assert isinstance(in_torch, torch.Tensor) == stays_in_torch
+    assert not isinstance(in_numpy, torch.Tensor)
+    # The scaler's means differ in the last bits between the two libraries, and training spreads
+    # that a little.
+    np.testing.assert_allclose(np.asarray(in_torch), in_numpy, rtol=1e-4, atol=1e-6)
+
+
+def test_tensors_give_arrays_without_dispatch():
+    X, y = tensors("iris")
+    fitted = net().fit(X, y)
+    assert isinstance(fitted.predict(X), np.ndarray)
+    np.testing.assert_array_equal(
+        fitted.predict_proba(X), clone(fitted).fit(X.numpy(), y.numpy()).predict_proba(X.numpy())
+    )
+
+
+def test_tensors_with_names_for_labels(dispatch):
+    X, y = tensors("iris")
+    labels = load_iris().target_names[y.numpy()]
+    fitted = in_torch_pipeline().fit(X, labels)
+    assert isinstance(fitted.predict(X), np.ndarray)  # torch has no text.
+    assert isinstance(fitted.predict_proba(X), torch.Tensor)
+    assert accuracy_score(labels, fitted.predict(X)) > 0.9
+
+
+def test_tensor_data_accepts_tensor_weights(dispatch):
+    X, y = tensors("iris")
+    weight = (torch.arange(150) % 3 > 0).to(X.dtype)
+    spoilt = torch.where(weight == 0, 0, y)
+    fitted = make_pipeline(StandardScaler(), net()).fit(
+        X, spoilt, torchclassifier__sample_weight=weight
+    )
+    assert fitted.score(X, y) > 0.85
