@@ -17,8 +17,10 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
+from sktorch._components import criterion_factory, module_factory, takes
+from sktorch._device import resolve_device
 from sktorch._inputs import check_X
-from sktorch._net import StopTraining, criterion_factory, module_factory, takes
+from sktorch._net import StopTraining
 from sktorch._parameters import ComponentParameters, check_parameters
 from sktorch._targets import dispatches
 from sktorch.data.batches import Batches, LoaderBatches
@@ -179,37 +181,24 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         }
 
     def _train(self, net, data, n_epochs):
-        """The epochs: train, validate, tell the callbacks, stop in time, keep the best."""
-        train, valid = self._batches(net, data)
-        dataset = Dataset(data.X, data.y)
-        datasets = {
-            "dataset_train": Subset(dataset, data.train),
-            "dataset_valid": None if data.valid is None else Subset(dataset, data.valid),
-        }
-        score = self._validation_score(net, data)
-        monitor, sign = ("train_loss", -1) if valid is None else (net.score_name, 1)
-        plateau, best = Plateau(self.n_iter_no_change, self.tol, sign), BestWeights()
-        context = self._init_callback_context(max_subtasks=n_epochs)
+        """Train, between the hooks of the callbacks, and keep the best weights."""
         told = self._told_to_callbacks(net, data)
-
+        context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, **told)
         net.notify("on_train_begin", X=data.X, y=data.y)
+        best = BestWeights()
         try:
+            train_epoch = self._epoch_trainer(net, data, best)
             for _ in range(n_epochs):
-                epoch_context = context.subcontext(task_name="epoch")
-                epoch_context.call_on_fit_task_begin(estimator=self, **told)
-                with net.stream_, threads_worth(net.row_work_ * self.batch_size):
-                    net.fit_epoch(train, valid, score, datasets)
-                value = net.history[-1, monitor]
-                if valid is not None:
-                    best.update(value, len(net.history), net.module_)
-                stop = plateau.update(value)
-                if epoch_context.call_on_fit_task_end(estimator=self, **told) or stop:
+                epoch = context.subcontext(task_name="epoch")
+                epoch.call_on_fit_task_begin(estimator=self, **told)
+                stop = train_epoch()
+                if epoch.call_on_fit_task_end(estimator=self, **told) or stop:
                     break
         except StopTraining:
             pass
         except KeyboardInterrupt:
-            if _in_meta_estimator() or not net.history or "train_loss" not in net.history[0]:
+            if _in_meta_estimator() or not any("train_loss" in row for row in net.history):
                 raise
             warnings.warn(
                 f"Training was interrupted in epoch {len(net.history)} of {n_epochs}; the best "
@@ -223,6 +212,28 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         net.notify("on_train_end", X=data.X, y=data.y)
         net.example_ = None
         context.call_on_fit_task_end(estimator=self, **told)
+
+    def _epoch_trainer(self, net, data, best):
+        """A function that trains one more epoch and returns whether it should be the last."""
+        train, valid = self._batches(net, data)
+        dataset = Dataset(data.X, data.y)
+        datasets = {
+            "dataset_train": Subset(dataset, data.train),
+            "dataset_valid": None if valid is None else Subset(dataset, data.valid),
+        }
+        score = self._validation_score(net, data)
+        monitor, sign = ("train_loss", -1) if valid is None else (net.score_name, 1)
+        plateau = Plateau(self.n_iter_no_change, self.tol, sign)
+
+        def train_epoch():
+            with net.stream_, threads_worth(net.row_work_ * self.batch_size):
+                net.fit_epoch(train, valid, score, datasets)
+            value = net.history[-1, monitor]
+            if valid is not None:
+                best.update(value, len(net.history), net.module_)
+            return plateau.update(value)
+
+        return train_epoch
 
     def _batches(self, net, data):
         """Batches to train on and to validate on; the latter None without a hold-out."""
@@ -301,29 +312,6 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     @abstractmethod
     def _validation_score(self, net, data):
         """A function of the validation rows' outputs; higher is better."""
-
-
-def resolve_device(device):
-    """The torch device of a ``device`` parameter.
-
-    Raises
-    ------
-    ValueError
-        If it is unknown or not there.
-    """
-    if isinstance(device, str) and device == "auto":
-        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    try:
-        resolved = torch.device(device)
-        torch.empty(0, device=resolved)
-    except (RuntimeError, TypeError, AssertionError) as error:
-        raise ValueError(
-            f"device={device!r} can't be used: {str(error).splitlines()[0]} "
-            "Expected 'auto', 'cpu', or a device that this machine has, such as 'cuda', 'cuda:1' "
-            "or 'mps'. Change device; 'auto' takes what there is."
-        ) from error
-    return resolved
 
 
 def resolve_seed(random_state):

@@ -380,8 +380,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         if output.ndim > 2 or len(output) != net.example_.shape[0] or width not in widths:
             raise ValueError(
                 f"module returned an output of shape {tuple(output.shape)} for a batch of "
-                f"{net.example_.shape[0]} rows; {net.criterion_} on {net.n_classes_} classes expects "
-                f"{' or '.join(map(str, widths))} column(s). Change the module, or let its "
+                f"{net.example_.shape[0]} rows; {net.criterion_} on {net.n_classes_} classes "
+                f"expects {' or '.join(map(str, widths))} column(s). Change the module, or let its "
                 "constructor take n_outputs, which is filled in."
             )
 

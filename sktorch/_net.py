@@ -1,9 +1,7 @@
 """The one skorch net: builds the components, keeps the history, tells the callbacks."""
 
 import copy
-import inspect
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,12 +11,14 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.utils import TeeGenerator
 from torch import nn
 
+from sktorch._components import kind_of, takes, try_module
 from sktorch.data.rows import as_tensor
 from sktorch.training.loop import evaluate, infer, train_epoch
-from sktorch.training.losses import FunctionLoss, LossFunction, innermost, link_of
-from sktorch.training.threads import multiply_adds, threads_worth
+from sktorch.training.losses import LossFunction, link_of
+from sktorch.training.threads import threads_worth
 
 ROWS_AT_ONCE = 8192
+_IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -53,12 +53,19 @@ class Net(NeuralNet):
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
-                f"module={self.module!r} returned {_kind(self.module_)}; expected an nn.Module. "
+                f"module={self.module!r} returned {kind_of(self.module_)}; expected an nn.Module. "
                 "Pass an nn.Module subclass, an instance, or a function that returns one."
             )
-        self.input_dtype_, self.example_output_, work = _try_module(self.module_, self.example_)
+        self.input_dtype_, self.example_output_, work = try_module(self.module_, self.example_)
         self.row_work_ = work / self.example_.shape[0]
         return self
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Build the optimizer, with its fused step where there is one and nothing else is asked."""
+        chosen = any(hasattr(self, f"optimizer__{name}") for name in _IMPLEMENTATIONS)
+        if not chosen and _can_be_fused(self.optimizer, self.module_):
+            self.optimizer__fused = True
+        return super().initialize_optimizer(triggered_directly)
 
     def initialize_history(self):
         """Start with an empty history."""
@@ -231,102 +238,11 @@ class _BatchObserver:
         )
 
 
-def module_factory(module, parameters):
-    """What skorch calls to build the module: a class or function, or a copy of an instance.
-
-    Raises
-    ------
-    TypeError
-        If ``module`` can't be called and is no module.
-    ValueError
-        If parameters are given for an instance, which has its own.
-    """
-    return _factory("module", module, parameters)
-
-
-def criterion_factory(criterion, parameters):
-    """As `module_factory`; a function of ``(output, target)`` becomes a loss module.
-
-    Returns
-    -------
-    factory : callable
-    parameters : dict
-        Those that remain for the factory.
-    """
-    if isinstance(innermost(criterion), type) or isinstance(criterion, nn.Module):
-        return _factory("criterion", criterion, parameters), parameters
-    if not callable(criterion):
-        raise TypeError(
-            f"criterion must be an nn loss class, an instance or a function of (output, target), "
-            f"got {criterion!r}."
-        )
-    return partial(FunctionLoss, partial(criterion, **parameters)), {}
-
-
-def _factory(name, component, parameters):
-    if isinstance(component, nn.Module):
-        if parameters:
-            raise ValueError(
-                f"{', '.join(f'{name}__{key}' for key in parameters)} given, but {name} is an "
-                f"instance of {_kind(component)} and has its parameters. Pass the class instead."
-            )
-        return partial(copy.deepcopy, component)
-    if not callable(component):
-        raise TypeError(
-            f"{name} must be an nn.Module subclass, an instance, or a function that returns one, "
-            f"got {component!r}."
-        )
-    return component
-
-
-def takes(function, name):
-    """Whether a callable has a parameter of this name."""
-    try:
-        return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False
-
-
-@torch.no_grad()
-def _try_module(module, example):
-    """The dtype a module wants its input in, its output for a few rows, and their work."""
-    tensors = [*module.parameters(), *module.buffers()]
-    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
-    device = tensors[0].device if tensors else torch.device("cpu")
-    was_training = module.training
-    module.eval()
-    try:
-        output, work = multiply_adds(module, as_tensor(example, dtype, device, copy=True))
-    except RuntimeError as error:
-        # Integers stay integers only where the module takes nothing else: an embedding.
-        if not _is_integer(example):
-            raise _unfit(module, example, error) from error
-        dtype = torch.int64
-        try:
-            output, work = multiply_adds(module, as_tensor(example, dtype, device))
-        except RuntimeError:
-            raise _unfit(module, example, error) from error
-    module.train(was_training)
-    if not isinstance(output, torch.Tensor):
-        raise TypeError(
-            f"module {_kind(module)} returned {_kind(output)}; expected one tensor of logits of "
-            "shape (n_rows, n_outputs). Return just that from its forward."
-        )
-    return dtype, output.cpu(), work
-
-
-def _unfit(module, example, error):
-    return ValueError(
-        f"module {_kind(module)} does not take a batch of shape {tuple(example.shape)}: {error}. "
-        "Give X another shape or change the module; a constructor parameter named n_features or "
-        "input_shape is filled in from X."
-    )
-
-
-def _is_integer(values):
-    if isinstance(values, torch.Tensor):
-        return not (values.is_floating_point() or values.dtype is torch.bool)
-    return values.dtype.kind in "iu"
+def _can_be_fused(optimizer, module):
+    """Whether an optimizer has a fused step and the module's parameters admit it."""
+    sparse_gradients = any(getattr(layer, "sparse", False) for layer in module.modules())
+    floating = all(parameter.is_floating_point() for parameter in module.parameters())
+    return takes(optimizer, "fused") and floating and not sparse_gradients
 
 
 def _check_finite(prefix, losses, net):
@@ -345,7 +261,3 @@ def _raised_by_callback(interrupt):
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
     return isinstance(traceback.tb_frame.f_locals.get("self"), Callback)
-
-
-def _kind(value):
-    return type(value).__name__

@@ -6,6 +6,7 @@ the module's device; ``weight`` is None where rows are not weighted. A *loss fun
 """
 
 import inspect
+from functools import cache
 
 import torch
 
@@ -65,9 +66,13 @@ def train_step_with_closure(module, loss_function, optimizer, batch, on_gradient
 
 def step_for(optimizer):
     """The training step that an optimizer needs: with a closure where it demands one."""
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    demanded = closure is not None and closure.default is inspect.Parameter.empty
-    return train_step_with_closure if demanded else train_step
+    return train_step_with_closure if _demands_closure(type(optimizer)) else train_step
+
+
+@cache
+def _demands_closure(optimizer_class):
+    closure = inspect.signature(optimizer_class.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def train_epoch(module, loss_function, optimizer, batches, *, observer=None):

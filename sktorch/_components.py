@@ -1,0 +1,137 @@
+"""Components as users give them: classes, functions or instances, built and tried."""
+
+import copy
+import inspect
+from functools import partial
+
+import torch
+from torch import nn
+
+from sktorch.data.rows import as_tensor
+from sktorch.training.losses import FunctionLoss, innermost
+from sktorch.training.threads import multiply_adds
+
+
+def module_factory(module, parameters):
+    """What skorch calls to build the module: a class or function, or a copy of an instance.
+
+    Raises
+    ------
+    TypeError
+        If ``module`` can't be called and is no module.
+    ValueError
+        If parameters are given for an instance, which has its own.
+    """
+    return _factory("module", module, parameters)
+
+
+def criterion_factory(criterion, parameters):
+    """As `module_factory`; a function of ``(output, target)`` becomes a loss module.
+
+    Returns
+    -------
+    factory : callable
+    parameters : dict
+        Those that remain for the factory.
+    """
+    if isinstance(innermost(criterion), type) or isinstance(criterion, nn.Module):
+        return _factory("criterion", criterion, parameters), parameters
+    if not callable(criterion):
+        raise TypeError(
+            f"criterion must be an nn loss class, an instance or a function of (output, target), "
+            f"got {criterion!r}."
+        )
+    return partial(FunctionLoss, partial(criterion, **parameters)), {}
+
+
+def _factory(name, component, parameters):
+    if isinstance(component, nn.Module):
+        if parameters:
+            raise ValueError(
+                f"{', '.join(f'{name}__{key}' for key in parameters)} given, but {name} is an "
+                f"instance of {kind_of(component)} and has its parameters. Pass the class instead."
+            )
+        return partial(copy.deepcopy, component)
+    if not callable(component):
+        raise TypeError(
+            f"{name} must be an nn.Module subclass, an instance, or a function that returns one, "
+            f"got {component!r}."
+        )
+    return component
+
+
+def takes(function, name):
+    """Whether a callable has a parameter of this name."""
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+@torch.no_grad()
+def try_module(module, example):
+    """Call a module on a few rows, in eval mode.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Lazy layers are materialised.
+    example : ndarray, sparse array or torch.Tensor of shape (n_rows, ...)
+
+    Returns
+    -------
+    dtype : torch.dtype
+        What the module wants its input in: its own floating dtype, or int64.
+    output : torch.Tensor
+        On the CPU.
+    n_multiply_adds : int
+
+    Raises
+    ------
+    ValueError
+        If the module does not take the rows.
+    TypeError
+        If it does not return a tensor.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
+    device = tensors[0].device if tensors else torch.device("cpu")
+    was_training = module.training
+    module.eval()
+    try:
+        output, work = multiply_adds(module, as_tensor(example, dtype, device, copy=True))
+    except RuntimeError as error:
+        # Integers stay integers only where the module takes nothing else: an embedding.
+        if not _is_integer(example):
+            raise _unfit(module, example, error) from error
+        dtype = torch.int64
+        try:
+            output, work = multiply_adds(module, as_tensor(example, dtype, device))
+        except RuntimeError:
+            raise _unfit(module, example, error) from error
+    module.train(was_training)
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(
+            f"module {kind_of(module)} returned {kind_of(output)}; expected one tensor "
+            "of logits, of shape (n_rows, n_outputs). Return just that from its forward."
+        )
+    return dtype, output.cpu(), work
+
+
+def _unfit(module, example, error):
+    return ValueError(
+        f"module {kind_of(module)} does not take a batch of shape {tuple(example.shape)}: {error}. "
+        "Give X another shape or change the module; a constructor parameter named n_features or "
+        "input_shape is filled in from X."
+    )
+
+
+def _is_integer(values):
+    if isinstance(values, torch.Tensor):
+        return not (values.is_floating_point() or values.dtype is torch.bool)
+    return values.dtype.kind in "iu"
+
+
+def kind_of(value):
+    """The name of a value's class, for messages."""
+    return type(value).__name__

@@ -1,0 +1,26 @@
+"""Where to train."""
+
+import torch
+
+
+def resolve_device(device):
+    """The torch device of a ``device`` parameter.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown or not there.
+    """
+    if isinstance(device, str) and device == "auto":
+        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} can't be used: {str(error).splitlines()[0]} "
+            "Expected 'auto', 'cpu', or a device that this machine has, such as 'cuda', 'cuda:1' "
+            "or 'mps'. Change device; 'auto' takes what there is."
+        ) from error
+    return resolved
