@@ -10,6 +10,8 @@ from functools import cache
 
 import torch
 
+from sktorch.training.optimizers import without_hooks
+
 
 def forward_backward(module, loss_function, optimizer, batch, on_gradient=None):
     """Loss and output of a batch, and the gradients of the loss.
@@ -96,7 +98,7 @@ def train_epoch(module, loss_function, optimizer, batches, *, observer=None):
         Number of rows of each batch.
     """
     module.train()
-    step = step_for(optimizer)
+    step, optimizer = step_for(optimizer), without_hooks(optimizer)
     losses, sizes = [], []
     for batch in batches:
         if observer is None:
