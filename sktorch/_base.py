@@ -226,7 +226,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         plateau = Plateau(self.n_iter_no_change, self.tol, sign)
 
         def train_epoch():
-            with net.stream_, threads_worth(net.row_work_ * self.batch_size):
+            with net.stream_, threads_worth(net.work_.multiply_adds * self.batch_size):
                 net.fit_epoch(train, valid, score, datasets)
             value = net.history[-1, monitor]
             if valid is not None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from sktorch.data.rows import as_tensor
 from sktorch.training.losses import FunctionLoss, innermost
-from sktorch.training.threads import multiply_adds
+from sktorch.training.work import measure_work
 
 
 def module_factory(module, parameters):
@@ -84,7 +84,8 @@ def try_module(module, example):
         What the module wants its input in: its own floating dtype, or int64.
     output : torch.Tensor
         On the CPU.
-    n_multiply_adds : int
+    work : Work
+        What a row costs.
 
     Raises
     ------
@@ -99,14 +100,14 @@ def try_module(module, example):
     was_training = module.training
     module.eval()
     try:
-        output, work = multiply_adds(module, as_tensor(example, dtype, device, copy=True))
+        output, work = measure_work(module, as_tensor(example, dtype, device, copy=True))
     except RuntimeError as error:
         # Integers stay integers only where the module takes nothing else: an embedding.
         if not _is_integer(example):
             raise _unfit(module, example, error) from error
         dtype = torch.int64
         try:
-            output, work = multiply_adds(module, as_tensor(example, dtype, device))
+            output, work = measure_work(module, as_tensor(example, dtype, device))
         except RuntimeError:
             raise _unfit(module, example, error) from error
     module.train(was_training)

@@ -1,6 +1,7 @@
 """The one skorch net: builds the components, keeps the history, tells the callbacks."""
 
 import copy
+import math
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,8 +17,8 @@ from sktorch.data.rows import as_tensor
 from sktorch.training.loop import evaluate, infer, train_epoch
 from sktorch.training.losses import LossFunction, link_of
 from sktorch.training.threads import threads_worth
+from sktorch.training.work import rows_at_once
 
-ROWS_AT_ONCE = 8192
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -38,8 +39,8 @@ class Net(NeuralNet):
         Up to two rows of the data, to try the module on before anything is trained.
     example_output_ : torch.Tensor
         What the module made of them.
-    row_work_ : float
-        Multiply-adds that the module spends on a row.
+    work_ : Work
+        What a row costs the module.
     bests_ : dict
         The best value so far of each loss and score in the history.
     input_dtype_ : torch.dtype
@@ -56,8 +57,8 @@ class Net(NeuralNet):
                 f"module={self.module!r} returned {kind_of(self.module_)}; expected an nn.Module. "
                 "Pass an nn.Module subclass, an instance, or a function that returns one."
             )
-        self.input_dtype_, self.example_output_, work = try_module(self.module_, self.example_)
-        self.row_work_ = work / self.example_.shape[0]
+        trial = try_module(self.module_, self.example_)
+        self.input_dtype_, self.example_output_, self.work_ = trial
         return self
 
     def initialize_optimizer(self, triggered_directly=None):
@@ -103,13 +104,14 @@ class Net(NeuralNet):
         losses, sizes = train_epoch(
             self.module_, loss_function, self.optimizer_, train, observer=self._observer(True)
         )
-        self._record("train", losses, sizes)
+        row = self.history[-1]
+        self._record(row, "train", losses, sizes)
         if valid is not None:
             losses, sizes, outputs = evaluate(
                 self.module_, loss_function, valid, observer=self._observer(False)
             )
-            self._record("valid", losses, sizes)
-            self._record_best(self.score_name, score(outputs), sign=1)
+            self._record(row, "valid", losses, sizes)
+            self._record_best(row, self.score_name, score(outputs), sign=1)
         self.notify("on_epoch_end", **datasets)
 
     def _observer(self, training):
@@ -120,45 +122,40 @@ class Net(NeuralNet):
         )
         return _BatchObserver(self, training) if listens else None
 
-    def _record(self, prefix, losses, sizes):
-        """Write an epoch's losses to the history, as skorch does batch by batch."""
+    def _record(self, row, prefix, losses, sizes):
+        """Write an epoch's losses to its row of the history, as skorch does batch by batch."""
         _check_finite(prefix, losses, self)
-        batches = self.history[-1]["batches"]
+        batches = row["batches"]
         written = sum(f"{prefix}_loss" in batch for batch in batches)
         batches += [
             {f"{prefix}_loss": loss, f"{prefix}_batch_size": size}
             for loss, size in zip(losses[written:], sizes[written:], strict=True)
         ]
-        self.history.record(f"{prefix}_batch_count", len(losses))
+        row[f"{prefix}_batch_count"] = len(losses)
         mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
-        self._record_best(f"{prefix}_loss", mean, sign=-1)
+        self._record_best(row, f"{prefix}_loss", mean, sign=-1)
 
-    def _record_best(self, name, value, sign):
+    def _record_best(self, row, name, value, sign):
         is_best = name not in self.bests_ or sign * value > sign * self.bests_[name]
         if is_best:
             self.bests_[name] = value
-        self.history.record(name, value)
-        self.history.record(f"{name}_best", is_best)
-
-    def forward_iter(self, X, training=False, device="cpu"):
-        """Outputs of the rows of X, a batch at a time."""
-        if training:
-            yield from super().forward_iter(X, training=True, device=device)
-            return
-        for output in infer(self.module_, self.input_batches(X)):
-            yield output.to(device)
+        row[name] = value
+        row[f"{name}_best"] = is_best
 
     def forward(self, X, training=False, device="cpu"):
         """Outputs of all rows of X, a tensor on ``device``."""
-        with threads_worth(self.row_work_ * min(X.shape[0], ROWS_AT_ONCE)):
-            return super().forward(X, training=training, device=device)
+        if training:
+            return super().forward(X, training=True, device=device)
+        n_rows = rows_at_once(self.work_, torch.device(self.device))
+        with threads_worth(self.work_.multiply_adds * min(n_rows, X.shape[0])):
+            return infer(self.module_, self._inputs(X, n_rows), X.shape[0]).to(device)
 
-    def input_batches(self, X):
-        """X as dense tensors of at most `ROWS_AT_ONCE` rows on the net's device."""
-        for start in range(0, X.shape[0], ROWS_AT_ONCE):
-            rows = X[start : start + ROWS_AT_ONCE]
+    def _inputs(self, X, n_rows):
+        """X as dense tensors of at most ``n_rows`` rows, on the net's device."""
+        device = torch.device(self.device)
+        for start in range(0, X.shape[0], n_rows):
             # A copy: a module may work in place, and X is the caller's.
-            yield as_tensor(rows, self.input_dtype_, torch.device(self.device), copy=True)
+            yield as_tensor(X[start : start + n_rows], self.input_dtype_, device, copy=True)
 
     def set_optimizer(self, optimizer, lr, parameters):
         """Take over settings that have changed since; another class starts without state."""
@@ -247,7 +244,7 @@ def _can_be_fused(optimizer, module):
 
 def _check_finite(prefix, losses, net):
     for number, loss in enumerate(losses, start=1):
-        if not np.isfinite(loss):
+        if not math.isfinite(loss):
             raise ValueError(
                 f"{prefix}_loss is {loss} in epoch {len(net.history)}, batch {number} of "
                 f"{len(losses)}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), "

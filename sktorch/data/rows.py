@@ -28,8 +28,13 @@ class Rows:
     def __len__(self):
         return self.values.shape[0]
 
+    @property
+    def is_whole(self):
+        """Whether all rows are one tensor on the device."""
+        return isinstance(self.values, torch.Tensor)
+
     def __getitem__(self, index):
-        if isinstance(self.values, torch.Tensor):
+        if self.is_whole:
             return self.values[index]
         if isinstance(index, torch.Tensor):
             index = index.cpu().numpy()

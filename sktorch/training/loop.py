@@ -146,20 +146,31 @@ def evaluate(module, loss_function, batches, *, observer=None):
     return torch.stack(losses).tolist(), sizes, torch.cat(outputs)
 
 
-@torch.no_grad()
-def infer(module, inputs):
-    """Outputs of each input batch, in eval mode and without gradients.
+def infer(module, inputs, n_rows):
+    """Outputs of all rows, in eval mode, under ``inference_mode``.
 
     Parameters
     ----------
     module : torch.nn.Module
     inputs : iterable of torch.Tensor
+        Batches of rows.
+    n_rows : int
+        Number of rows in all of them.
 
-    Yields
-    ------
-    output : torch.Tensor
-        On the device.
+    Returns
+    -------
+    outputs : torch.Tensor of shape (n_rows, ...)
+        On the device; written in place as the batches go by.
     """
     module.eval()
+    outputs, done = None, 0
     for X in inputs:
-        yield module(X)
+        with torch.inference_mode():
+            output = module(X)
+        if outputs is None:
+            outputs = torch.empty(
+                n_rows, *output.shape[1:], dtype=output.dtype, device=output.device
+            )
+        outputs[done : done + len(output)] = output
+        done += len(output)
+    return outputs

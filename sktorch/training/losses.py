@@ -8,7 +8,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -182,7 +182,11 @@ class LossFunction:
 
     def __init__(self, criterion):
         self.criterion = criterion
-        self.per_row = per_row(criterion)
+
+    @cached_property
+    def per_row(self):
+        """The criterion with one loss per row."""
+        return per_row(self.criterion)
 
     def __call__(self, output, y, weight):
         """The loss of a batch, a scalar tensor."""

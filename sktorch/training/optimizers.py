@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from torch.optim import Optimizer, optimizer as torch_optimizer
+from torch.optim import Optimizer
+from torch.optim import optimizer as torch_optimizer
 
 
 class _Bare:

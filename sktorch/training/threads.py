@@ -9,39 +9,6 @@ import torch
 WORTH_THREADS = 50_000_000
 
 
-def multiply_adds(module, X):
-    """About how many multiply-adds ``module(X)`` takes, from the layers' weights and outputs.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-    X : torch.Tensor
-
-    Returns
-    -------
-    output : object
-        What the module returned.
-    count : int
-    """
-    counts = []
-
-    def count(layer, _, output):
-        if isinstance(output, tuple):
-            output = output[0]
-        if isinstance(output, torch.Tensor):
-            weights = layer.parameters(recurse=False)
-            counts.extend(
-                output.numel() * weight[0].numel() for weight in weights if weight.ndim > 1
-            )
-
-    hooks = [layer.register_forward_hook(count) for layer in module.modules()]
-    try:
-        return module(X), sum(counts)
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 @contextmanager
 def threads_worth(n_multiply_adds):
     """Run small work on one thread; restore the setting afterwards.
