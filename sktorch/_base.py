@@ -1,6 +1,5 @@
 """What the estimators share: from validated arrays to a trained net, and back to outputs."""
 
-import copy
 import secrets
 import traceback
 import warnings
@@ -17,13 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
-from sktorch._components import criterion_factory, module_factory, takes
+from sktorch._components import copies_of_callbacks, criterion_factory, module_factory, takes
 from sktorch._device import resolve_device
 from sktorch._inputs import check_X
 from sktorch._net import StopTraining
 from sktorch._parameters import ComponentParameters, check_parameters
 from sktorch._targets import dispatches
-from sktorch.data.batches import Batches, LoaderBatches
+from sktorch.data.batches import Batches, LoaderBatches, loader_options
 from sktorch.data.rows import Rows
 from sktorch.modules import MLP
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
@@ -147,7 +146,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             train_split=None,
-            callbacks=_copied(self.callbacks),
+            callbacks=copies_of_callbacks(self.callbacks or []),
             device=str(device),
             verbose=self.verbose,
             use_caching=False,
@@ -162,6 +161,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         with net.stream_, numpy_and_python_seeded(seed):
             net.initialize()
         self._check_net(net)
+        with RandomStream(seed, device):
+            net.check_loss(self._target(net, data.y[:2]), weighted=data.weights is not None)
         return net
 
     def _filled_in(self, module, given, X, device):
@@ -185,9 +186,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         told = self._told_to_callbacks(net, data)
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, **told)
-        net.notify("on_train_begin", X=data.X, y=data.y)
         best = BestWeights()
         try:
+            with net.stream_:
+                net.notify("on_train_begin", X=data.X, y=data.y)
             train_epoch = self._epoch_trainer(net, data, best)
             for _ in range(n_epochs):
                 epoch = context.subcontext(task_name="epoch")
@@ -207,10 +209,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             )
         if best.epoch is not None:
             best.restore(net.module_)
+        net.end_training(data.X, data.y)
         self.best_epoch_ = best.epoch or len(net.history)
-        net.module_.eval()
-        net.notify("on_train_end", X=data.X, y=data.y)
-        net.example_ = None
         context.call_on_fit_task_end(estimator=self, **told)
 
     def _epoch_trainer(self, net, data, best):
@@ -227,11 +227,11 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
 
         def train_epoch():
             with net.stream_, threads_worth(net.work_.multiply_adds * self.batch_size):
-                net.fit_epoch(train, valid, score, datasets)
+                told_to_stop = net.fit_epoch(train, valid, score, datasets)
             value = net.history[-1, monitor]
             if valid is not None:
                 best.update(value, len(net.history), net.module_)
-            return plateau.update(value)
+            return plateau.update(value) or told_to_stop
 
         return train_epoch
 
@@ -242,8 +242,9 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         target = self._target(net, data.y)
 
         def make(component, index, shuffle):
-            options = {"batch_size": self.batch_size, "shuffle": shuffle}
-            options |= self._component_parameters(component)
+            options = loader_options(
+                self.batch_size, shuffle, self._component_parameters(component)
+            )
             whole = options.keys() <= {*signature(Batches).parameters}
             place = device if whole else torch.device("cpu")
             weights = None
@@ -276,7 +277,16 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """X, checked, and the module's outputs for it, on the module's device."""
         check_is_fitted(self)
         X = check_X(self, X, reset=False)
-        return X, self.net_.forward(X, device=self.net_.device)
+        try:
+            return X, self.net_.forward(X, device=self.net_.device)
+        except RuntimeError as error:
+            if X.shape[1:] == self.input_shape_:
+                raise
+            raise ValueError(
+                f"X has samples of shape {tuple(X.shape[1:])}, but {type(self).__name__} was "
+                f"fitted on samples of shape {self.input_shape_}, and its module does not take "
+                f"others: {error}. Reshape X."
+            ) from error
 
     # What classifier and regressor do each in their own way.
 
@@ -327,23 +337,14 @@ def as_array_of(tensor, X):
     """A tensor as the caller wants it: beside X where scikit-learn dispatches, else in numpy."""
     if dispatches() and isinstance(X, torch.Tensor):
         return tensor.to(X.device)
-    return tensor.cpu().numpy()
+    # numpy has no bfloat16.
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).cpu().numpy()
 
 
 def _floating_dtype(X, device):
     """float64 for float64, as scikit-learn's networks do; else float32. MPS has no float64."""
     is_double = X.dtype in (torch.float64, np.float64)
     return torch.float64 if is_double and device.type != "mps" else torch.float32
-
-
-def _copied(callbacks):
-    """Copies of skorch callbacks, which keep state; what they refer to is shared."""
-    if not isinstance(callbacks, list | tuple):
-        return callbacks
-    return [
-        (item[0], copy.copy(item[1])) if isinstance(item, tuple) else copy.copy(item)
-        for item in callbacks
-    ]
 
 
 @contextmanager

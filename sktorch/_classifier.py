@@ -12,18 +12,18 @@ from sktorch._net import ClassifierNet, predicted_codes
 from sktorch._targets import (
     check_labels,
     classes_of,
-    dispatches,
     encode_labels,
     hold_out,
     row_weights,
 )
-from sktorch.training.losses import link_of
+from sktorch.training.losses import innermost, link_of
 
 
 def _has_probabilities(estimator):
-    if link_of(estimator.criterion).log_probabilities is None:
+    criterion = estimator.net_.criterion_ if hasattr(estimator, "net_") else estimator.criterion
+    if link_of(criterion).log_probabilities is None:
         raise AttributeError(
-            f"criterion={estimator.criterion!r} defines no probabilities. Use predict or "
+            f"criterion {innermost(criterion)!r} defines no probabilities. Use predict or "
             "decision_function, or a criterion that does, such as nn.CrossEntropyLoss."
         )
     return True
@@ -352,8 +352,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         classes = self.classes_
         if isinstance(classes, np.ndarray):
             labels = classes[codes.cpu().numpy()]
-            return labels if labels.dtype.kind not in "biuf" else _beside(X, labels)
-        return classes.to(codes.device)[codes].to(X.device)
+            return (
+                as_array_of(torch.from_numpy(labels), X) if labels.dtype.kind in "biuf" else labels
+            )
+        return as_array_of(classes.to(codes.device)[codes], X)
 
     def _check_target(self, X, y, sample_weight, classes, reset):
         y = check_labels(y, X)
@@ -404,9 +406,3 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             return np.average(hits.cpu().numpy(), weights=weights).item()
 
         return accuracy
-
-
-def _beside(X, labels):
-    if dispatches() and isinstance(X, torch.Tensor):
-        return torch.from_numpy(labels).to(X.device)
-    return labels

@@ -41,7 +41,33 @@ def criterion_factory(criterion, parameters):
             f"criterion must be an nn loss class, an instance or a function of (output, target), "
             f"got {criterion!r}."
         )
-    return partial(FunctionLoss, partial(criterion, **parameters)), {}
+    return partial(FunctionLoss, criterion), parameters
+
+
+def copies_of_callbacks(callbacks):
+    """Shallow copies of skorch callbacks, which keep state from one training to the next.
+
+    What they refer to (a log, a writer) is shared; where one refers to another of the list, its
+    copy refers to the other's copy.
+
+    Parameters
+    ----------
+    callbacks : list of callbacks, classes, or pairs of a name and either
+
+    Returns
+    -------
+    callbacks : list
+    """
+    pairs = [item if isinstance(item, tuple | list) else (None, item) for item in callbacks]
+    copies = {id(callback): copy.copy(callback) for _, callback in pairs}
+    for callback in copies.values():
+        if not isinstance(callback, type):
+            for name, value in vars(callback).items():
+                setattr(callback, name, copies.get(id(value), value))
+    return [
+        copies[id(callback)] if name is None else (name, copies[id(callback)])
+        for name, callback in pairs
+    ]
 
 
 def _factory(name, component, parameters):

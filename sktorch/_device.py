@@ -16,6 +16,7 @@ def resolve_device(device):
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
     try:
         resolved = torch.device(device)
+        torch.get_device_module(resolved)
         torch.empty(0, device=resolved)
     except (RuntimeError, TypeError, AssertionError) as error:
         raise ValueError(

@@ -2,13 +2,13 @@
 
 import copy
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EpochTimer, InputShapeSetter, PrintLog
 from skorch.utils import TeeGenerator
 from torch import nn
 
@@ -51,6 +51,10 @@ class Net(NeuralNet):
 
     def initialize_module(self):
         """Build the module and try it on two rows, which materialises lazy layers."""
+        for _, callback in self.callbacks_:
+            if isinstance(callback, InputShapeSetter):  # It would come after the trial.
+                name = f"{callback.module_name}__{callback.param_name}"
+                vars(self)[name] = callback.get_input_dim(self.example_)
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
@@ -60,6 +64,31 @@ class Net(NeuralNet):
         trial = try_module(self.module_, self.example_)
         self.input_dtype_, self.example_output_, self.work_ = trial
         return self
+
+    def initialize_criterion(self):
+        """Build the criterion, its tensors in the dtype of the module's output."""
+        super().initialize_criterion()
+        if not isinstance(self.criterion_, nn.Module):
+            raise TypeError(
+                f"criterion={self.criterion!r} returned {kind_of(self.criterion_)}; expected an "
+                "nn.Module. Pass an nn loss class, an instance, or a function of two tensors."
+            )
+        if self.example_output_.is_floating_point():
+            self.criterion_.to(self.example_output_.dtype)
+        return self
+
+    def initialize_callbacks(self):
+        """Build the callbacks; refuse parameters of one that is not there."""
+        # skorch's private list of (name, callback): without it a parameter of an unknown callback
+        # is dropped silently.
+        known = [name for name, _ in self._uniquely_named_callbacks()]
+        for name in self.get_params_for("callbacks"):
+            if name.partition("__")[0] not in known:
+                raise ValueError(
+                    f"callbacks__{name} is given, but the callbacks are named {known}. Change the "
+                    "name, or add the callback to callbacks."
+                )
+        return super().initialize_callbacks()
 
     def initialize_optimizer(self, triggered_directly=None):
         """Build the optimizer, with its fused step where there is one and nothing else is asked."""
@@ -98,6 +127,11 @@ class Net(NeuralNet):
             ``outputs -> float``, the validation score; higher is better.
         datasets : dict
             ``dataset_train`` and ``dataset_valid`` for the callbacks.
+
+        Returns
+        -------
+        stop : bool
+            Whether a callback asks for this epoch to be the last.
         """
         loss_function = LossFunction(self.criterion_)
         self.notify("on_epoch_begin", **datasets)
@@ -112,7 +146,20 @@ class Net(NeuralNet):
             )
             self._record(row, "valid", losses, sizes)
             self._record_best(row, self.score_name, score(outputs), sign=1)
-        self.notify("on_epoch_end", **datasets)
+        try:
+            self.notify("on_epoch_end", **datasets)
+        except StopTraining:
+            return True
+        return False
+
+    def end_training(self, X, y):
+        """Tell the callbacks, and forget what only training needs."""
+        if self.history and "train_loss" not in self.history[-1]:
+            del self.history[-1]  # an epoch that was broken off
+        self.module_.eval()
+        with self.stream_, suppress(StopTraining):
+            self.notify("on_train_end", X=X, y=y)
+        self.example_ = None
 
     def _observer(self, training):
         listens = any(
@@ -132,6 +179,11 @@ class Net(NeuralNet):
             for loss, size in zip(losses[written:], sizes[written:], strict=True)
         ]
         row[f"{prefix}_batch_count"] = len(losses)
+        if not losses:
+            raise ValueError(
+                f"iterator_{prefix} gave no batch. Choose a smaller batch_size (now "
+                f"{self.batch_size}), or leave drop_last and samplers out of iterator_{prefix}__*."
+            )
         mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
         self._record_best(row, f"{prefix}_loss", mean, sign=-1)
 
@@ -158,29 +210,71 @@ class Net(NeuralNet):
             yield as_tensor(X[start : start + n_rows], self.input_dtype_, device, copy=True)
 
     def set_optimizer(self, optimizer, lr, parameters):
-        """Take over settings that have changed since; another class starts without state."""
-        settings = {"lr": lr} | {f"optimizer__{name}": value for name, value in parameters.items()}
-        if optimizer is not self.optimizer:
+        """Take over settings that have changed; an optimizer of another class starts afresh."""
+        settings = {"lr": lr} | parameters
+        changed = {
+            name: value
+            for name, value in settings.items()
+            if _differ(value, getattr(self, _parameter_name(name), None))
+        }
+        vars(self).update({_parameter_name(name): value for name, value in settings.items()})
+        if optimizer is not self.optimizer or "param_groups" in changed:
             self.optimizer = optimizer
-            vars(self).update(settings)
+            for name in _IMPLEMENTATIONS:
+                if name not in parameters:
+                    vars(self).pop(f"optimizer__{name}", None)
             self.initialize_optimizer()
-        for name, value in settings.items():
-            if getattr(self, name, None) is not value and name != "optimizer__param_groups":
-                self.set_params(**{name: value})
+            return
+        (own_settings,), _ = self.get_params_for_optimizer(
+            "optimizer", self.get_all_learnable_params()
+        )
+        for group, own in zip(self.optimizer_.param_groups, own_settings, strict=True):
+            group.update({name: changed[name] for name in changed.keys() - own.keys()})
+
+    def check_loss(self, target, weighted):
+        """Try the criterion on the example's output and target, before anything is trained.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it returns no single number, or does not take the two.
+        """
+        output = self.example_output_.to(self.device)
+        weight = output.new_ones(len(target)) if weighted else None
+        try:
+            loss = LossFunction(self.criterion_)(output, target.to(self.device), weight)
+        except RuntimeError as error:
+            raise ValueError(
+                f"criterion {self.criterion_} does not take an output of shape "
+                f"{tuple(output.shape)} and a target of shape {tuple(target.shape)} and dtype "
+                f"{target.dtype}: {error}. Change criterion or the module's output."
+            ) from error
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            got = tuple(loss.shape) if isinstance(loss, torch.Tensor) else kind_of(loss)
+            raise TypeError(
+                f"criterion {self.criterion_} returned {got}; expected a tensor of one number, "
+                "the mean loss of the rows. Change criterion, or its reduction to 'mean'."
+            )
 
     @contextmanager
     def undone_on_failure(self):
         """Bring module, optimizer, history and random numbers back if training fails."""
+        before = vars(self).copy() | {
+            "bests_": self.bests_.copy(),
+            "stream_": copy.copy(self.stream_),
+        }
         module_state = copy.deepcopy(self.module_.state_dict())
         optimizer_state = copy.deepcopy(self.optimizer_.state_dict())
-        n_epochs, bests, stream = len(self.history), self.bests_.copy(), copy.copy(self.stream_)
+        n_epochs = len(self.history)
         try:
             yield
         except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
             self.module_.load_state_dict(module_state)
+            self.module_.eval()
             self.optimizer_.load_state_dict(optimizer_state)
             del self.history[n_epochs:]
-            self.bests_, self.stream_ = bests, stream
             raise
 
 
@@ -233,6 +327,17 @@ class _BatchObserver:
         self.net.notify(
             "on_batch_end", batch=batch[:2], training=self.training, loss=loss, y_pred=output
         )
+
+
+def _differ(new, old):
+    if new is old:
+        return False
+    different = new != old
+    return bool(different.any() if isinstance(different, torch.Tensor | np.ndarray) else different)
+
+
+def _parameter_name(name):
+    return "lr" if name == "lr" else f"optimizer__{name}"
 
 
 def _can_be_fused(optimizer, module):

@@ -4,6 +4,7 @@ import inspect
 from difflib import get_close_matches
 from numbers import Integral, Real
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from torch.utils.data import DataLoader
 
@@ -16,8 +17,10 @@ def _positive(value):
 
 _INTEGER = (Integral, _positive, "a positive integer")
 _FRACTION = (Real, lambda value: 0 < value < 1, "a number between 0 and 1, both excluded")
-_FLAG = ((bool, Integral), lambda value: value in (0, 1), "True or False")
+_FLAG = ((bool, np.bool_, Integral), lambda value: value in (0, 1), "True or False")
 RULES = {
+    "criterion": (object, callable, "an nn loss class, an instance or a function of two tensors"),
+    "optimizer": (object, callable, "a torch.optim.Optimizer subclass"),
     "lr": (Real, _positive, "a positive number"),
     "max_epochs": _INTEGER,
     "batch_size": _INTEGER,
@@ -25,9 +28,14 @@ RULES = {
     "validation_fraction": _FRACTION,
     "n_iter_no_change": (Real, _positive, "a positive integer, or math.inf to never stop early"),
     "tol": (Real, lambda value: value == value, "a number; -math.inf takes any for progress"),
+    "callbacks": ((list, tuple, type(None)), lambda _: True, "None or a list of callbacks"),
     "warm_start": _FLAG,
     "verbose": ((bool, Integral), lambda value: value >= 0, "a non-negative integer"),
 }
+
+
+class ParameterError(ValueError, TypeError):
+    """A parameter is out of its domain, by value or type; scikit-learn's own is both as well."""
 
 
 def check_parameters(estimator):
@@ -35,13 +43,13 @@ def check_parameters(estimator):
 
     Raises
     ------
-    ValueError
+    ParameterError
         Names the parameter, its value and what was expected.
     """
     for name, (types, holds, expected) in RULES.items():
         value = getattr(estimator, name)
         if not isinstance(value, types) or not holds(value):
-            raise ValueError(f"{name} must be {expected}, got {value!r}. Change {name}.")
+            raise ParameterError(f"{name} must be {expected}, got {value!r}. Change {name}.")
 
 
 class ComponentParameters(BaseEstimator):

@@ -92,18 +92,22 @@ def row_weights(codes, classes, sample_weight, class_weight):
         return None
     weights = _check_sample_weight(sample_weight, len(codes))
     if class_weight is not None:
-        present = np.unique(codes)
+        present = np.unique(codes[weights > 0])
         if isinstance(class_weight, dict):
             class_weight = _weights_by_code(class_weight, classes)
         by_code = np.ones(len(classes))
         by_code[present] = compute_class_weight(
-            class_weight, classes=present, y=codes, sample_weight=weights
+            class_weight,
+            classes=present,
+            y=codes[weights > 0],
+            sample_weight=weights[weights > 0],
         )
         weights = weights * by_code[codes]
-    if (weights < 0).any() or not weights.any():
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError(
-            "Sample weights must contain at least one non-zero number and no negative one; "
-            f"sample_weight times class_weight ranges from {weights.min()} to {weights.max()}."
+            "Sample weights must contain at least one non-zero number, no negative one, no NaN and "
+            "no infinity; sample_weight times class_weight ranges from "
+            f"{weights.min()} to {weights.max()}."
         )
     return weights
 
@@ -150,9 +154,10 @@ def hold_out(index, codes, fraction, seed):
     index : ndarray of int
         The rows to split.
     codes : ndarray of shape (n_samples,), int64
-        Class codes of all rows. A class with a single row stays in training.
+        Class codes of all rows. A class of few rows may be in training only, never in the
+        hold-out only.
     fraction : float
-        Share of the rows to hold out; at least one row of each class that has two.
+        Share of the rows to hold out.
     seed : int
 
     Returns

@@ -81,9 +81,7 @@ def hand_written(train_set, valid_set, make_optimizer, make_module=ConvNet):
 def split(digits_images):
     """The digits, and the stratified hold-out that ``early_stopping`` makes of them."""
     X, y = digits_images
-    train, valid = train_test_split(
-        np.arange(len(y)), test_size=0.1, stratify=y, random_state=SEED
-    )
+    train, valid = train_test_split(np.arange(len(y)), test_size=0.1, stratify=y, random_state=SEED)
     X, y = torch.from_numpy(X), torch.from_numpy(y)
     return TensorDataset(X[train], y[train]), TensorDataset(X[valid], y[valid])
 

@@ -38,7 +38,7 @@ class OwnModule(nn.Module):
         (TorchClassifier(), set()),
         (TorchClassifier(OwnModule), set()),
         (TorchClassifier(early_stopping=True), WEIGHTS_AS_REPETITIONS),
-        (TorchClassifier(batch_size=32), WEIGHTS_AS_REPETITIONS),
+        (TorchClassifier(batch_size=20), WEIGHTS_AS_REPETITIONS),
     ],
     ids=["default", "own-module", "early-stopping", "small-batches"],
 )

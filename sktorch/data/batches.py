@@ -31,6 +31,27 @@ def epoch_order(n_rows):
     return torch.randperm(n_rows, generator=torch.Generator().manual_seed(sampler_seed))
 
 
+def loader_options(batch_size, shuffle, given):
+    """Arguments of a ``DataLoader``, less those that the given ones exclude.
+
+    Parameters
+    ----------
+    batch_size : int
+    shuffle : bool
+    given : dict
+
+    Returns
+    -------
+    options : dict
+    """
+    options = {"batch_size": int(batch_size), "shuffle": shuffle} | given
+    if "sampler" in given or "batch_sampler" in given:
+        del options["shuffle"]
+    if "batch_sampler" in given:
+        del options["batch_size"]
+    return options
+
+
 def draw_loader_seed():
     """Draw the number that a ``DataLoader`` draws at the start of every pass over the data."""
     return int(torch.empty((), dtype=torch.int64).random_())

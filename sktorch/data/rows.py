@@ -71,10 +71,11 @@ def as_tensor(values, dtype, device, *, copy=False):
         return values.detach().to(device, dtype, copy=copy)
     if sparse.issparse(values):
         values = values.toarray()
-    values = np.array(
-        values,
-        dtype=_NUMPY_DTYPES.get(dtype, np.float32),
-        order="C",
-        copy=copy or not values.flags.writeable or None,
-    )
+    with np.errstate(over="ignore"):  # What float32 can't hold shows as a loss that is not finite.
+        values = np.array(
+            values,
+            dtype=_NUMPY_DTYPES.get(dtype, np.float32),
+            order="C",
+            copy=copy or not values.flags.writeable or None,
+        )
     return torch.from_numpy(values).to(device, dtype)

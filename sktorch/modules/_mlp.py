@@ -1,6 +1,7 @@
 """The multi-layer perceptron."""
 
 from itertools import pairwise
+from numbers import Integral
 
 from torch import nn
 
@@ -60,9 +61,10 @@ class MLP(nn.Sequential):
                     f"{sorted(ACTIVATIONS)} or a function that returns an nn.Module."
                 )
             activation = ACTIVATIONS[activation]
-        hidden = (hidden,) if isinstance(hidden, int) else tuple(hidden)
-        if any(width < 1 for width in hidden):
-            raise ValueError(f"hidden={hidden} must hold positive layer widths.")
+        hidden = (hidden,) if isinstance(hidden, Integral) else tuple(hidden)
+        if not all(isinstance(width, Integral) and width > 0 for width in hidden):
+            raise ValueError(f"hidden={hidden} must hold positive layer widths, whole numbers.")
+        hidden = tuple(int(width) for width in hidden)
 
         layers = [nn.Flatten()]
         for n_in, n_out in pairwise((n_features, *hidden)):

@@ -105,6 +105,7 @@ def train_epoch(module, loss_function, optimizer, batches, *, observer=None):
             loss, _ = step(module, loss_function, optimizer, batch)
         else:
             observer.before(batch)
+            module.train()  # An observer may have looked at predictions.
             loss, output = step(module, loss_function, optimizer, batch, observer.on_gradient)
             observer.after(batch, loss, output)
         losses.append(loss)
@@ -135,6 +136,7 @@ def evaluate(module, loss_function, batches, *, observer=None):
     for batch in batches:
         if observer is not None:
             observer.before(batch)
+            module.eval()
         X, y, weight = batch
         output = module(X)
         loss = loss_function(output, y, weight)
@@ -146,8 +148,12 @@ def evaluate(module, loss_function, batches, *, observer=None):
     return torch.stack(losses).tolist(), sizes, torch.cat(outputs)
 
 
+@torch.no_grad()
 def infer(module, inputs, n_rows):
-    """Outputs of all rows, in eval mode, under ``inference_mode``.
+    """Outputs of all rows, in eval mode and without gradients.
+
+    Under ``no_grad``, not ``inference_mode``: a module that keeps a tensor (a cached mask, a
+    positional table) could not train with it afterwards, and nothing was measured to be gained.
 
     Parameters
     ----------
@@ -165,8 +171,7 @@ def infer(module, inputs, n_rows):
     module.eval()
     outputs, done = None, 0
     for X in inputs:
-        with torch.inference_mode():
-            output = module(X)
+        output = module(X)
         if outputs is None:
             outputs = torch.empty(
                 n_rows, *output.shape[1:], dtype=output.dtype, device=output.device

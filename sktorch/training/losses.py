@@ -125,7 +125,7 @@ def link_of(criterion):
     link : Link
     """
     criterion = innermost(criterion)
-    if criterion in _FUNCTIONS:
+    if callable(criterion) and criterion in _FUNCTIONS:
         return LINKS[_FUNCTIONS[criterion]]
     kind = criterion if isinstance(criterion, type) else type(criterion)
     return next((LINKS[base] for base in kind.__mro__ if base in LINKS), SOFTMAX)
@@ -139,15 +139,30 @@ def innermost(criterion):
 
 
 class FunctionLoss(nn.Module):
-    """A loss module made of a function of ``(output, target)``."""
+    """A loss module made of a function of ``(output, target)``.
 
-    def __init__(self, function):
+    Parameters
+    ----------
+    function : callable
+    **arguments : dict
+        Further arguments of the function. Tensors among them are buffers: they move along.
+    """
+
+    def __init__(self, function, **arguments):
         super().__init__()
         self.function = function
+        tensors = {name: value for name, value in arguments.items() if torch.is_tensor(value)}
+        self.arguments = {name: arguments[name] for name in arguments.keys() - tensors.keys()}
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor.clone())
+
+    def extra_repr(self):
+        """The function's name."""
+        return getattr(innermost(self), "__name__", repr(innermost(self)))
 
     def forward(self, output, target):
         """The function's loss."""
-        return self.function(output, target)
+        return self.function(output, target, **self.arguments, **dict(self.named_buffers()))
 
 
 def per_row(criterion):
@@ -160,7 +175,7 @@ def per_row(criterion):
     if hasattr(criterion, "reduction"):
         criterion.reduction = "none"
     elif isinstance(criterion, FunctionLoss) and _takes_reduction(criterion.function):
-        criterion.function = partial(criterion.function, reduction="none")
+        criterion.arguments = criterion.arguments | {"reduction": "none"}
     return criterion
 
 

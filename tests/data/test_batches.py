@@ -1,0 +1,146 @@
+"""Batches by index, and through a DataLoader: the same rows in the same order."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
+
+from sktorch.data.batches import SMALL_BYTES, Batches, LoaderBatches, epoch_order
+from sktorch.data.rows import Rows
+
+CPU = torch.device("cpu")
+
+
+def make_data(n_rows, weighted=True):
+    X = torch.arange(2.0 * n_rows).reshape(n_rows, 2)
+    return X, torch.arange(n_rows), torch.arange(n_rows) / 2 if weighted else None
+
+
+def batches_of(kind, n_rows, index=None, weighted=True, **options):
+    X, y, weight = make_data(n_rows, weighted)
+    index = torch.arange(n_rows) if index is None else torch.as_tensor(index)
+    parts = Rows(X, torch.float32, CPU), y, weight, index
+    if kind is Batches:
+        return Batches(*parts, **options)
+    return LoaderBatches(*parts, device=CPU, options=options)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 10, 1000])
+@pytest.mark.parametrize("seed", [0, 1, 2**40])
+def test_epoch_order_is_that_of_a_loader(n_rows, seed):
+    loader = DataLoader(range(n_rows), batch_size=3, shuffle=True)
+    torch.manual_seed(seed)
+    expected = [torch.cat(list(loader)) for _ in range(3)]
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    orders = [epoch_order(n_rows) for _ in range(3)]
+    for order, by_loader in zip(orders, expected, strict=True):
+        assert torch.equal(order, by_loader)
+    assert torch.equal(torch.get_rng_state(), state), "later draws (dropout) are the same too"
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize(("n_rows", "batch_size"), [(10, 3), (9, 3), (2, 5), (5, 5)])
+@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+def test_batches_are_those_of_a_plain_loader(kind, n_rows, batch_size, drop_last, shuffle):
+    options = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
+    loader = DataLoader(TensorDataset(*make_data(n_rows)), **options)
+    batches = batches_of(kind, n_rows, **options)
+    assert len(batches) == len(loader)
+    torch.manual_seed(3)
+    expected = list(loader), list(loader), torch.rand(3)
+    torch.manual_seed(3)
+    actual = list(batches), list(batches), torch.rand(3)
+    assert torch.equal(actual[2], expected[2])
+    for epoch, expected_epoch in zip(actual[:2], expected[:2], strict=True):
+        assert len(epoch) == len(expected_epoch)
+        for batch, expected_batch in zip(epoch, expected_epoch, strict=True):
+            for part, expected_part in zip(batch, expected_batch, strict=True):
+                assert torch.equal(part, expected_part)
+                assert part.dtype is expected_part.dtype
+
+
+@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+def test_only_the_rows_of_the_index(kind):
+    index = [7, 1, 4]
+    batches = batches_of(kind, 10, index, batch_size=2, shuffle=False)
+    assert [y.tolist() for _, y, _ in batches] == [[7, 1], [4]]
+    for X, y, weight in batches:
+        assert torch.equal(X[:, 0], 2.0 * y)
+        assert torch.equal(weight, y / 2)
+    torch.manual_seed(0)
+    shuffled = batches_of(kind, 10, index, batch_size=2, shuffle=True)
+    orders = {tuple(torch.cat([y for _, y, _ in shuffled]).tolist()) for _ in range(20)}
+    assert len(orders) > 2
+    assert {frozenset(order) for order in orders} == {frozenset(index)}
+
+
+@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+def test_no_weights_are_none(kind):
+    batches = batches_of(kind, 5, weighted=False, batch_size=2, shuffle=False)
+    assert [weight for _, _, weight in batches] == [None] * 3
+
+
+@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+def test_a_batch_is_no_view_of_the_data(kind):
+    batches = batches_of(kind, 5, batch_size=5, shuffle=False)
+    for part in next(iter(batches)):
+        part.fill_(-1)
+    X, y, weight = next(iter(batches))
+    assert torch.equal(X, make_data(5)[0])
+    assert torch.equal(y, make_data(5)[1])
+    assert torch.equal(weight, make_data(5)[2])
+
+
+@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+@pytest.mark.parametrize("to_kind", [sparse.csr_array, np.asarray])
+def test_rows_of_arrays_and_sparse_arrays(kind, to_kind):
+    X = np.arange(12.0).reshape(6, 2)
+    parts = Rows(to_kind(X), torch.float64, CPU), torch.arange(6), None, torch.tensor([5, 0, 3])
+    options = {"batch_size": 2, "shuffle": False}
+    if kind is Batches:
+        batches = Batches(*parts, **options)
+    else:
+        batches = LoaderBatches(*parts, device=CPU, options=options)
+    assert torch.cat([X for X, _, _ in batches]).tolist() == X[[5, 0, 3]].tolist()
+
+
+def test_a_loader_takes_what_a_loader_takes():
+    batches = batches_of(
+        LoaderBatches,
+        6,
+        batch_size=4,
+        sampler=SequentialSampler(range(6)),
+        collate_fn=lambda rows: tuple(
+            torch.stack(part).flip(0) for part in zip(*rows, strict=True)
+        ),
+    )
+    assert [y.tolist() for _, y, _ in batches] == [[3, 2, 1, 0], [5, 4]]
+
+
+def test_a_loader_names_what_it_does_not_know():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
+        batches_of(LoaderBatches, 6, batchsize=4)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("options", [{}, {"drop_last": True}])
+def test_large_data_come_in_the_same_batches_as_small_data(options, weighted):
+    n_rows = 70
+    y, index = torch.arange(n_rows), torch.arange(1, n_rows)
+    weight = y / 2 if weighted else None
+    options = {"batch_size": 16, "shuffle": True} | options
+    small = torch.arange(n_rows, dtype=torch.float32)[:, None]
+    large = small.repeat(1, SMALL_BYTES // 4 // n_rows + 1)
+    epochs = []
+    for X in (small, large):
+        torch.manual_seed(0)
+        epochs.append(list(Batches(Rows(X, torch.float32, CPU), y, weight, index, **options)))
+    assert len(epochs[0]) == len(epochs[1]) == (4 if "drop_last" in options else 5)
+    for (X, y, weight), (large_X, large_y, large_weight) in zip(*epochs, strict=True):
+        assert torch.equal(X, large_X[:, :1])
+        assert torch.equal(X[:, 0], y.float())
+        assert torch.equal(y, large_y)
+        assert weight is large_weight is None or torch.equal(weight, large_weight)

@@ -1,0 +1,511 @@
+"""Labels of every kind, and sample and class weights that multiply everywhere."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from sklearn.exceptions import DataConversionWarning
+from torch import nn
+
+from sktorch import TorchClassifier
+from sktorch._targets import check_labels, classes_of, encode_labels, hold_out, row_weights
+
+N_ROWS = 45
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Three well separated classes: X of shape (45, 3), codes."""
+    rng = np.random.RandomState(0)
+    codes = np.arange(N_ROWS) % 3
+    return 3 * np.eye(3)[codes] + 0.3 * rng.randn(N_ROWS, 3), codes
+
+
+def classifier(**parameters):
+    settings = {
+        "module__hidden": (),
+        "max_epochs": 3,
+        "lr": 0.05,
+        "batch_size": 16,
+        "random_state": 0,
+        "device": "cpu",
+    }
+    return TorchClassifier(**(settings | parameters))
+
+
+LABELS = {
+    "int": [0, 1, 2],
+    "negative": [-5, -1, 7],
+    "far apart": [-(2**60), 0, 2**60],
+    "uint8": np.array([3, 5, 250], dtype="uint8"),
+    "float": [-1.0, 0.0, 2.0],
+    "str": ["cat", "dog", "élan"],
+    "object of str": np.array(["cat", "dog", "mouse"], dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_come_back_as_they_were(kind, blobs):
+    X, codes = blobs
+    labels = np.asarray(LABELS[kind])
+    fitted = classifier(max_epochs=40).fit(X, labels[codes])
+    assert fitted.classes_.dtype == labels.dtype
+    np.testing.assert_array_equal(fitted.classes_, labels)
+    predicted = fitted.predict(X)
+    assert predicted.dtype == labels.dtype
+    np.testing.assert_array_equal(predicted, labels[codes])
+    np.testing.assert_array_equal(labels[fitted.predict_proba(X).argmax(1)], predicted)
+    assert fitted.score(X, labels[codes]) == 1
+
+
+def test_bool_labels(blobs):
+    X, codes = blobs
+    fitted = classifier(max_epochs=40).fit(X, codes == 1)
+    assert fitted.classes_.tolist() == [False, True]
+    assert fitted.predict(X).dtype == bool
+    np.testing.assert_array_equal(fitted.predict(X), codes == 1)
+    assert ((fitted.decision_function(X) > 0) == (codes == 1)).all()
+
+
+@pytest.mark.parametrize(
+    "to_kind",
+    [
+        np.ndarray.tolist,
+        tuple,
+        pd.Series,
+        lambda y: pd.Series(y, index=np.arange(len(y))[::-1]),
+        lambda y: pd.Series(y).astype("category"),
+        pl.Series,
+        torch.from_numpy,
+        lambda y: torch.from_numpy(y).to(torch.uint8),
+        lambda y: y.astype(">i4"),
+        lambda y: y[::-1][::-1],
+    ],
+)
+def test_containers_of_labels(to_kind, blobs):
+    X, codes = blobs
+    expected = classifier().fit(X, codes).predict_proba(X)
+    fitted = classifier().fit(X, to_kind(codes))
+    assert isinstance(fitted.classes_, np.ndarray)
+    np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+
+
+def test_a_column_of_labels_is_taken_with_a_warning(blobs):
+    X, codes = blobs
+    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
+        fitted = classifier().fit(X, codes[:, None])
+    assert fitted.predict(X).shape == (N_ROWS,)
+
+
+@pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss, nn.BCEWithLogitsLoss])
+@pytest.mark.parametrize("label", [0, "only"])
+def test_one_class_only(criterion, label, blobs):
+    X, _ = blobs
+    fitted = classifier(criterion=criterion).fit(X, [label] * N_ROWS)
+    assert fitted.classes_.tolist() == [label]
+    assert set(fitted.predict(X)) == {label}
+    np.testing.assert_array_equal(fitted.predict_proba(X), np.ones((N_ROWS, 1)))
+    np.testing.assert_array_equal(fitted.predict_log_proba(X), np.zeros((N_ROWS, 1)))
+    assert fitted.score(X, [label] * N_ROWS) == 1
+
+
+def test_partial_fit_declares_classes(blobs):
+    X, codes = blobs
+    labels = np.array(["a", "b", "c", "never"])
+    fitted = classifier(lr=0.2)
+    for _ in range(10):
+        for code in range(3):  # each call sees one class only
+            fitted.partial_fit(X[codes == code], labels[codes[codes == code]], classes=labels[::-1])
+    assert fitted.classes_.tolist() == ["a", "b", "c", "never"]
+    assert fitted.predict_proba(X).shape == (N_ROWS, 4)
+    assert fitted.n_epochs_ == 30
+    fitted.partial_fit(X, labels[codes])  # classes may be left out, or come as a list
+    fitted.partial_fit(X, labels[codes], classes=["never", "c", "b", "a"])
+    assert fitted.predict_proba(X)[:, 3].max() < 0.25
+    assert fitted.score(X, labels[codes]) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        (None, {}, "classes must be passed on the first call to partial_fit"),
+        (None, {"classes": [0, 1]}, r"previously unseen labels.*2"),
+        (None, {"classes": [0, 1, np.nan]}, "contains NaN"),
+        (None, {"classes": [[0, 1, 2]]}, "should be a 1d array"),
+        ([0, 1, 2], {"classes": [0, 1, 2, 3]}, r"classes=\[0, 1, 2, 3\] is not what it was"),
+        ([0, 1, 2], {"classes": ["a", "b", "c"]}, "is not what it was.*Leave it out, or fit again"),
+    ],
+)
+def test_wrong_classes_in_partial_fit(first, then, message, blobs):
+    X, codes = blobs
+    estimator = classifier()
+    if first is not None:
+        estimator.partial_fit(X, codes, classes=first)
+    with pytest.raises(ValueError, match=message):
+        estimator.partial_fit(X, codes, **then)
+    assert hasattr(estimator, "classes_") == (first is not None)
+    if first is not None:
+        assert estimator.n_epochs_ == 1
+
+
+def test_a_label_of_no_class_is_named_on_a_later_call(blobs):
+    X, codes = blobs
+    fitted = classifier().fit(X, codes)
+    with pytest.raises(ValueError, match=r"previously unseen labels.*9"):
+        fitted.partial_fit(X, np.where(codes == 1, 9, codes))
+    with pytest.raises(ValueError, match=r"previously unseen labels.*9"):
+        fitted.set_params(warm_start=True).fit(X, np.where(codes == 1, 9, codes))
+
+
+def test_a_class_missing_in_a_warm_start_keeps_its_column(blobs):
+    X, codes = blobs
+    fitted = classifier(warm_start=True).fit(X, codes)
+    present = codes != 1
+    fitted.fit(X[present], codes[present])
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    assert fitted.predict_proba(X).shape == (N_ROWS, 3)
+
+
+# Functions
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        ([0.5, 1.5, 2.5], ValueError, "Unknown label type: continuous"),
+        ([0, 1], ValueError, r"inconsistent numbers of samples: \[3, 2\]"),
+        ([[0, 1], [1, 0], [1, 1]], ValueError, "should be a 1d array"),
+        ([0, 1, np.nan], ValueError, "y contains NaN"),
+        ([0, 1, np.inf], ValueError, "y contains infinity"),
+        (torch.tensor([0.0, 1.0, torch.nan]), ValueError, "y contains NaN"),
+        (["a", "b", None], TypeError, "'NoneType'"),
+        (np.array([1, 2, 1], dtype=object), ValueError, "Unknown label type: unknown"),
+        (None, ValueError, "y should be a 1d array|requires y"),
+    ],
+)
+def test_wrong_labels(y, error, message):
+    with pytest.raises(error, match=message):
+        classes_of(check_labels(y, np.zeros((3, 2))))
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "codes"),
+    [
+        (["b", "a", "b"], ["a", "b"], [1, 0, 1]),
+        ([-1, 5, -1], [-1, 5], [0, 1, 0]),
+        ([True, False], [False, True], [1, 0]),
+        (torch.tensor([3, 1]), [1, 3], [1, 0]),
+    ],
+)
+def test_codes_are_positions_among_the_classes(y, classes, codes):
+    y = check_labels(y, y)
+    found = classes_of(y)
+    assert found.tolist() == classes
+    encoded = encode_labels(y, found)
+    assert encoded.dtype == np.int64
+    assert encoded.tolist() == codes
+
+
+CODES, CLASSES = np.array([0, 0, 1, 2, 2, 2]), np.array(["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("sample_weight", "class_weight", "expected"),
+    [
+        (None, None, None),
+        ([1, 2, 3, 4, 5, 6], None, [1, 2, 3, 4, 5, 6]),
+        (2, None, [2] * 6),
+        (None, {"a": 5}, [5, 5, 1, 1, 1, 1]),
+        (None, {"a": 5, "c": 0}, [5, 5, 1, 0, 0, 0]),
+        (None, "balanced", [1, 1, 2, 2 / 3, 2 / 3, 2 / 3]),
+        ([1, 2, 3, 4, 5, 6], {"a": 5, "b": 2, "c": 0.5}, [5, 10, 6, 2, 2.5, 3]),
+        # 3 + 3 + 15 = 21 weights in three classes, each of which gets a sum of 7.
+        ([1, 2, 3, 4, 5, 6], "balanced", np.array([1, 2, 3, 4, 5, 6]) * 7 / [3, 3, 3, 15, 15, 15]),
+        # A class without weight is as good as absent.
+        ([1, 2, 0, 4, 5, 6], "balanced", np.array([1, 2, 0, 4, 5, 6]) * 9 / [3, 3, 1, 15, 15, 15]),
+    ],
+)
+def test_row_weights_are_the_product(sample_weight, class_weight, expected):
+    weights = row_weights(CODES, CLASSES, sample_weight, class_weight)
+    if expected is None:
+        assert weights is None
+    else:
+        assert weights.dtype == np.float64
+        np.testing.assert_allclose(weights, expected)
+
+
+@pytest.mark.parametrize(
+    ("sample_weight", "class_weight", "message"),
+    [
+        ([1, 1, 1, 1, 1, -2], None, r"negative weights \(the least is -2.0\)"),
+        ([0] * 6, None, "at least one non-zero number"),
+        (0, None, "at least one non-zero number"),
+        ([1, 1], None, r"shape \(2,\), expected \(6,\)"),
+        (np.ones((6, 1)), None, r"shape \(6, 1\), expected \(6,\)"),
+        ([1, 1, 1, 1, 1, np.nan], None, "sample_weight contains NaN"),
+        ([1, 1, 1, 1, 1, np.inf], None, "sample_weight contains infinity"),
+        (["x"] * 6, None, "could not convert string to float|not compatible"),
+        (None, {"a": -1}, "no negative one"),
+        (None, {"z": 1}, r"class_weight names \['z'\].*\['a', 'b', 'c'\].*keys of class_weight"),
+        (None, {"a": 0, "b": 0, "c": 0}, "at least one non-zero number"),
+        (None, {"a": np.nan}, "(?i)nan|finite"),
+        (None, "balance", "class_weight.*'balanced'.*'balance'"),
+        (None, [1, 2, 3], "class_weight.*dict"),
+    ],
+)
+def test_wrong_weights(sample_weight, class_weight, message):
+    with pytest.raises(ValueError, match=message):
+        row_weights(CODES, CLASSES, sample_weight, class_weight)
+
+
+def test_given_weights_are_not_changed(blobs):
+    X, codes = blobs
+    weights = np.random.RandomState(0).rand(N_ROWS)
+    before = weights.copy()
+    classifier(early_stopping=True, class_weight="balanced").fit(X, codes, sample_weight=weights)
+    np.testing.assert_array_equal(weights, before)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5])
+def test_hold_out_is_stratified(fraction, seed):
+    codes = np.repeat([0, 1, 2], [60, 30, 10])
+    index = np.arange(100)
+    train, valid = hold_out(index, codes, fraction, seed)
+    assert sorted([*train, *valid]) == index.tolist()
+    assert np.bincount(codes[valid]).tolist() == [60 * fraction, 30 * fraction, 10 * fraction]
+    again = hold_out(index, codes, fraction, seed)
+    np.testing.assert_array_equal(valid, again[1])
+    assert not np.array_equal(valid, hold_out(index, codes, fraction, seed + 10)[1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    ("counts", "fraction"),
+    [([50, 1], 0.1), ([10, 10, 1, 1], 0.2), ([50, 2, 2], 0.1), ([20, 3, 2], 0.2), ([6, 2], 0.5)],
+)
+def test_every_class_stays_in_training(counts, fraction, seed):
+    codes = np.repeat(np.arange(len(counts)), counts)
+    index = np.random.RandomState(seed).permutation(len(codes))
+    train, valid = hold_out(index, codes, fraction, seed)
+    assert sorted([*train, *valid]) == list(range(len(codes)))
+    assert set(codes[train]) == set(range(len(counts)))
+    alone = [code for code, count in enumerate(counts) if count == 1]
+    assert not set(codes[valid]) & set(alone)
+
+
+def test_hold_out_of_some_rows_only():
+    codes = np.repeat([0, 1], 20)
+    index = np.arange(0, 40, 2)
+    train, valid = hold_out(index, codes, 0.2, 0)
+    assert sorted([*train, *valid]) == index.tolist()
+    assert np.bincount(codes[valid]).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction"), [([1, 1, 1], 0.1), ([2], 0.9), ([2, 2], 0.9), ([1], 0.1)]
+)
+def test_too_few_rows_for_a_hold_out(counts, fraction):
+    codes = np.repeat(np.arange(len(counts)), counts)
+    with pytest.raises(ValueError, match=r"needs a hold-out.*validation_fraction"):
+        hold_out(np.arange(len(codes)), codes, fraction, 0)
+
+
+# Weights in training and validation
+
+
+class Logits(nn.Module):
+    """A linear model whose initial weights the test knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3, dtype=torch.float64)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.arange(9).reshape(3, 3) / 10)
+            self.linear.bias.zero_()
+
+    def forward(self, X):
+        return self.linear(X)
+
+
+def row_losses(module, X, codes):
+    """Cross-entropy of each row, written out."""
+    linear = module.linear
+    logits = X @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
+    return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(X)), codes]
+
+
+WEIGHTS = np.random.RandomState(3).randint(0, 4, N_ROWS).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "by_class"),
+    [
+        (None, lambda total: [1, 1, 1]),
+        ({0: 3, 2: 0.5}, lambda total: [3, 1, 0.5]),
+        ("balanced", lambda total: total.sum() / (3 * total)),
+    ],
+)
+@pytest.mark.parametrize("batch_size", [7, 1000])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_both_weights_multiply(class_weight, by_class, weights, batch_size, blobs):
+    X, codes = blobs
+    settings = {"module": Logits(), "batch_size": batch_size, "early_stopping": True}
+    settings = {"max_epochs": 2, "random_state": 0, "device": "cpu"} | settings
+    fitted = TorchClassifier(class_weight=class_weight, **settings)
+    fitted.fit(X, codes, sample_weight=weights)
+
+    ones = np.ones(N_ROWS) if weights is None else weights
+    product = ones * np.asarray(by_class(np.bincount(codes, ones)))[codes]
+    explicit = TorchClassifier(**settings).fit(X, codes, sample_weight=product)
+    np.testing.assert_allclose(explicit.loss_curve_, fitted.loss_curve_, rtol=1e-12)
+    np.testing.assert_allclose(explicit.predict_proba(X), fitted.predict_proba(X), rtol=1e-12)
+    np.testing.assert_allclose(explicit.validation_scores_, fitted.validation_scores_, rtol=1e-12)
+
+
+def test_the_first_loss_is_the_weighted_mean(blobs):
+    X, codes = blobs
+    fitted = TorchClassifier(
+        Logits(), batch_size=1000, class_weight={0: 3, 2: 0.5}, max_epochs=1, device="cpu"
+    ).fit(X, codes, sample_weight=WEIGHTS)
+    weights = WEIGHTS * np.array([3, 1, 0.5])[codes]
+    expected = np.average(row_losses(Logits(), X, codes), weights=weights)
+    assert fitted.loss_curve_ == [pytest.approx(expected, rel=1e-12)]
+
+
+@pytest.mark.parametrize("batch_size", [3, 1000])
+def test_weights_count_in_validation(blobs, batch_size):
+    X, codes = blobs
+    wrong = np.where(np.arange(N_ROWS) % 5 == 0, (codes + 1) % 3, codes)
+    fitted = TorchClassifier(
+        Logits(),
+        batch_size=batch_size,
+        early_stopping=True,
+        validation_fraction=0.3,
+        max_epochs=1,
+        random_state=5,
+        device="cpu",
+    ).fit(X, wrong, sample_weight=WEIGHTS)
+    _, valid = hold_out(np.flatnonzero(WEIGHTS), wrong, 0.3, 5)
+    losses = row_losses(fitted.module_, X[valid], wrong[valid])
+    hits = fitted.predict(X[valid]) == wrong[valid]
+    assert fitted.history_[0, "valid_loss"] == pytest.approx(
+        np.average(losses, weights=WEIGHTS[valid]), rel=1e-12
+    )
+    assert fitted.validation_scores_ == [
+        pytest.approx(np.average(hits, weights=WEIGHTS[valid]), rel=1e-12)
+    ]
+
+
+def test_weights_decide_which_epoch_is_best(blobs):
+    # Class 0 is learnt at first and lost later: how good an epoch is depends on the weights.
+    X, codes = blobs
+    settings = {
+        "module": Logits(),
+        "optimizer": torch.optim.SGD,
+        "lr": 0.02,
+        "batch_size": 1000,
+        "early_stopping": True,
+        "validation_fraction": 0.4,
+        "max_epochs": 12,
+        "n_iter_no_change": 12,
+        "random_state": 0,
+        "device": "cpu",
+    }
+    weights = np.where(codes == 0, 50.0, 1.0)
+    plain = TorchClassifier(**settings).fit(X, codes)
+    weighted = TorchClassifier(**settings).fit(X, codes, sample_weight=weights)
+    _, valid = hold_out(np.arange(N_ROWS), codes, 0.4, 0)
+    for fitted, w in [(plain, None), (weighted, weights[valid])]:
+        hits = fitted.predict(X[valid]) == codes[valid]
+        best = fitted.validation_scores_[fitted.best_epoch_ - 1]
+        assert best == max(fitted.validation_scores_)
+        assert best == pytest.approx(np.average(hits, weights=w))
+    assert plain.validation_scores_ != weighted.validation_scores_
+
+
+@pytest.mark.parametrize(
+    "to_kind",
+    [
+        np.ndarray.tolist,
+        tuple,
+        pd.Series,
+        pl.Series,
+        torch.from_numpy,
+        lambda w: torch.from_numpy(w).float(),
+        lambda w: w.astype("int8"),
+        lambda w: w.astype(">f4"),
+        lambda w: w.astype("float16"),
+        lambda w: w.astype(object),
+    ],
+)
+def test_containers_of_weights(to_kind, blobs):
+    X, codes = blobs
+    expected = classifier().fit(X, codes, sample_weight=WEIGHTS).predict_proba(X)
+    fitted = classifier().fit(X, codes, sample_weight=to_kind(WEIGHTS))
+    np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("weight", [1, 0.5, np.float32(3), True])
+def test_equal_weights_are_no_weights(weight, blobs):
+    X, codes = blobs
+    expected = classifier().fit(X, codes)
+    for given in (weight, np.full(N_ROWS, weight)):
+        fitted = classifier().fit(X, codes, sample_weight=given)
+        np.testing.assert_allclose(fitted.loss_curve_, expected.loss_curve_, rtol=1e-10)
+        np.testing.assert_allclose(fitted.predict_proba(X), expected.predict_proba(X), rtol=1e-8)
+
+
+METHODS = {
+    "fit": lambda estimator, *data, **weights: estimator.fit(*data, **weights),
+    "partial_fit": lambda estimator, *data, **weights: estimator.partial_fit(
+        *data, classes=[0, 1, 2], **weights
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "class_weight"),
+    [("fit", None), ("fit", "balanced"), ("fit", {1: 4}), ("partial_fit", {1: 4})],
+)
+def test_a_weight_of_two_is_the_row_twice(method, class_weight, blobs):
+    X, codes = blobs
+    repetitions = WEIGHTS.astype(int)
+    settings = {"batch_size": 1000, "class_weight": class_weight, "tol": -math.inf}
+    weighted, repeated = classifier(**settings), classifier(**settings)
+    train = METHODS[method]
+    train(weighted, X, codes, sample_weight=repetitions)
+    train(repeated, np.repeat(X, repetitions, 0), np.repeat(codes, repetitions))
+    assert weighted.module_[1].weight.dtype is torch.float64
+    np.testing.assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=1e-10)
+    np.testing.assert_allclose(
+        weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-8, atol=1e-12
+    )
+
+
+def test_balanced_weights_need_all_of_y(blobs):
+    estimator = classifier(class_weight="balanced")
+    with pytest.raises(ValueError, match=r"class_weight='balanced' needs all of y.*Pass a dict"):
+        estimator.partial_fit(*blobs, classes=[0, 1, 2])
+    assert not hasattr(estimator, "classes_")
+
+
+def test_score_is_weighted(blobs):
+    X, codes = blobs
+    fitted = classifier(max_epochs=1).fit(X, codes)
+    hits = fitted.predict(X) == codes
+    assert 0 < hits.mean() < 1
+    assert fitted.score(X, codes, sample_weight=WEIGHTS) == pytest.approx(
+        np.average(hits, weights=WEIGHTS)
+    )
+
+
+def test_a_class_without_weight_keeps_its_column(blobs):
+    X, codes = blobs
+    fitted = classifier(max_epochs=60).fit(X, codes, sample_weight=(codes != 1).astype(float))
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    assert fitted.predict_proba(X).shape == (N_ROWS, 3)
+    assert set(fitted.predict(X[codes != 1])) == {0, 2}
