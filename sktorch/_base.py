@@ -23,10 +23,12 @@ from sktorch._net import StopTraining
 from sktorch._parameters import ComponentParameters, check_parameters
 from sktorch._targets import dispatches
 from sktorch.data.batches import Batches, LoaderBatches, loader_options
-from sktorch.data.rows import Rows
+from sktorch.data.placement import AheadBatches, choose_placement, placed_rows
 from sktorch.modules import MLP
+from sktorch.training.engine import Engine
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 from sktorch.training.stopping import BestWeights, Plateau
+from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 
 
@@ -108,6 +110,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                     net.set_optimizer(
                         self.optimizer, self.lr, self._component_parameters("optimizer")
                     )
+                    net.precision_ = self.precision
                     self._train(net, data, n_epochs)
             else:
                 net = self._build_net(data, device, seed)
@@ -158,6 +161,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         )
         net.example_ = data.X[:2]
         net.stream_ = RandomStream(seed, device)
+        net.precision_ = self.precision
         with net.stream_, numpy_and_python_seeded(seed):
             net.initialize()
         self._check_net(net)
@@ -222,12 +226,21 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             "dataset_valid": None if valid is None else Subset(dataset, data.valid),
         }
         score = self._validation_score(net, data)
+        engine = Engine(
+            torch.device(net.device),
+            self.precision,
+            self.compile,
+            self.gradient_clip,
+            self.gradient_accumulation,
+        )
         monitor, sign = ("train_loss", -1) if valid is None else (net.score_name, 1)
         plateau = Plateau(self.n_iter_no_change, self.tol, sign)
 
         def train_epoch():
-            with net.stream_, threads_worth(net.work_.multiply_adds * self.batch_size):
-                told_to_stop = net.fit_epoch(train, valid, score, datasets)
+            work = net.work_.multiply_adds * self.batch_size
+            with net.stream_, threads_worth(work), subnormals_flushed():
+                told_to_stop = net.fit_epoch(train, valid, score, datasets, engine)
+            self.eager_reason_ = engine.eager_reason
             value = net.history[-1, monitor]
             if valid is not None:
                 best.update(value, len(net.history), net.module_)
@@ -238,27 +251,27 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _batches(self, net, data):
         """Batches to train on and to validate on; the latter None without a hold-out."""
         device = torch.device(net.device)
-        make_weights = None if data.weights is None else torch.as_tensor(data.weights)
+        weights = None if data.weights is None else torch.as_tensor(data.weights)
         target = self._target(net, data.y)
+        placement = choose_placement(data.X, net.input_dtype_, device, self.data_placement)
+        self.data_placement_ = placement
 
         def make(component, index, shuffle):
             options = loader_options(
                 self.batch_size, shuffle, self._component_parameters(component)
             )
-            whole = options.keys() <= {*signature(Batches).parameters}
-            place = device if whole else torch.device("cpu")
-            weights = None
-            if make_weights is not None:
-                weights = make_weights.to(place, net.example_output_.dtype)
+            by_index = options.keys() <= {*signature(Batches).parameters}
+            home = torch.device("cpu") if placement == "host" or not by_index else device
             parts = (
-                Rows(data.X, net.input_dtype_, place),
-                target.to(place),
-                weights,
+                placed_rows(data.X, net.input_dtype_, home, placement),
+                target.to(home),
+                None if weights is None else weights.to(home, net.example_output_.dtype),
                 torch.from_numpy(index),
             )
-            if whole:
-                return Batches(*parts, **options)
-            return LoaderBatches(*parts, device=device, options=options)
+            if not by_index:
+                return LoaderBatches(*parts, device=device, options=options)
+            batches = Batches(*parts, **options)
+            return AheadBatches(batches, device) if placement == "host" else batches
 
         valid = None if data.valid is None else make("iterator_valid", data.valid, False)
         return make("iterator_train", data.train, True), valid

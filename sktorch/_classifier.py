@@ -86,6 +86,20 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         same model. None takes a new seed each time. The global generators stay as they are.
     verbose : int, default=0
         1 prints a line an epoch.
+    precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
+        What products are computed in. "float32" is the module's own dtype, whatever it is; "tf32"
+        rounds the factors of float32 products on GPUs that can; "bfloat16" and "float16" cast
+        products to 16 bits, parameters and sums stay as they are, and float16 scales the loss.
+    compile : bool or dict, default=False
+        Whether to compile the module with ``torch.compile``; a dict holds its arguments.
+    gradient_clip : float or None, default=None
+        What the norm of all gradients together is clipped to before each step.
+    gradient_accumulation : int, default=1
+        Number of batches whose gradients are averaged for one step of the optimizer.
+    data_placement : {"auto", "device", "host", "source"}, default="auto"
+        Where the rows are kept: on the training device, in the host's pinned memory with batches
+        copied ahead, or where they are. "auto" takes the device if they fill at most half of its
+        free memory. Sparse rows and memory maps always stay where they are.
     **component_parameters : dict
         Parameters of ``module``, ``criterion``, ``optimizer``, ``iterator_train`` and
         ``iterator_valid`` (of ``torch.utils.data.DataLoader``) and ``callbacks``, as in
@@ -117,6 +131,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         The epoch whose weights were kept, counted from 1.
     device_ : torch.device
         Where the module is.
+    data_placement_ : str
+        Where the rows were: "device", "host" or "source".
+    eager_reason_ : str or None
+        Why training steps were not replayed from a CUDA graph; None where they were.
     net_ : skorch.NeuralNet
         The net that callbacks see.
 
@@ -167,6 +185,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         warm_start=False,
         random_state=None,
         verbose=0,
+        precision="float32",
+        compile=False,
+        gradient_clip=None,
+        gradient_accumulation=1,
+        data_placement="auto",
         **component_parameters,
     ):
         self.module = module
@@ -185,6 +208,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
+        self.precision = precision
+        self.compile = compile
+        self.gradient_clip = gradient_clip
+        self.gradient_accumulation = gradient_accumulation
+        self.data_placement = data_placement
         self._set_component_parameters(component_parameters)
 
     @with_callbacks

@@ -16,6 +16,7 @@ from sktorch._components import kind_of, takes, try_module
 from sktorch.data.rows import as_tensor
 from sktorch.training.loop import evaluate, infer, train_epoch
 from sktorch.training.losses import LossFunction, link_of
+from sktorch.training.precision import Precision
 from sktorch.training.threads import threads_worth
 from sktorch.training.work import rows_at_once
 
@@ -95,6 +96,9 @@ class Net(NeuralNet):
         chosen = any(hasattr(self, f"optimizer__{name}") for name in _IMPLEMENTATIONS)
         if not chosen and _can_be_fused(self.optimizer, self.module_):
             self.optimizer__fused = True
+        on_cuda = torch.device(self.device).type == "cuda"
+        if on_cuda and takes(self.optimizer, "capturable"):
+            vars(self).setdefault("optimizer__capturable", True)
         return super().initialize_optimizer(triggered_directly)
 
     def initialize_history(self):
@@ -117,7 +121,7 @@ class Net(NeuralNet):
                 raise StopTraining from None
             raise
 
-    def fit_epoch(self, train, valid, score, datasets):
+    def fit_epoch(self, train, valid, score, datasets, engine):
         """Train one epoch, validate it, and write both down.
 
         Parameters
@@ -127,6 +131,8 @@ class Net(NeuralNet):
             ``outputs -> float``, the validation score; higher is better.
         datasets : dict
             ``dataset_train`` and ``dataset_valid`` for the callbacks.
+        engine : Engine
+            Makes the training step.
 
         Returns
         -------
@@ -135,14 +141,22 @@ class Net(NeuralNet):
         """
         loss_function = LossFunction(self.criterion_)
         self.notify("on_epoch_begin", **datasets)
+        observer = self._observer(True)
+        step = engine.step(
+            self.module_, loss_function, self.optimizer_, observed=observer is not None
+        )
         losses, sizes = train_epoch(
-            self.module_, loss_function, self.optimizer_, train, observer=self._observer(True)
+            self.module_, step, train, accumulate=engine.accumulate, observer=observer
         )
         row = self.history[-1]
         self._record(row, "train", losses, sizes)
         if valid is not None:
             losses, sizes, outputs = evaluate(
-                self.module_, loss_function, valid, observer=self._observer(False)
+                self.module_,
+                loss_function,
+                valid,
+                autocast=engine.precision.autocast,
+                observer=self._observer(False),
             )
             self._record(row, "valid", losses, sizes)
             self._record_best(row, self.score_name, score(outputs), sign=1)
@@ -198,9 +212,14 @@ class Net(NeuralNet):
         """Outputs of all rows of X, a tensor on ``device``."""
         if training:
             return super().forward(X, training=True, device=device)
+        device_type = torch.device(self.device).type
+        precision = Precision.named(self.precision_, device_type)
         n_rows = rows_at_once(self.work_, torch.device(self.device))
         with threads_worth(self.work_.multiply_adds * min(n_rows, X.shape[0])):
-            return infer(self.module_, self._inputs(X, n_rows), X.shape[0]).to(device)
+            outputs = infer(
+                self.module_, self._inputs(X, n_rows), X.shape[0], autocast=precision.autocast
+            )
+        return outputs.to(device, self.example_output_.dtype)
 
     def _inputs(self, X, n_rows):
         """X as dense tensors of at most ``n_rows`` rows, on the net's device."""

@@ -8,6 +8,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from torch.utils.data import DataLoader
 
+from sktorch.data.placement import PLACEMENTS
+from sktorch.training.precision import PRECISIONS
+
 COMPONENTS = ("module", "criterion", "optimizer", "iterator_train", "iterator_valid", "callbacks")
 
 
@@ -30,6 +33,15 @@ RULES = {
     "tol": (Real, lambda value: value == value, "a number; -math.inf takes any for progress"),
     "callbacks": ((list, tuple, type(None)), lambda _: True, "None or a list of callbacks"),
     "warm_start": _FLAG,
+    "precision": (str, PRECISIONS.__contains__, f"one of {PRECISIONS}"),
+    "compile": ((bool, np.bool_, dict), lambda _: True, "True, False or a dict for torch.compile"),
+    "gradient_clip": (
+        (Real, type(None)),
+        lambda value: value is None or value > 0,
+        "a positive number or None",
+    ),
+    "gradient_accumulation": _INTEGER,
+    "data_placement": (str, PLACEMENTS.__contains__, f"one of {PLACEMENTS}"),
     "verbose": ((bool, Integral), lambda value: value >= 0, "a non-negative integer"),
 }
 

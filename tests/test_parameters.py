@@ -210,6 +210,11 @@ BAD_VALUES = {
     "tol": [math.nan, None, "small"],
     "warm_start": [2, "yes", None],
     "verbose": [-1, 0.5, None],
+    "precision": ["double", 32, None],
+    "compile": ["yes", None],
+    "gradient_clip": [0, -1.0, "one"],
+    "gradient_accumulation": [0, 1.5, None],
+    "data_placement": ["gpu", None],
 }
 
 

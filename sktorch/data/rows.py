@@ -19,29 +19,36 @@ class Rows:
     values : ndarray, memory map, scipy sparse array or torch.Tensor, of shape (n_rows, ...)
     dtype : torch.dtype
     device : torch.device
+    whole : bool, default=True
+        Whether to convert what can be converted as a whole; else each batch is on its own.
+
+    Attributes
+    ----------
+    is_whole : bool
+        Whether all rows are one tensor on the device.
     """
 
-    def __init__(self, values, dtype, device):
+    def __init__(self, values, dtype, device, *, whole=True):
         self.dtype, self.device = dtype, device
-        self.values = values if _is_lazy(values) else as_tensor(values, dtype, device)
+        keep = is_lazy(values) or not whole
+        self.values = values if keep else as_tensor(values, dtype, device)
+        self.is_whole = not keep
 
     def __len__(self):
         return self.values.shape[0]
 
-    @property
-    def is_whole(self):
-        """Whether all rows are one tensor on the device."""
-        return isinstance(self.values, torch.Tensor)
-
     def __getitem__(self, index):
         if self.is_whole:
             return self.values[index]
-        if isinstance(index, torch.Tensor):
+        if isinstance(self.values, torch.Tensor):
+            index = index.to(self.values.device)
+        elif isinstance(index, torch.Tensor):
             index = index.cpu().numpy()
         return as_tensor(self.values[index], self.dtype, self.device)
 
 
-def _is_lazy(values):
+def is_lazy(values):
+    """Whether values are sparse or a view of a memory map: never made dense as a whole."""
     if sparse.issparse(values):
         return True
     while isinstance(values, np.ndarray):

@@ -26,8 +26,8 @@ class Precision:
     scaler: torch.amp.GradScaler
 
     @classmethod
-    def named(cls, name, device):
-        """The precision of a name of `PRECISIONS` on a device.
+    def named(cls, name, device_type):
+        """The precision of a name of `PRECISIONS`, on a device of a type such as "cuda".
 
         "float32" computes in the module's own dtype; "tf32" lets a GPU round the factors of its
         products of float32 to 10 bits; "bfloat16" and "float16" cast products to 16 bits, and
@@ -37,10 +37,10 @@ class Precision:
         if name == "tf32":
             autocast = _tf32
         elif half is not None:
-            autocast = partial(torch.autocast, device.type, dtype=half)
+            autocast = partial(torch.autocast, device_type, dtype=half)
         else:
             autocast = nullcontext
-        return cls(autocast, torch.amp.GradScaler(device.type, enabled=half is torch.float16))
+        return cls(autocast, torch.amp.GradScaler(device_type, enabled=half is torch.float16))
 
 
 @contextmanager

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from sktorch.training.loop import evaluate, infer, step_for, train_epoch, train_step
+from sktorch.training.loop import evaluate, infer, train_epoch
 from sktorch.training.losses import LossFunction
+from sktorch.training.step import ClosureStep, make_step
 
 LOSS = LossFunction(nn.CrossEntropyLoss())
 
@@ -66,6 +67,10 @@ OPTIMIZERS = {
 }
 
 
+def run(module, optimizer, batches, **options):
+    return train_epoch(module, make_step(module, LOSS, optimizer), batches, **options)
+
+
 def same_state(one, other):
     one, other = one.state_dict(), other.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
@@ -81,7 +86,7 @@ def test_train_epoch_is_the_hand_written_loop(name, weighted):
     expected = [hand_written_step(by_hand, optimizer, *batch)[0] for batch in batches]
 
     torch.manual_seed(5)
-    losses, sizes = train_epoch(module.eval(), LOSS, OPTIMIZERS[name](module.parameters()), batches)
+    losses, sizes = run(module.eval(), OPTIMIZERS[name](module.parameters()), batches)
     assert losses == expected
     assert all(isinstance(loss, float) for loss in losses)
     assert sizes == [6, 7, 8]
@@ -94,11 +99,9 @@ def test_an_observer_changes_nothing_and_sees_every_batch(name):
     module, batches, diary = make_module(), make_batches(2), Diary()
     alone = copy.deepcopy(module)
     torch.manual_seed(5)
-    expected = train_epoch(alone, LOSS, OPTIMIZERS[name](alone.parameters()), batches)
+    expected = run(alone, OPTIMIZERS[name](alone.parameters()), batches)
     torch.manual_seed(5)
-    observed = train_epoch(
-        module, LOSS, OPTIMIZERS[name](module.parameters()), batches, observer=diary
-    )
+    observed = run(module, OPTIMIZERS[name](module.parameters()), batches, observer=diary)
     assert observed == expected
     assert same_state(module, alone)
     losses, _ = expected
@@ -116,7 +119,7 @@ def test_no_batches_are_no_losses():
     module = make_module()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     before = copy.deepcopy(module)
-    assert train_epoch(module, LOSS, optimizer, []) == ([], [])
+    assert run(module, optimizer, []) == ([], [])
     assert same_state(module, before)
 
 
@@ -129,12 +132,9 @@ def test_train_step_gives_loss_and_output_of_before_the_step():
     )
     gradients = []
     torch.manual_seed(5)
-    loss, output = train_step(
-        module,
-        LOSS,
-        torch.optim.SGD(module.parameters(), lr=0.1),
-        batch,
-        lambda batch: gradients.append([p.grad.clone() for p in module.parameters()]),
+    step = make_step(module, LOSS, torch.optim.SGD(module.parameters(), lr=0.1))
+    loss, output = step(
+        batch, on_gradient=lambda _: gradients.append([p.grad.clone() for p in module.parameters()])
     )
     assert loss.item() == expected_loss
     assert torch.equal(output, expected_output)
@@ -155,7 +155,7 @@ def test_gradients_are_ready_before_the_step_and_may_be_changed():
                 parameter.grad.zero_()
 
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    train_epoch(module, LOSS, optimizer, batches, observer=Freeze())
+    run(module, optimizer, batches, observer=Freeze())
     for parameter, old in zip(module.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
 
@@ -165,7 +165,7 @@ def test_lbfgs_lowers_the_loss_through_its_closure():
     batches, diary = make_batches(1), Diary()
     optimizer = torch.optim.LBFGS(module.parameters(), lr=0.5, max_iter=5)
     initial = nn.functional.cross_entropy(module(batches[0][0]), batches[0][1]).item()
-    curve = [train_epoch(module, LOSS, optimizer, batches, observer=diary)[0] for _ in range(5)]
+    curve = [run(module, optimizer, batches, observer=diary)[0] for _ in range(5)]
     assert curve[0] == [initial], "the loss of before the step"
     assert curve[-1][0] < 0.2 * initial
     kinds = [entry[0] for entry in diary.entries]
@@ -190,11 +190,11 @@ class Demanding(torch.optim.SGD):
 )
 def test_which_optimizers_get_a_closure(kind, closure):
     module = nn.Linear(3, 2)
-    step = step_for(kind(module.parameters(), lr=0.1))
-    assert (step is not train_step) == closure
+    step = make_step(module, LOSS, kind(module.parameters(), lr=0.1))
+    assert isinstance(step, ClosureStep) == closure
     (batch,) = make_batches(1)
     expected = nn.functional.cross_entropy(module(batch[0]), batch[1]).item()
-    loss, output = step(module, LOSS, kind(module.parameters(), lr=0.1), batch)
+    loss, output = step(batch)
     assert loss.item() == pytest.approx(expected)
     assert output.shape == (6, 2)
 
@@ -209,7 +209,7 @@ def test_gradients_of_one_batch_do_not_leak_into_the_next():
         def on_gradient(self, batch):
             seen.append(module.weight.grad.clone())
 
-    train_epoch(module, LOSS, optimizer, [batch, batch], observer=Gradients())
+    run(module, optimizer, [batch, batch], observer=Gradients())
     assert torch.equal(*seen)
 
 

@@ -1,0 +1,94 @@
+"""How steps are computed: precision, compilation, capture in a CUDA graph."""
+
+import torch
+
+from sktorch.training.graphs import CapturedStep
+from sktorch.training.precision import Precision
+from sktorch.training.step import demands_closure, make_step
+
+
+class Engine:
+    """Makes the training step of an epoch; what is compiled or captured is kept for the next.
+
+    Parameters
+    ----------
+    device : torch.device
+    precision : str
+        A name of `sktorch.training.precision.PRECISIONS`.
+    compile : bool or dict
+        Whether to compile the module; a dict holds arguments of ``torch.compile``.
+    clip_norm : float or None
+        What the norm of the gradients is clipped to.
+    accumulate : int
+        Number of batches whose gradients are averaged for a step of the optimizer.
+
+    Attributes
+    ----------
+    eager_reason : str or None
+        Why steps are not replayed from a CUDA graph; None where they are.
+    """
+
+    def __init__(self, device, precision, compile, clip_norm, accumulate):
+        self.device, self.accumulate = device, accumulate
+        self.precision = Precision.named(precision, device.type)
+        self._compile, self._clip_norm = compile, clip_norm
+        self._compiled = self._captured = None
+        self._reason = None
+
+    @property
+    def eager_reason(self):
+        """Why steps are not replayed from a CUDA graph."""
+        return self._reason if self._captured is None else self._captured.reason
+
+    def step(self, module, loss_function, optimizer, *, observed):
+        """The training step for one epoch.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+        loss_function : callable
+        optimizer : torch.optim.Optimizer
+        observed : bool
+            Whether callbacks look at each batch, which a replayed graph would not let them.
+
+        Returns
+        -------
+        step : TrainStep or CapturedStep
+        """
+        step = make_step(
+            self._callable(module),
+            loss_function,
+            optimizer,
+            precision=self.precision,
+            clip_norm=self._clip_norm,
+        )
+        self._reason = self._why_eager(optimizer, observed)
+        if self._reason is not None:
+            self._captured = None
+            return step
+        if self._captured is None or not self._captured.is_of(module, optimizer):
+            self._captured = CapturedStep(step, module, optimizer)
+        return self._captured
+
+    def _callable(self, module):
+        """The module, compiled if asked for; a compiled one shares its parameters."""
+        if self._compile is False:
+            return module
+        if self._compiled is None or self._compiled[0] is not module:
+            options = {} if self._compile is True else self._compile
+            self._compiled = module, torch.compile(module, **options)
+        return self._compiled[1]
+
+    def _why_eager(self, optimizer, observed):
+        capturable = all(group.get("capturable", True) for group in optimizer.param_groups)
+        reasons = {
+            f"the device is {self.device.type}, not cuda": self.device.type != "cuda",
+            "callbacks look at each batch": observed,
+            "the optimizer needs a closure": demands_closure(type(optimizer)),
+            "the optimizer is not capturable": not capturable,
+            "gradients are accumulated": self.accumulate > 1,
+            "float16 needs a gradient scaler, which waits for the device": (
+                self.precision.scaler.is_enabled()
+            ),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), None)
