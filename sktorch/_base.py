@@ -18,12 +18,13 @@ from torch.utils.data import Subset
 
 from sktorch._components import copies_of_callbacks, criterion_factory, module_factory, takes
 from sktorch._device import resolve_device
-from sktorch._inputs import check_X
+from sktorch._inputs import check_X, sample_shape
 from sktorch._net import StopTraining
 from sktorch._parameters import ComponentParameters, check_parameters
 from sktorch._targets import dispatches
 from sktorch.data.batches import Batches, LoaderBatches, loader_options
 from sktorch.data.placement import AheadBatches, choose_placement, placed_rows
+from sktorch.data.structure import leaves
 from sktorch.modules import MLP
 from sktorch.training.engine import Engine
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
@@ -172,11 +173,12 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _filled_in(self, module, given, X, device):
         """Constructor parameters of the module that the data decides and the user left out."""
         from_data = {
-            "n_features": int(np.prod(X.shape[1:])),
             "n_outputs": self._n_outputs(),
-            "input_shape": tuple(X.shape[1:]),
+            "input_shape": self.input_shape_,
             "dtype": _floating_dtype(X, device),
         }
+        if not isinstance(X, dict):
+            from_data["n_features"] = int(np.prod(self.input_shape_))
         if isinstance(module, torch.nn.Module):
             return {}
         return {
@@ -293,10 +295,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         try:
             return X, self.net_.forward(X, device=self.net_.device)
         except RuntimeError as error:
-            if X.shape[1:] == self.input_shape_:
+            if sample_shape(X) == self.input_shape_:
                 raise
             raise ValueError(
-                f"X has samples of shape {tuple(X.shape[1:])}, but {type(self).__name__} was "
+                f"X has samples of shape {sample_shape(X)}, but {type(self).__name__} was "
                 f"fitted on samples of shape {self.input_shape_}, and its module does not take "
                 f"others: {error}. Reshape X."
             ) from error
@@ -356,7 +358,7 @@ def as_array_of(tensor, X):
 
 def _floating_dtype(X, device):
     """float64 for float64, as scikit-learn's networks do; else float32. MPS has no float64."""
-    is_double = X.dtype in (torch.float64, np.float64)
+    is_double = any(x.dtype in (torch.float64, np.float64) for x in leaves(X))
     return torch.float64 if is_double and device.type != "mps" else torch.float32
 
 

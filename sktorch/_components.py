@@ -7,7 +7,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from sktorch.data.rows import as_tensor
+from sktorch.data.rows import as_tensors, is_integer
+from sktorch.data.structure import each
 from sktorch.training.losses import FunctionLoss, innermost
 from sktorch.training.work import measure_work
 
@@ -126,14 +127,14 @@ def try_module(module, example):
     was_training = module.training
     module.eval()
     try:
-        output, work = measure_work(module, as_tensor(example, dtype, device, copy=True))
-    except RuntimeError as error:
+        output, work = measure_work(module, as_tensors(example, dtype, device, copy=True))
+    except (RuntimeError, TypeError) as error:
         # Integers stay integers only where the module takes nothing else: an embedding.
-        if not _is_integer(example):
+        if isinstance(example, dict) or not is_integer(example):
             raise _unfit(module, example, error) from error
         dtype = torch.int64
         try:
-            output, work = measure_work(module, as_tensor(example, dtype, device))
+            output, work = measure_work(module, as_tensors(example, dtype, device))
         except RuntimeError:
             raise _unfit(module, example, error) from error
     module.train(was_training)
@@ -147,16 +148,11 @@ def try_module(module, example):
 
 def _unfit(module, example, error):
     return ValueError(
-        f"module {kind_of(module)} does not take a batch of shape {tuple(example.shape)}: {error}. "
+        f"module {kind_of(module)} does not take a batch of shape "
+        f"{each(lambda x: tuple(x.shape), example)}: {error}. "
         "Give X another shape or change the module; a constructor parameter named n_features or "
         "input_shape is filled in from X."
     )
-
-
-def _is_integer(values):
-    if isinstance(values, torch.Tensor):
-        return not (values.is_floating_point() or values.dtype is torch.bool)
-    return values.dtype.kind in "iu"
 
 
 def kind_of(value):

@@ -13,7 +13,7 @@ from skorch.utils import TeeGenerator
 from torch import nn
 
 from sktorch._components import kind_of, takes, try_module
-from sktorch.data.rows import as_tensor
+from sktorch.data.rows import as_tensors
 from sktorch.training.loop import evaluate, infer, train_epoch
 from sktorch.training.losses import LossFunction, link_of
 from sktorch.training.precision import Precision
@@ -226,7 +226,7 @@ class Net(NeuralNet):
         device = torch.device(self.device)
         for start in range(0, X.shape[0], n_rows):
             # A copy: a module may work in place, and X is the caller's.
-            yield as_tensor(X[start : start + n_rows], self.input_dtype_, device, copy=True)
+            yield as_tensors(X[start : start + n_rows], self.input_dtype_, device, copy=True)
 
     def set_optimizer(self, optimizer, lr, parameters):
         """Take over settings that have changed; an optimizer of another class starts afresh."""

@@ -8,6 +8,8 @@ from itertools import islice, repeat
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from sktorch.data.structure import each, leaves, split
+
 # What may be copied in a new order every epoch: small beside the data that asks for more memory.
 SMALL_BYTES = 32 * 2**20
 
@@ -89,7 +91,7 @@ class Batches:
             draw_loader_seed()
             order = self.index
         order = order.to(self.targets.device)
-        if self.rows.is_whole and self.rows.values.nbytes <= SMALL_BYTES:
+        if self.rows.is_whole and sum(x.nbytes for x in leaves(self.rows.values)) <= SMALL_BYTES:
             yield from self._cut(order)
             return
         for chunk in order.split(self.batch_size)[: len(self)]:
@@ -98,7 +100,7 @@ class Batches:
 
     def _cut(self, order):
         """Reorder everything at once and cut slices: faster than an index for each batch."""
-        X, y = self.rows[order].split(self.batch_size), self.targets[order].split(self.batch_size)
+        X, y = split(self.rows[order], self.batch_size), self.targets[order].split(self.batch_size)
         weights = repeat(None)
         if self.weights is not None:
             weights = self.weights[order].split(self.batch_size)
@@ -117,7 +119,8 @@ class _RowDataset(Dataset):
 
     def __getitem__(self, position):
         row = self.index[position]
-        return self.rows[row.reshape(1)][0], self.targets[row], self.weights[row]
+        inputs = each(lambda x: x[0], self.rows[row.reshape(1)])
+        return inputs, self.targets[row], self.weights[row]
 
 
 class LoaderBatches:
@@ -140,6 +143,8 @@ class LoaderBatches:
         return len(self.loader)
 
     def __iter__(self):
-        for batch in self.loader:
-            X, y, weight = (part.to(self.device, non_blocking=True) for part in batch)
-            yield X, y, weight if self.weighted else None
+        def move(tensor):
+            return tensor.to(self.device, non_blocking=True)
+
+        for X, y, weight in self.loader:
+            yield each(move, X), move(y), move(weight) if self.weighted else None

@@ -5,6 +5,7 @@ import math
 import torch
 
 from sktorch.data.rows import Rows, is_lazy
+from sktorch.data.structure import each, leaves
 
 PLACEMENTS = ("auto", "device", "host", "source")
 # The share of a GPU's free memory that data may take; the rest is for the model and its work.
@@ -37,7 +38,7 @@ def choose_placement(values, dtype, device, wish="auto"):
         return "device" if (wish == "host" and device.type == "cpu") else wish
     if device.type != "cuda":
         return "device"
-    n_bytes = math.prod(values.shape) * dtype.itemsize
+    n_bytes = sum(math.prod(x.shape) for x in leaves(values)) * dtype.itemsize
     return "device" if n_bytes <= SHARE * torch.cuda.mem_get_info(device)[0] else "host"
 
 
@@ -46,7 +47,7 @@ def placed_rows(values, dtype, device, placement):
     home = torch.device("cpu") if placement == "host" else device
     rows = Rows(values, dtype, home, whole=placement != "source")
     if placement == "host":
-        rows.values = rows.values.pin_memory()
+        rows.values = each(torch.Tensor.pin_memory, rows.values)
     return rows
 
 
@@ -77,16 +78,19 @@ class AheadBatches:
             yield self._arrived(ahead)
 
     def _copy(self, batch):
+        def copy(tensor):
+            return (
+                None if tensor is None else tensor.pin_memory().to(self.device, non_blocking=True)
+            )
+
         with torch.cuda.stream(self._stream):
-            return [
-                part if part is None else part.pin_memory().to(self.device, non_blocking=True)
-                for part in batch
-            ]
+            return [each(copy, part) for part in batch]
 
     def _arrived(self, batch):
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._stream)
         for part in batch:
-            if part is not None:
-                part.record_stream(current)
+            for tensor in leaves(part):
+                if tensor is not None:
+                    tensor.record_stream(current)
         return tuple(batch)

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from sktorch.data.structure import each, leaves
+
 # numpy has no bfloat16: what it lacks is cast to float32 first, and to its own dtype by torch.
 _NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
 
@@ -11,12 +13,15 @@ _NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16, torch.int
 class Rows:
     """Rows of an array, a sparse matrix or a tensor; ``rows[index]`` is a dense tensor.
 
+    Rows of a dict of them are dicts of dense tensors.
+
     A dense array or tensor in memory is converted and moved once, as a whole. A memory map or a
     sparse matrix stays where it is; only the rows asked for are read and made dense.
 
     Parameters
     ----------
     values : ndarray, memory map, scipy sparse array or torch.Tensor, of shape (n_rows, ...)
+        Or a dict of them.
     dtype : torch.dtype
     device : torch.device
     whole : bool, default=True
@@ -30,25 +35,28 @@ class Rows:
 
     def __init__(self, values, dtype, device, *, whole=True):
         self.dtype, self.device = dtype, device
-        keep = is_lazy(values) or not whole
-        self.values = values if keep else as_tensor(values, dtype, device)
-        self.is_whole = not keep
+        self.is_whole = whole and not is_lazy(values)
+        self.values = as_tensors(values, dtype, device) if self.is_whole else values
 
     def __len__(self):
-        return self.values.shape[0]
+        return leaves(self.values)[0].shape[0]
 
     def __getitem__(self, index):
-        if self.is_whole:
-            return self.values[index]
-        if isinstance(self.values, torch.Tensor):
-            index = index.to(self.values.device)
-        elif isinstance(index, torch.Tensor):
-            index = index.cpu().numpy()
-        return as_tensor(self.values[index], self.dtype, self.device)
+        rows = each(lambda values: _take(values, index), self.values)
+        return rows if self.is_whole else as_tensors(rows, self.dtype, self.device)
+
+
+def _take(values, index):
+    if isinstance(index, torch.Tensor):
+        is_tensor = isinstance(values, torch.Tensor)
+        index = index.to(values.device) if is_tensor else index.cpu().numpy()
+    return values[index]
 
 
 def is_lazy(values):
     """Whether values are sparse or a view of a memory map: never made dense as a whole."""
+    if isinstance(values, dict):
+        return any(map(is_lazy, values.values()))
     if sparse.issparse(values):
         return True
     while isinstance(values, np.ndarray):
@@ -56,6 +64,23 @@ def is_lazy(values):
             return True
         values = values.base
     return False
+
+
+def as_tensors(values, dtype, device, *, copy=False):
+    """As `as_tensor`, for each entry of a dict, whose integers stay integers (int64)."""
+    if not isinstance(values, dict):
+        return as_tensor(values, dtype, device, copy=copy)
+    return {
+        name: as_tensor(x, torch.int64 if is_integer(x) else dtype, device, copy=copy)
+        for name, x in values.items()
+    }
+
+
+def is_integer(values):
+    """Whether an array or tensor holds integers; booleans are none."""
+    if isinstance(values, torch.Tensor):
+        return not (values.is_floating_point() or values.dtype is torch.bool)
+    return values.dtype.kind in "iu"
 
 
 def as_tensor(values, dtype, device, *, copy=False):

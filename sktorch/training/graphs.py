@@ -2,6 +2,8 @@
 
 import torch
 
+from sktorch.data.structure import each, leaves
+
 # torch asks for a few steps on a side stream before a capture: they set up what can't be recorded.
 WARM_UP_STEPS = 3
 
@@ -62,7 +64,7 @@ class CapturedStep:
 
     def _capture(self, batch):
         """Record the step, which does not run it; return whether that was possible."""
-        self._inputs = [None if part is None else part.clone() for part in batch]
+        self._inputs = [None if part is None else each(torch.clone, part) for part in batch]
         self.step.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
         try:
@@ -78,7 +80,8 @@ class CapturedStep:
     def _replay(self, batch):
         for place, part in zip(self._inputs, batch, strict=True):
             if part is not None:
-                place.copy_(part)
+                for tensor, new in zip(leaves(place), leaves(part), strict=True):
+                    tensor.copy_(new)
         self._graph.replay()
         loss, output = self._results
         return loss.clone(), output
@@ -95,4 +98,8 @@ def _is_tensor(value):
 
 
 def _shape_of(batch):
-    return [None if part is None else (part.shape, part.dtype) for part in batch]
+    return [
+        None if tensor is None else (tensor.shape, tensor.dtype)
+        for part in batch
+        for tensor in leaves(part)
+    ]

@@ -8,6 +8,8 @@ from itertools import islice
 
 import torch
 
+from sktorch.data.structure import call
+
 
 def train_epoch(module, step, batches, *, accumulate=1, observer=None):
     """Fit the parameters to every batch once, in train mode.
@@ -90,7 +92,7 @@ def evaluate(module, loss_function, batches, *, autocast=nullcontext, observer=N
             module.eval()
         X, y, weight = batch
         with autocast():
-            output = module(X)
+            output = call(module, X)
             loss = loss_function(output, y, weight)
         if observer is not None:
             observer.after(batch, loss, output)
@@ -126,7 +128,7 @@ def infer(module, inputs, n_rows, *, autocast=nullcontext):
     outputs, done = None, 0
     for X in inputs:
         with autocast():
-            output = module(X)
+            output = call(module, X)
         if outputs is None:
             outputs = torch.empty(
                 n_rows, *output.shape[1:], dtype=output.dtype, device=output.device

@@ -1,7 +1,7 @@
 """One training step: zero_grad, forward, loss, backward, step.
 
-A *batch* is ``(X, y, weight)``, tensors on the module's device; ``weight`` is None where rows are
-not weighted. A *loss function* takes ``(output, y, weight)`` and returns the batch's mean loss.
+A *batch* is ``(X, y, weight)``, tensors on the module's device; X may be a dict of tensors, and
+``weight`` is None where rows are not weighted. A *loss function* takes ``(output, y, weight)`` and returns the batch's mean loss.
 """
 
 import inspect
@@ -12,6 +12,7 @@ from functools import cache
 import torch
 from torch import nn
 
+from sktorch.data.structure import call
 from sktorch.training.optimizers import without_hooks
 from sktorch.training.precision import Precision
 
@@ -72,7 +73,7 @@ class TrainStep:
         """Loss and output of a batch; ``share`` of the loss's gradients is added to the others."""
         X, y, weight = batch
         with self.precision.autocast():
-            output = self.module(X)
+            output = call(self.module, X)
             loss = self.loss_function(output, y, weight)
         self.precision.scaler.scale(loss if share == 1 else loss * share).backward()
         if on_gradient is not None:

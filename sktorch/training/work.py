@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from sktorch.data.structure import call, leaves
+
 CPU_BYTES = 4 * 2**20
 
 
@@ -29,7 +31,7 @@ def measure_work(module, X):
     Parameters
     ----------
     module : torch.nn.Module
-    X : torch.Tensor of shape (n_rows, ...)
+    X : torch.Tensor of shape (n_rows, ...), or a dict of them
 
     Returns
     -------
@@ -37,7 +39,8 @@ def measure_work(module, X):
         What the module returned.
     work : Work
     """
-    multiply_adds, sizes = [], [X.nbytes]
+    tensors = leaves(X)
+    multiply_adds, sizes = [], [tensor.nbytes for tensor in tensors]
 
     def count(layer, _, output):
         if isinstance(output, tuple):  # a recurrent layer's: the output and its last state
@@ -51,11 +54,12 @@ def measure_work(module, X):
 
     hooks = [layer.register_forward_hook(count) for layer in module.modules()]
     try:
-        output = module(X)
+        output = call(module, X)
     finally:
         for hook in hooks:
             hook.remove()
-    return output, Work(sum(multiply_adds) / len(X), sum(sizes) / len(X))
+    n_rows = len(tensors[0])
+    return output, Work(sum(multiply_adds) / n_rows, sum(sizes) / n_rows)
 
 
 def rows_at_once(work, device):
