@@ -19,8 +19,9 @@ def resolve_device(device):
         torch.get_device_module(resolved)
         torch.empty(0, device=resolved)
     except (RuntimeError, TypeError, AssertionError) as error:
+        cause = str(error).splitlines()[0].removesuffix(".")
         raise ValueError(
-            f"device={device!r} can't be used: {str(error).splitlines()[0]} "
+            f"device={device!r} can't be used: {cause}. "
             "Expected 'auto', 'cpu', or a device that this machine has, such as 'cuda', 'cuda:1' "
             "or 'mps'. Change device; 'auto' takes what there is."
         ) from error

@@ -372,7 +372,7 @@ def _check_finite(prefix, losses, net):
             raise ValueError(
                 f"{prefix}_loss is {loss} in epoch {len(net.history)}, batch {number} of "
                 f"{len(losses)}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), "
-                "or clip gradients (callbacks=[GradientNormClipping()] of skorch)."
+                "or clip gradients (gradient_clip=1.0)."
             )
 
 

@@ -412,8 +412,9 @@ def table(results, action):
     for result in results.values():
         timings = result[action]
         microseconds = timings[reference]["median"] / result[count] * 1e6
+        cost = f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.2g}"
         ratios = [f"{timings[name]['ratio']:.2f}" if name in timings else "–" for name in others]
-        rows.append([result["about"], f"1 ({microseconds:.3g} µs {unit})", *ratios])
+        rows.append([result["about"], f"1 ({cost} µs {unit})", *ratios])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
@@ -421,21 +422,23 @@ def table(results, action):
 
 
 def plot(results, path):
-    """Draw the ratios as bars, on a logarithmic scale."""
+    """Draw the ratios as bars, to the left of 1 or to its right on a logarithmic scale."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(11, 1 + 0.9 * len(results)), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(11, 1 + 0.8 * len(results)), sharey=True)
     for panel, action in zip(panels, ACTIONS, strict=True):
         reference, *names = columns(results, action)
         for number, name in enumerate(names):
             bars = {
-                row + 0.8 * (number / len(names) - 0.4): result[action][name]["ratio"]
+                row + (number + 0.5) / len(names) * 0.8 - 0.4: result[action][name]["ratio"] - 1
                 for row, result in enumerate(results.values())
                 if name in result[action]
             }
-            panel.barh(bars.keys(), bars.values(), height=0.75 / len(names), label=name)
+            panel.barh(bars.keys(), bars.values(), height=0.7 / len(names), left=1, label=name)
         panel.axvline(1, color="black", linewidth=1)
-        panel.set(xscale="log", xlabel=f"time over the {reference}'s", title=action)
+        panel.set_xscale("log", base=2)
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.set(xlabel=f"time over {reference}", title=action)
         panel.legend()
     panels[0].set_yticks(range(len(results)), list(results))
     panels[0].invert_yaxis()

@@ -1,7 +1,8 @@
 """One training step: zero_grad, forward, loss, backward, step.
 
 A *batch* is ``(X, y, weight)``, tensors on the module's device; X may be a dict of tensors, and
-``weight`` is None where rows are not weighted. A *loss function* takes ``(output, y, weight)`` and returns the batch's mean loss.
+``weight`` is None where rows are not weighted. A *loss function* takes ``(output, y, weight)``
+and returns the batch's mean loss.
 """
 
 import inspect
