@@ -4,7 +4,6 @@ import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
-from skorch.helper import SliceDict
 
 from sktorch.data.structure import each
 
@@ -59,6 +58,8 @@ def sample_shape(X):
 
 def _check_dict(X, estimator, reset):
     """Check a dict of inputs, entry by entry; one that indexes by rows comes back."""
+    from skorch.helper import SliceDict  # Here, for it imports skorch's command line.
+
     fitted = None if reset else estimator.input_shape_
     if isinstance(fitted, dict) and X.keys() != fitted.keys():
         raise ValueError(

@@ -35,7 +35,7 @@ def choose_placement(values, dtype, device, wish="auto"):
     if is_lazy(values):
         return "source"
     if wish != "auto":
-        return "device" if (wish == "host" and device.type == "cpu") else wish
+        return "device" if wish == "host" and device.type != "cuda" else wish
     if device.type != "cuda":
         return "device"
     n_bytes = sum(math.prod(x.shape) for x in leaves(values)) * dtype.itemsize

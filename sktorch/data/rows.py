@@ -47,10 +47,9 @@ class Rows:
 
 
 def _take(values, index):
-    if isinstance(index, torch.Tensor):
-        is_tensor = isinstance(values, torch.Tensor)
-        index = index.to(values.device) if is_tensor else index.cpu().numpy()
-    return values[index]
+    if isinstance(values, torch.Tensor) and isinstance(index, torch.Tensor):
+        return values.index_select(0, index.to(values.device))
+    return values[index.cpu().numpy() if isinstance(index, torch.Tensor) else index]
 
 
 def is_lazy(values):

@@ -6,7 +6,7 @@ import torch
 from scipy import sparse
 from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 
-from sktorch.data.batches import SMALL_BYTES, Batches, LoaderBatches, epoch_order
+from sktorch.data.batches import BLOCK_BYTES, Batches, LoaderBatches, epoch_order
 from sktorch.data.rows import Rows
 
 CPU = torch.device("cpu")
@@ -133,7 +133,7 @@ def test_large_data_come_in_the_same_batches_as_small_data(options, weighted):
     weight = y / 2 if weighted else None
     options = {"batch_size": 16, "shuffle": True} | options
     small = torch.arange(n_rows, dtype=torch.float32)[:, None]
-    large = small.repeat(1, SMALL_BYTES // 4 // n_rows + 1)
+    large = small.repeat(1, BLOCK_BYTES // 4 // n_rows + 1)
     epochs = []
     for X in (small, large):
         torch.manual_seed(0)

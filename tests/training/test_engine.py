@@ -1,10 +1,12 @@
 """The engine: why steps are eager, and what it keeps from epoch to epoch."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sktorch.training.engine import Engine
+from sktorch.training.loop import train_epoch
 from sktorch.training.losses import LossFunction
 
 LOSS = LossFunction(nn.CrossEntropyLoss())
@@ -57,3 +59,124 @@ def test_another_module_is_compiled_anew():
         for m in modules
     ]
     assert steps[0].module is not steps[1].module
+
+
+class CountsItsSteps(torch.optim.SGD):
+    """Keeps a number of Python in its state, as many optimizers of others do."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["lr"] = 0.1 / (1 + self.state.get("n_steps", 0))
+        self.state["n_steps"] = self.state.get("n_steps", 0) + 1
+        return super().step(closure)
+
+
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [
+        lambda p: torch.optim.Adagrad(p, lr_decay=0.1),
+        torch.optim.Adafactor,
+        CountsItsSteps,
+    ],
+    ids=["Adagrad", "Adafactor", "own"],
+)
+def test_an_optimizer_that_does_not_say_it_is_capturable_is_not(make_optimizer):
+    """They count steps in Python or on the host: a graph would replay one step's number."""
+    module, subject = nn.Linear(3, 2), engine(CUDA)
+    subject.step(module, LOSS, make_optimizer(module.parameters()), observed=False)
+    assert subject.eager_reason == "the optimizer is not capturable"
+
+
+@pytest.mark.parametrize("compile", [False, np.False_, 0])
+def test_no_compilation_by_any_name(compile):
+    module, subject = nn.Linear(3, 2), engine(compile=compile)
+    step = subject.step(module, LOSS, torch.optim.SGD(module.parameters()), observed=False)
+    assert step.module is module
+
+
+@pytest.mark.parametrize("compile", [True, np.True_, {}, {"backend": "eager"}])
+def test_compilation_by_any_name(compile):
+    # torch compiles at the first call, which does not come: no compiler is needed here.
+    module, subject = nn.Linear(3, 2), engine(compile=compile)
+    step = subject.step(module, LOSS, torch.optim.SGD(module.parameters()), observed=False)
+    assert step.module is not module
+    assert [*step.module.parameters()] == [*module.parameters()]
+
+
+def make_module():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def train_epochs(subject, module, n_epochs=3, **options):
+    generator = torch.Generator().manual_seed(1)
+    X, y = torch.randn(22, 4, generator=generator), torch.randint(3, (22,), generator=generator)
+    batches = [(X[rows], y[rows], None) for rows in torch.arange(22).split(8)]
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    losses = []
+    for _ in range(n_epochs):
+        step = subject.step(module, LOSS, optimizer, observed=False)
+        losses += train_epoch(module, step, batches, **options)[0]
+    return losses
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_compiled_training_is_the_plain_one(backend):
+    with torch.random.fork_rng():
+        plain, compiled = make_module(), make_module()
+    expected = train_epochs(engine(), plain)
+    assert train_epochs(engine(compile={"backend": backend}), compiled) == pytest.approx(
+        expected, rel=1e-5
+    )
+    assert expected[-1] < expected[0]
+    X = torch.linspace(-1, 1, 20).reshape(5, 4)
+    torch.testing.assert_close(compiled.eval()(X), plain.eval()(X))
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_a_module_is_compiled_once_for_all_epochs():
+    torch.compiler.reset()
+    compilations = []
+
+    def backend(graph, example):
+        compilations.append(graph)
+        return graph.forward
+
+    with torch.random.fork_rng():
+        module = make_module()
+    subject = engine(compile={"backend": backend})
+    train_epochs(subject, module, n_epochs=1)
+    after_one = len(compilations)
+    train_epochs(subject, module, n_epochs=3)
+    assert after_one == len(compilations) <= 2, "one for full batches, one for any other length"
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+def test_compiled_training_in_other_precisions(precision):
+    with torch.random.fork_rng():
+        plain, compiled = make_module(), make_module()
+    expected = train_epochs(engine(precision=precision), plain)
+    got = train_epochs(engine(precision=precision, compile={"backend": "eager"}), compiled)
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
+def test_reasons_follow_what_changes_between_epochs():
+    module, subject = nn.Linear(3, 2), engine(CUDA)
+    adam = torch.optim.Adam(module.parameters())
+    lbfgs = torch.optim.LBFGS(module.parameters())
+    seen = []
+    for optimizer, observed in [(adam, True), (adam, False), (lbfgs, False)]:
+        subject.step(module, LOSS, optimizer, observed=observed)
+        seen.append(subject.eager_reason)
+    assert seen == [
+        "callbacks look at each batch",
+        "the optimizer is not capturable",
+        "the optimizer needs a closure",
+    ]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_float16_on_a_gpu_runs_eagerly():
+    module, subject = nn.Linear(3, 2).cuda(), engine(CUDA, precision="float16")
+    subject.step(module, LOSS, torch.optim.SGD(module.parameters()), observed=False)
+    assert "float16" in subject.eager_reason

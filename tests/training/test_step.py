@@ -138,3 +138,144 @@ def test_tf32_is_a_setting_that_is_restored():
     with Precision.named("tf32", "cuda").autocast():
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == before
+
+
+def hand_written(module, batches, make_optimizer, *, dtype=None, clip=None, accumulate=1):
+    """Zero, forward, backward, unscale, clip, step: every part spelled out."""
+    optimizer = make_optimizer(module)
+    scaler = torch.amp.GradScaler("cpu", enabled=dtype is torch.float16)
+    losses = []
+    for start in range(0, len(batches), accumulate):
+        group = batches[start : start + accumulate]
+        optimizer.zero_grad()
+        for X, y, weight in group:
+            with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+                loss = LOSS(module(X), y, weight)
+            scaler.scale(loss / len(group)).backward()
+            losses.append(loss.item())
+        if clip is not None:
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(module.parameters(), clip)
+        scaler.step(optimizer)
+        scaler.update()
+    return losses
+
+
+OPTIMIZERS = {
+    "sgd": lambda module: torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9),
+    "adamw, fused": lambda module: torch.optim.AdamW(module.parameters(), lr=0.01, fused=True),
+    "nadam": lambda module: torch.optim.NAdam(module.parameters(), lr=0.01),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("precision", "clip", "accumulate"),
+    [
+        ("float32", 0.01, 1),
+        ("float32", 1e6, 2),
+        ("float32", 0.01, 2),
+        ("bfloat16", 0.01, 2),
+        ("float16", None, 2),
+        ("float16", 0.01, 1),
+        ("float16", 0.01, 2),
+    ],
+)
+def test_all_together_are_the_hand_written_loop(precision, clip, accumulate, name, weighted):
+    module, (X, y) = make_module(torch.float32), make_data(23, torch.float32)
+    weight = torch.linspace(0, 2, 23) if weighted else None
+    batches = [
+        (X[rows], y[rows], None if weight is None else weight[rows])
+        for rows in torch.arange(23).split(5)
+    ]  # a shorter last batch, in a shorter last group
+    by_hand = copy.deepcopy(module)
+    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
+    expected = hand_written(
+        by_hand, batches, OPTIMIZERS[name], dtype=dtype, clip=clip, accumulate=accumulate
+    )
+    step = make_step(
+        module,
+        LOSS,
+        OPTIMIZERS[name](module),
+        precision=Precision.named(precision, "cpu"),
+        clip_norm=clip,
+    )
+    losses, sizes = train_epoch(module, step, batches, accumulate=accumulate)
+    assert losses == pytest.approx(expected, rel=1e-6)
+    assert sizes == [5, 5, 5, 5, 3]
+    assert_same(module, by_hand, rtol=1e-5, atol=1e-7)
+
+
+def test_accumulation_is_neither_a_sum_nor_single_steps():
+    X, y = make_data()
+    batches = [(X[i : i + 8], y[i : i + 8], None) for i in (0, 8, 16)]
+    models = {}
+    for name, accumulate, lr in [("mean", 3, 0.5), ("sum", 3, 1.5), ("single", 1, 0.5)]:
+        models[name] = make_module()
+        optimizer = torch.optim.SGD(models[name].parameters(), lr=lr)
+        train_epoch(
+            models[name], make_step(models[name], LOSS, optimizer), batches, accumulate=accumulate
+        )
+    for wrong in ("sum", "single"):
+        assert not torch.allclose(models["mean"][0].weight, models[wrong][0].weight, rtol=1e-3)
+
+
+def test_a_step_after_an_overflow_is_left_out():
+    module, (X, y) = make_module(torch.float32), make_data(dtype=torch.float32)
+    before = copy.deepcopy(module)
+    precision = Precision.named("float16", "cpu")
+    step = make_step(module, LOSS, sgd(module), precision=precision)
+    scale = precision.scaler.get_scale()
+    step((X * 1e6, y, None))  # float16 ends at 65,504.
+    assert_same(module, before, rtol=0, atol=0)
+    assert precision.scaler.get_scale() == scale / 2
+    step((X, y, None))
+    assert not torch.equal(module[0].weight, before[0].weight)
+
+
+def test_clipped_lbfgs_is_the_hand_written_closure():
+    module, (X, y) = make_module(), make_data()
+    by_hand = copy.deepcopy(module)
+    optimizers = [
+        torch.optim.LBFGS(m.parameters(), lr=0.5, max_iter=4) for m in (module, by_hand)
+    ]
+
+    def closure():
+        optimizers[1].zero_grad()
+        loss = nn.functional.cross_entropy(by_hand(X), y)
+        loss.backward()
+        nn.utils.clip_grad_norm_(by_hand.parameters(), 0.05)
+        return loss
+
+    step = make_step(module, LOSS, optimizers[0], clip_norm=0.05)
+    for _ in range(3):
+        expected = optimizers[1].step(closure)
+        assert step((X, y, None))[0] == expected
+    assert_same(module, by_hand, rtol=0, atol=0)
+
+
+class Demanding(torch.optim.SGD):
+    """One evaluation, then the step of SGD: what the closure leaves is what is stepped."""
+
+    def step(self, closure):
+        with torch.enable_grad():
+            loss = closure()
+        super().step()
+        return loss
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_closure_leaves_gradients_without_a_scale(precision, clip):
+    module, (X, y) = make_module(torch.float32), make_data(dtype=torch.float32)
+    by_hand = copy.deepcopy(module)
+    batches = [(X, y, None)]
+    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
+    hand_written(by_hand, batches, sgd, dtype=dtype, clip=clip)
+
+    optimizer = Demanding(module.parameters(), lr=0.5)
+    make_step(
+        module, LOSS, optimizer, precision=Precision.named(precision, "cpu"), clip_norm=clip
+    )(batches[0])
+    assert_same(module, by_hand, rtol=1e-2, atol=1e-5)

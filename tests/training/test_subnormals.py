@@ -54,3 +54,66 @@ def test_other_threads_keep_theirs():
 def set_and_look():
     torch.set_flush_denormal(False)
     return half_of_the_smallest()
+
+
+def test_a_mode_that_was_on_stays_on_after_an_error():
+    torch.set_flush_denormal(True)
+    try:
+        with pytest.raises(KeyError), subnormals_flushed():
+            raise KeyError
+        assert half_of_the_smallest() == 0
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("flushing", [False, True])
+def test_a_thread_at_work_keeps_its_mode(flushing):
+    """One thread enters and leaves while another, which began before, goes on."""
+    ready, entered, left = threading.Event(), threading.Event(), threading.Event()
+    seen = []
+
+    def other():
+        torch.set_flush_denormal(flushing)
+        ready.set()
+        for event in (entered, left):
+            event.wait(10)
+            seen.append(half_of_the_smallest() == 0)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    ready.wait(10)
+    with subnormals_flushed():
+        entered.set()
+        while not seen:
+            pass
+    left.set()
+    thread.join()
+    assert seen == [flushing] * 2
+
+
+def largest_momentum():
+    """After a step with the smallest normal gradient and one with none: a half of it."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([parameter], lr=0.1, momentum=0.5)
+    parameter.grad = torch.full((3,), torch.finfo(torch.float32).tiny)
+    optimizer.step()
+    parameter.grad = torch.zeros(3)
+    optimizer.step()
+    return optimizer.state[parameter]["momentum_buffer"].max().item()
+
+
+def test_averages_of_an_optimizer_are_flushed():
+    assert largest_momentum() > 0
+    with subnormals_flushed():
+        assert largest_momentum() == 0
+
+
+def test_gradients_are_flushed():
+    def gradient():
+        X = torch.ones(3, requires_grad=True)
+        (X * torch.finfo(torch.float32).tiny).mul(0.5).sum().backward()
+        return X.grad.max().item()
+
+    assert gradient() > 0
+    with subnormals_flushed():
+        assert gradient() == 0

@@ -50,3 +50,22 @@ def test_the_setting_is_one_of_the_thread(two_threads):
     done.set()
     thread.join()
     assert (seen, here) == ([1], 2)
+
+
+def test_nested_work_restores_step_by_step(two_threads):
+    with threads_worth(WORTH_THREADS):
+        with threads_worth(0):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 2
+
+
+def test_a_thread_that_starts_meanwhile_has_the_setting_of_before(two_threads):
+    """torch hands the last number set anywhere to every new thread, which then keeps it."""
+    seen = []
+    with threads_worth(0):
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert torch.get_num_threads() == 1
+    assert seen == [2]
