@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from inspect import signature
 
 import numpy as np
@@ -258,6 +259,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         placement = choose_placement(data.X, net.input_dtype_, device, self.data_placement)
         self.data_placement_ = placement
 
+        @cache  # Training and validation share what is converted and moved.
+        def rows_on(home):
+            return placed_rows(data.X, net.input_dtype_, home, placement)
+
         def make(component, index, shuffle):
             options = loader_options(
                 self.batch_size, shuffle, self._component_parameters(component)
@@ -265,7 +270,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             by_index = options.keys() <= {*signature(Batches).parameters}
             home = torch.device("cpu") if placement == "host" or not by_index else device
             parts = (
-                placed_rows(data.X, net.input_dtype_, home, placement),
+                rows_on(home),
                 target.to(home),
                 None if weights is None else weights.to(home, net.example_output_.dtype),
                 torch.from_numpy(index),

@@ -237,9 +237,7 @@ def test_a_step_after_an_overflow_is_left_out():
 def test_clipped_lbfgs_is_the_hand_written_closure():
     module, (X, y) = make_module(), make_data()
     by_hand = copy.deepcopy(module)
-    optimizers = [
-        torch.optim.LBFGS(m.parameters(), lr=0.5, max_iter=4) for m in (module, by_hand)
-    ]
+    optimizers = [torch.optim.LBFGS(m.parameters(), lr=0.5, max_iter=4) for m in (module, by_hand)]
 
     def closure():
         optimizers[1].zero_grad()
@@ -275,7 +273,7 @@ def test_a_closure_leaves_gradients_without_a_scale(precision, clip):
     hand_written(by_hand, batches, sgd, dtype=dtype, clip=clip)
 
     optimizer = Demanding(module.parameters(), lr=0.5)
-    make_step(
-        module, LOSS, optimizer, precision=Precision.named(precision, "cpu"), clip_norm=clip
-    )(batches[0])
+    make_step(module, LOSS, optimizer, precision=Precision.named(precision, "cpu"), clip_norm=clip)(
+        batches[0]
+    )
     assert_same(module, by_hand, rtol=1e-2, atol=1e-5)
