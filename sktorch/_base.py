@@ -194,10 +194,17 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, **told)
         best = BestWeights()
+        engine = Engine(
+            torch.device(net.device),
+            self.precision,
+            self.compile,
+            self.gradient_clip,
+            self.gradient_accumulation,
+        )
         try:
             with net.stream_:
                 net.notify("on_train_begin", X=data.X, y=data.y)
-            train_epoch = self._epoch_trainer(net, data, best)
+            train_epoch = self._epoch_trainer(net, data, best, engine)
             for _ in range(n_epochs):
                 epoch = context.subcontext(task_name="epoch")
                 epoch.call_on_fit_task_begin(estimator=self, **told)
@@ -218,9 +225,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             best.restore(net.module_)
         net.end_training(data.X, data.y)
         self.best_epoch_ = best.epoch or len(net.history)
+        self.eager_reason_ = engine.eager_reason
         context.call_on_fit_task_end(estimator=self, **told)
 
-    def _epoch_trainer(self, net, data, best):
+    def _epoch_trainer(self, net, data, best, engine):
         """A function that trains one more epoch and returns whether it should be the last."""
         train, valid = self._batches(net, data)
         dataset = Dataset(data.X, data.y)
@@ -229,13 +237,6 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             "dataset_valid": None if valid is None else Subset(dataset, data.valid),
         }
         score = self._validation_score(net, data)
-        engine = Engine(
-            torch.device(net.device),
-            self.precision,
-            self.compile,
-            self.gradient_clip,
-            self.gradient_accumulation,
-        )
         monitor, sign = ("train_loss", -1) if valid is None else (net.score_name, 1)
         plateau = Plateau(self.n_iter_no_change, self.tol, sign)
 
@@ -243,7 +244,6 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             work = net.work_.multiply_adds * self.batch_size
             with net.stream_, threads_worth(work), subnormals_flushed():
                 told_to_stop = net.fit_epoch(train, valid, score, datasets, engine)
-            self.eager_reason_ = engine.eager_reason
             value = net.history[-1, monitor]
             if valid is not None:
                 best.update(value, len(net.history), net.module_)

@@ -33,7 +33,7 @@ class Engine:
         self.precision = Precision.named(precision, device.type)
         self._compile, self._clip_norm = compile, clip_norm
         self._compiled = self._captured = None
-        self._reason = None
+        self._reason = "no step was made"
 
     @property
     def eager_reason(self):
@@ -55,6 +55,12 @@ class Engine:
         -------
         step : TrainStep or CapturedStep
         """
+        if self.accumulate > 1 and demands_closure(type(optimizer)):
+            raise ValueError(
+                f"gradient_accumulation={self.accumulate} can't be used with "
+                f"{type(optimizer).__name__}, which evaluates the loss itself. Set "
+                "gradient_accumulation=1, and a larger batch_size instead."
+            )
         step = make_step(
             self._callable(module),
             loss_function,
@@ -72,10 +78,11 @@ class Engine:
 
     def _callable(self, module):
         """The module, compiled if asked for; a compiled one shares its parameters."""
-        if self._compile is False:
+        has_options = isinstance(self._compile, dict)
+        if not (has_options or self._compile):
             return module
         if self._compiled is None or self._compiled[0] is not module:
-            options = {} if self._compile is True else self._compile
+            options = self._compile if has_options else {}
             self._compiled = module, torch.compile(module, **options)
         return self._compiled[1]
 

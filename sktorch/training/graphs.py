@@ -36,19 +36,19 @@ class CapturedStep:
         self._warmed_up = 0
         self._stream = torch.cuda.Stream()
 
-    def __call__(self, batch, **place):
+    def __call__(self, batch, *place):
         """As `TrainStep`."""
         shape, settings = _shape_of(batch), self._optimizer_settings()
         self._shape = self._shape or shape
         if self.reason is not None or shape != self._shape:
-            return self.step(batch, **place)
+            return self.step(batch, *place)
         if settings != self._settings:
             self._settings, self._graph, self._warmed_up = settings, None, 0
         if self._graph is None and self._warmed_up < WARM_UP_STEPS:
             self._warmed_up += 1
             return self._step_aside(batch)
         if self._graph is None and not self._capture(batch):
-            return self.step(batch, **place)
+            return self.step(batch, *place)
         return self._replay(batch)
 
     def is_of(self, module, optimizer):
@@ -69,7 +69,8 @@ class CapturedStep:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                self._results = self.step(self._inputs)
+                loss, output = self.step(self._inputs)
+                self._results = loss, output.detach()
         except RuntimeError as error:
             self.reason = f"the step can't be captured: {str(error).splitlines()[0]}"
             torch.cuda.synchronize()

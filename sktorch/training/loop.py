@@ -36,29 +36,25 @@ def train_epoch(module, step, batches, *, accumulate=1, observer=None):
     """
     module.train()
     losses, sizes = [], []
-    for group in _groups(batches, accumulate):
-        for position, batch in enumerate(group, start=1):
-            place = {
-                "first": position == 1,
-                "last": position == len(group),
-                "share": 1 / len(group),
-            }
-            if observer is None:
-                loss, _ = step(batch, **place)
-            else:
-                observer.before(batch)
-                module.train()  # An observer may have looked at predictions.
-                loss, output = step(batch, **place, on_gradient=observer.on_gradient)
-                observer.after(batch, loss, output)
-            losses.append(loss)
-            sizes.append(len(batch[1]))
+    for batch, *place in _grouped(batches, accumulate):
+        if observer is None:
+            loss, _ = step(batch, *place)
+        else:
+            observer.before(batch)
+            module.train()  # An observer may have looked at predictions.
+            loss, output = step(batch, *place, observer.on_gradient)
+            observer.after(batch, loss, output.detach())
+        losses.append(loss)
+        sizes.append(len(batch[1]))
     return torch.stack(losses).tolist() if losses else [], sizes
 
 
-def _groups(batches, size):
+def _grouped(batches, size):
+    """Batches, with whether each is first and last of its group, and its share in it."""
     batches = iter(batches)
     while group := list(islice(batches, size)):
-        yield group
+        for position, batch in enumerate(group, start=1):
+            yield batch, position == 1, position == len(group), 1 / len(group)
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ class TrainStep:
         if not self.precision.scaler.is_enabled():  # A scaler needs the whole optimizer.
             self.optimizer = without_hooks(self.optimizer)
 
-    def __call__(self, batch, *, first=True, last=True, share=1.0, on_gradient=None):
+    def __call__(self, batch, first=True, last=True, share=1.0, on_gradient=None):
         """Fit the parameters to one batch.
 
         Parameters
@@ -61,14 +61,14 @@ class TrainStep:
         Returns
         -------
         loss, output : torch.Tensor
-            Before the step, detached, on the device: nothing waits for them.
+            Before the step, on the device: nothing waits for them. The loss is detached.
         """
         if first:
             self.optimizer.zero_grad()
         loss, output = self.forward_backward(batch, share, on_gradient)
         if last:
             self.update()
-        return loss.detach(), output.detach()
+        return loss.detach(), output
 
     def forward_backward(self, batch, share=1.0, on_gradient=None):
         """Loss and output of a batch; ``share`` of the loss's gradients is added to the others."""
@@ -98,7 +98,7 @@ class ClosureStep(TrainStep):
     The loss and output are those of its first evaluation.
     """
 
-    def __call__(self, batch, *, first=True, last=True, share=1.0, on_gradient=None):
+    def __call__(self, batch, first=True, last=True, share=1.0, on_gradient=None):
         """As `TrainStep`, for a batch that is first and last."""
         evaluations = []
 
@@ -111,7 +111,7 @@ class ClosureStep(TrainStep):
 
         self.optimizer.step(closure)
         loss, output = evaluations[0]
-        return loss.detach(), output.detach()
+        return loss.detach(), output
 
 
 @cache

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from sktorch.data.structure import call, leaves
 
@@ -47,10 +48,12 @@ def measure_work(module, X):
             output = output[0]
         if isinstance(output, torch.Tensor):
             sizes.append(output.nbytes)
-            weights = layer.parameters(recurse=False)
-            multiply_adds.extend(
-                output.numel() * weight[0].numel() for weight in weights if weight.ndim > 1
-            )
+            weights = [weight for weight in layer.parameters(recurse=False) if weight.ndim > 1]
+            if isinstance(layer, nn.RNNBase):  # Every weight meets every time step once.
+                n_steps = output.numel() // output.shape[-1]
+                multiply_adds.extend(n_steps * weight.numel() for weight in weights)
+            else:
+                multiply_adds.extend(output.numel() * weight[0].numel() for weight in weights)
 
     hooks = [layer.register_forward_hook(count) for layer in module.modules()]
     try:
