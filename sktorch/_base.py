@@ -18,7 +18,7 @@ from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
 from sktorch._components import copies_of_callbacks, criterion_factory, module_factory, takes
-from sktorch._device import resolve_device
+from sktorch._device import current_device, resolve_device
 from sktorch._inputs import check_X, sample_shape
 from sktorch._net import StopTraining
 from sktorch._parameters import ComponentParameters, check_parameters
@@ -205,12 +205,13 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             with net.stream_:
                 net.notify("on_train_begin", X=data.X, y=data.y)
             train_epoch = self._epoch_trainer(net, data, best, engine)
-            for _ in range(n_epochs):
-                epoch = context.subcontext(task_name="epoch")
-                epoch.call_on_fit_task_begin(estimator=self, **told)
-                stop = train_epoch()
-                if epoch.call_on_fit_task_end(estimator=self, **told) or stop:
-                    break
+            with threads_worth(net.work_.multiply_adds * self.batch_size):
+                for _ in range(n_epochs):
+                    epoch = context.subcontext(task_name="epoch")
+                    epoch.call_on_fit_task_begin(estimator=self, **told)
+                    stop = train_epoch()
+                    if epoch.call_on_fit_task_end(estimator=self, **told) or stop:
+                        break
         except StopTraining:
             pass
         except KeyboardInterrupt:
@@ -241,8 +242,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         plateau = Plateau(self.n_iter_no_change, self.tol, sign)
 
         def train_epoch():
-            work = net.work_.multiply_adds * self.batch_size
-            with net.stream_, threads_worth(work), subnormals_flushed():
+            with net.stream_, subnormals_flushed(), current_device(torch.device(net.device)):
                 told_to_stop = net.fit_epoch(train, valid, score, datasets, engine)
             value = net.history[-1, monitor]
             if valid is not None:

@@ -340,7 +340,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             If the criterion defines no probabilities.
         """
         X, log_probabilities = self._log_probabilities(X)
-        return as_array_of(log_probabilities.exp(), X)
+        return as_array_of(log_probabilities.exp_(), X)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):

@@ -1,5 +1,7 @@
 """Where to train."""
 
+from contextlib import nullcontext
+
 import torch
 
 
@@ -26,3 +28,8 @@ def resolve_device(device):
             "or 'mps'. Change device; 'auto' takes what there is."
         ) from error
     return resolved
+
+
+def current_device(device):
+    """A context in which a CUDA device is the current one: streams and graphs begin there."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, InputShapeSetter, PrintLog
+from skorch.callbacks import Callback, EpochTimer, InputShapeSetter, LRScheduler, PrintLog
 from skorch.utils import TeeGenerator
 from torch import nn
 
@@ -176,11 +176,7 @@ class Net(NeuralNet):
         self.example_ = None
 
     def _observer(self, training):
-        listens = any(
-            getattr(type(callback), hook) is not getattr(Callback, hook)
-            for _, callback in self.callbacks_
-            for hook in _BATCH_HOOKS
-        )
+        listens = any(_listens_to_batches(callback) for _, callback in self.callbacks_)
         return _BatchObserver(self, training) if listens else None
 
     def _record(self, row, prefix, losses, sizes):
@@ -320,6 +316,14 @@ def predicted_codes(criterion, output, n_classes):
     scores = link_of(criterion).scores(output)
     codes = (scores > 0).long() if scores.ndim == 1 else scores.argmax(dim=1)
     return codes.clamp(max=n_classes - 1)
+
+
+def _listens_to_batches(callback):
+    # A schedule by epochs has the hook, too, and does nothing in it.
+    by_epoch = isinstance(callback, LRScheduler) and callback.step_every == "epoch"
+    return not by_epoch and any(
+        getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS
+    )
 
 
 class _BatchObserver:

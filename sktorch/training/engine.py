@@ -6,6 +6,9 @@ from sktorch.training.graphs import CapturedStep
 from sktorch.training.precision import Precision
 from sktorch.training.step import demands_closure, make_step
 
+# Of the optimizers that don't say whether they are capturable, those that count no steps.
+CAPTURABLE = {torch.optim.SGD}
+
 
 class Engine:
     """Makes the training step of an epoch; what is compiled or captured is kept for the next.
@@ -74,6 +77,7 @@ class Engine:
             return step
         if self._captured is None or not self._captured.is_of(module, optimizer):
             self._captured = CapturedStep(step, module, optimizer)
+        self._captured.renew(step, _constants(module, loss_function))
         return self._captured
 
     def _callable(self, module):
@@ -87,7 +91,10 @@ class Engine:
         return self._compiled[1]
 
     def _why_eager(self, optimizer, observed):
-        capturable = all(group.get("capturable", True) for group in optimizer.param_groups)
+        capturable = all(
+            group.get("capturable", type(optimizer) in CAPTURABLE)
+            for group in optimizer.param_groups
+        )
         reasons = {
             f"the device is {self.device.type}, not cuda": self.device.type != "cuda",
             "callbacks look at each batch": observed,
@@ -99,3 +106,14 @@ class Engine:
             ),
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _constants(module, loss_function):
+    """What a graph holds as constants: numbers of the layers, and which parameters are trained."""
+    criterion = getattr(loss_function, "criterion", None)
+    layers = [*module.modules()]
+    layers += criterion.modules() if isinstance(criterion, torch.nn.Module) else []
+    return [
+        *(v for layer in layers for v in vars(layer).values() if isinstance(v, bool | int | float)),
+        *(parameter.requires_grad for parameter in module.parameters()),
+    ]

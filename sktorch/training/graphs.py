@@ -32,7 +32,7 @@ class CapturedStep:
 
     def __init__(self, step, module, optimizer):
         self.step, self.module, self.optimizer, self.reason = step, module, optimizer, None
-        self._shape = self._settings = self._graph = None
+        self._shape = self._settings = self._graph = self._constants = None
         self._warmed_up = 0
         self._stream = torch.cuda.Stream()
 
@@ -51,6 +51,12 @@ class CapturedStep:
             return self.step(batch, *place)
         return self._replay(batch)
 
+    def renew(self, step, constants):
+        """Take the step of a new epoch; it is captured anew if one of its constants is another."""
+        self.step = step
+        if constants != self._constants:
+            self._constants, self._settings = constants, None
+
     def is_of(self, module, optimizer):
         """Whether it trains this module with this optimizer."""
         return self.module is module and self.optimizer is optimizer
@@ -68,7 +74,9 @@ class CapturedStep:
         self.step.optimizer.zero_grad()
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # torch.cuda.graph leaves its own stream current where a capture fails.
+            current = torch.cuda.stream(torch.cuda.current_stream())
+            with current, torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 loss, output = self.step(self._inputs)
                 self._results = loss, output.detach()
         except RuntimeError as error:

@@ -44,5 +44,8 @@ def _is_plain(optimizer):
         getattr(torch_optimizer, "_global_optimizer_pre_hooks", True),
         getattr(torch_optimizer, "_global_optimizer_post_hooks", True),
     ]
-    replaced = "step" in vars(optimizer) or type(optimizer).zero_grad is not Optimizer.zero_grad
+    replaced = (
+        not vars(optimizer).keys().isdisjoint({"step", "zero_grad"})
+        or type(optimizer).zero_grad is not Optimizer.zero_grad
+    )
     return not (any(hooks) or replaced) and hasattr(type(optimizer).step, "__wrapped__")

@@ -1,5 +1,6 @@
 """The floats that products are computed in."""
 
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,10 +21,13 @@ class Precision:
         Makes the context that the forward pass and the loss are computed in.
     scaler : torch.amp.GradScaler
         Scales the loss so that gradients in float16 don't vanish; does nothing otherwise.
+    backward : callable
+        Makes the context of the backward pass.
     """
 
     autocast: Callable
     scaler: torch.amp.GradScaler
+    backward: Callable = nullcontext
 
     @classmethod
     def named(cls, name, device_type):
@@ -40,14 +44,24 @@ class Precision:
             autocast = partial(torch.autocast, device_type, dtype=half)
         else:
             autocast = nullcontext
-        return cls(autocast, torch.amp.GradScaler(device_type, enabled=half is torch.float16))
+        scaler = torch.amp.GradScaler(device_type, enabled=half is torch.float16)
+        return cls(autocast, scaler, _tf32 if name == "tf32" else nullcontext)
+
+
+# The setting is the process's: the last thread to leave restores what the first one found.
+_lock, _found = threading.Lock(), []
 
 
 @contextmanager
 def _tf32():
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    with _lock:
+        _found.append(torch.get_float32_matmul_precision())
+        torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        with _lock:
+            first = _found[0]
+            _found.pop()
+            if not _found:
+                torch.set_float32_matmul_precision(first)

@@ -7,7 +7,7 @@ and returns the batch's mean loss.
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import torch
@@ -76,7 +76,8 @@ class TrainStep:
         with self.precision.autocast():
             output = call(self.module, X)
             loss = self.loss_function(output, y, weight)
-        self.precision.scaler.scale(loss if share == 1 else loss * share).backward()
+        with self.precision.backward():
+            self.precision.scaler.scale(loss if share == 1 else loss * share).backward()
         if on_gradient is not None:
             on_gradient(batch)
         return loss, output
@@ -95,8 +96,14 @@ class TrainStep:
 class ClosureStep(TrainStep):
     """A step of an optimizer that evaluates the loss itself, several times, as LBFGS does.
 
-    The loss and output are those of its first evaluation.
+    The loss and output are those of its first evaluation. The gradients are the optimizer's as
+    soon as they are there, so the loss is never scaled.
     """
+
+    def __post_init__(self):
+        unscaled = torch.amp.GradScaler("cpu", enabled=False)
+        self.precision = replace(self.precision, scaler=unscaled)
+        super().__post_init__()
 
     def __call__(self, batch, first=True, last=True, share=1.0, on_gradient=None):
         """As `TrainStep`, for a batch that is first and last."""

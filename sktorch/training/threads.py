@@ -1,5 +1,6 @@
 """As many CPU threads as the work of a step is worth."""
 
+import threading
 from contextlib import contextmanager
 
 import torch
@@ -26,7 +27,16 @@ def threads_worth(n_multiply_adds):
         yield
         return
     torch.set_num_threads(1)
+    _set_for_new_threads(before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _set_for_new_threads(n_threads):
+    # A thread that begins gets the number that was last set anywhere, and keeps it. Set elsewhere
+    # it is still this thread's own number here.
+    thread = threading.Thread(target=torch.set_num_threads, args=(n_threads,))
+    thread.start()
+    thread.join()
