@@ -205,7 +205,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             with net.stream_:
                 net.notify("on_train_begin", X=data.X, y=data.y)
             train_epoch = self._epoch_trainer(net, data, best, engine)
-            with threads_worth(net.work_.multiply_adds * self.batch_size):
+            work = net.work_.multiply_adds * self.batch_size
+            with threads_worth(work), subnormals_flushed(), current_device(engine.device):
                 for _ in range(n_epochs):
                     epoch = context.subcontext(task_name="epoch")
                     epoch.call_on_fit_task_begin(estimator=self, **told)
@@ -242,7 +243,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         plateau = Plateau(self.n_iter_no_change, self.tol, sign)
 
         def train_epoch():
-            with net.stream_, subnormals_flushed(), current_device(torch.device(net.device)):
+            with net.stream_:
                 told_to_stop = net.fit_epoch(train, valid, score, datasets, engine)
             value = net.history[-1, monitor]
             if valid is not None:
