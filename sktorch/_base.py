@@ -33,6 +33,8 @@ from sktorch.training.stopping import BestWeights, Plateau
 from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 
+REORDERING = {"shuffle", "sampler", "batch_sampler", "drop_last"}
+
 
 @dataclass
 class TrainingData:
@@ -100,7 +102,12 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """Train for ``n_epochs``, on new weights or on (``resume``) those there are."""
         check_parameters(self)
         device = resolve_device(self.device)
-        with _fitted_attributes_restored_on_failure(self):
+        # The caller may be in no_grad or inference_mode.
+        with (
+            _fitted_attributes_restored_on_failure(self),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):
             resume = resume and hasattr(self, "net_")
             X = check_X(self, X, reset=not resume)
             y, weights = self._check_target(X, y, sample_weight, classes, reset=not resume)
@@ -108,6 +115,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             data = self._split(X, y, weights, seed if hold_out else None)
             if resume:
                 net = self.net_
+                if torch.device(net.device) != net.stream_.device:  # unpickled without its GPU
+                    net.stream_ = RandomStream(seed, torch.device(net.device))
                 with net.undone_on_failure():
                     net.set_optimizer(
                         self.optimizer, self.lr, self._component_parameters("optimizer")
@@ -281,6 +290,12 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             batches = Batches(*parts, **options)
             return AheadBatches(batches, device) if placement == "host" else batches
 
+        reordered = self._component_parameters("iterator_valid").keys() & REORDERING
+        if reordered:
+            raise ValueError(
+                f"iterator_valid can't take {sorted(reordered)}: the score compares its batches "
+                f"with the rows held out, in their order. Leave out iterator_valid__*."
+            )
         valid = None if data.valid is None else make("iterator_valid", data.valid, False)
         return make("iterator_train", data.train, True), valid
 

@@ -16,7 +16,7 @@ from sktorch._targets import (
     hold_out,
     row_weights,
 )
-from sktorch.training.losses import innermost, link_of
+from sktorch.training.losses import LINKS, innermost, link_of
 
 
 def _has_probabilities(estimator):
@@ -405,7 +405,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     def _check_net(self, net):
         net.n_classes_ = len(self.classes_)
-        output, widths = net.example_output_, link_of(net.criterion_).widths(net.n_classes_)
+        link, output = link_of(net.criterion_), net.example_output_
+        widths = link.widths(net.n_classes_)
         width = 1 if output.ndim == 1 else output.shape[-1]
         if output.ndim > 2 or len(output) != net.example_.shape[0] or width not in widths:
             raise ValueError(
@@ -413,6 +414,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 f"{net.example_.shape[0]} rows; {net.criterion_} on {net.n_classes_} classes "
                 f"expects {' or '.join(map(str, widths))} column(s). Change the module, or let its "
                 "constructor take n_outputs, which is filled in."
+            )
+        if link is LINKS[nn.NLLLoss] and not torch.allclose(
+            output.exp().sum(1), torch.ones_like(output[:, 0]), atol=1e-2
+        ):
+            raise ValueError(
+                f"module's outputs are no log-probabilities, which {net.criterion_} expects: they "
+                f"add up to {output.exp().sum(1).tolist()}, not 1. End the module with "
+                "nn.LogSoftmax(dim=1), or set criterion=nn.CrossEntropyLoss."
             )
 
     def _target(self, net, y):

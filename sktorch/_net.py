@@ -1,6 +1,7 @@
 """The one skorch net: builds the components, keeps the history, tells the callbacks."""
 
 import copy
+import dis
 import math
 from contextlib import contextmanager, suppress
 
@@ -381,8 +382,9 @@ def _check_finite(prefix, losses, net):
 
 
 def _raised_by_callback(interrupt):
-    """Whether a callback's own line raised it (skorch's way to stop), rather than Ctrl-C."""
+    """Whether a ``raise`` of a callback did it (skorch's way to stop), rather than Ctrl-C."""
     traceback = interrupt.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
-    return isinstance(traceback.tb_frame.f_locals.get("self"), Callback)
+    raised = traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return raised and any(isinstance(v, Callback) for v in traceback.tb_frame.f_locals.values())

@@ -138,7 +138,9 @@ def _check_sample_weight(sample_weight, n_samples):
 def _weights_by_code(class_weight, classes):
     labels = classes.tolist()
     unknown = [label for label in class_weight if label not in labels]
-    if unknown:
+    # A class that is missing from a fold leaves its weight over; a label left without one beside
+    # it is a label misspelt.
+    if unknown and any(label not in class_weight for label in labels):
         raise ValueError(
             f"class_weight names {unknown}, which are not among the classes {labels}. "
             "Change the keys of class_weight."

@@ -43,6 +43,10 @@ def _one_per_class(n_classes):
     return (n_classes,)
 
 
+def _one_per_class_or_for_two(n_classes):
+    return (n_classes, 1) if n_classes == 2 else (n_classes,)
+
+
 def _one_for_two_classes(n_classes):
     return (n_classes,) if n_classes > 2 else (1, 2) if n_classes == 2 else (1,)
 
@@ -92,9 +96,16 @@ def _binary(encode, to_logits=lambda output: output):
     )
 
 
-SOFTMAX = _multiclass(partial(F.log_softmax, dim=1))
+def _logits_log_probabilities(logits):
+    if _is_single(logits):
+        return _sigmoid_log_probabilities(logits)
+    return logits.log_softmax(dim=1)
+
+
+# A loss that is not known is taken at the contract's word: its module returns logits.
+LOGITS = Link(_one_per_class_or_for_two, _codes, _as_scores, _logits_log_probabilities)
 LINKS = {
-    nn.CrossEntropyLoss: SOFTMAX,
+    nn.CrossEntropyLoss: _multiclass(partial(F.log_softmax, dim=1)),
     nn.NLLLoss: _multiclass(lambda log_p: log_p),
     nn.MultiMarginLoss: _multiclass(None),
     nn.BCEWithLogitsLoss: _binary(_zero_one),
@@ -112,9 +123,7 @@ _FUNCTIONS = {
 
 
 def link_of(criterion):
-    """The link of a criterion: that of its nearest known class, else `SOFTMAX`.
-
-    A loss that is not known is taken at the contract's word: its module returns logits.
+    """The link of a criterion: that of its nearest known class, else `LOGITS`.
 
     Parameters
     ----------
@@ -128,7 +137,7 @@ def link_of(criterion):
     if callable(criterion) and criterion in _FUNCTIONS:
         return LINKS[_FUNCTIONS[criterion]]
     kind = criterion if isinstance(criterion, type) else type(criterion)
-    return next((LINKS[base] for base in kind.__mro__ if base in LINKS), SOFTMAX)
+    return next((LINKS[base] for base in kind.__mro__ if base in LINKS), LOGITS)
 
 
 def innermost(criterion):

@@ -30,7 +30,7 @@ class RandomStream:
     """
 
     def __init__(self, seed, device):
-        self._device = device
+        self.device = device
         self._states = [
             torch.Generator("cpu").manual_seed(seed).get_state(),
             *(
@@ -41,13 +41,13 @@ class RandomStream:
 
     def __enter__(self):
         _swap.acquire()
-        self._outer = _get_states(self._device)
-        _set_states(self._device, self._states)
+        self._outer = _get_states(self.device)
+        _set_states(self.device, self._states)
         return self
 
     def __exit__(self, *exception):
-        self._states = _get_states(self._device)
-        _set_states(self._device, self._outer)
+        self._states = _get_states(self.device)
+        _set_states(self.device, self._outer)
         _swap.release()
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch.training.losses import LINKS, SOFTMAX, FunctionLoss, LossFunction, link_of, per_row
+from sktorch.training.losses import LINKS, LOGITS, FunctionLoss, LossFunction, link_of, per_row
 
 N_ROWS = 24
 
@@ -342,7 +342,6 @@ def test_a_loss_of_one_number_trains_without_weights_only(name):
     ("criterion", "name", "values"),
     [
         (nn.CrossEntropyLoss, "weight", [1.0, 2.0, 4.0]),
-        (nn.NLLLoss, "weight", [1.0, 2.0, 4.0]),
         (nn.MultiMarginLoss, "weight", [1.0, 2.0, 4.0]),
         (nn.BCEWithLogitsLoss, "pos_weight", [1.0, 2.0, 4.0]),
         (F.cross_entropy, "weight", [1.0, 2.0, 4.0]),
@@ -391,17 +390,17 @@ def test_weights_of_the_criterion_and_of_the_rows_multiply(weights):
 @pytest.mark.parametrize(
     ("criterion", "expected"),
     [
-        (nn.CrossEntropyLoss, SOFTMAX),
-        (nn.CrossEntropyLoss(), SOFTMAX),
+        (nn.CrossEntropyLoss, LINKS[nn.CrossEntropyLoss]),
+        (nn.CrossEntropyLoss(), LINKS[nn.CrossEntropyLoss]),
         (partial(nn.NLLLoss, ignore_index=1), LINKS[nn.NLLLoss]),
         (F.nll_loss, LINKS[nn.NLLLoss]),
         (partial(partial(F.soft_margin_loss)), LINKS[nn.SoftMarginLoss]),
         (FunctionLoss(partial(F.binary_cross_entropy)), LINKS[nn.BCELoss]),
-        (OwnCrossEntropy, SOFTMAX),
+        (OwnCrossEntropy, LINKS[nn.CrossEntropyLoss]),
         (type("Mine", (nn.BCEWithLogitsLoss,), {}), LINKS[nn.BCEWithLogitsLoss]),
-        (Brier, SOFTMAX),
-        (Brier(), SOFTMAX),
-        (len, SOFTMAX),
+        (Brier, LOGITS),
+        (Brier(), LOGITS),
+        (len, LOGITS),
     ],
 )
 def test_link_of(criterion, expected):
