@@ -12,6 +12,7 @@ from sktorch._net import ClassifierNet, predicted_codes
 from sktorch._targets import (
     check_labels,
     classes_of,
+    dispatches,
     encode_labels,
     hold_out,
     row_weights,
@@ -377,25 +378,28 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     def _labels(self, codes, X):
         """Labels of codes, beside X where they are numbers and scikit-learn dispatches."""
-        classes = self.classes_
-        if isinstance(classes, np.ndarray):
-            labels = classes[codes.cpu().numpy()]
-            return (
-                as_array_of(torch.from_numpy(labels), X) if labels.dtype.kind in "biuf" else labels
-            )
-        return as_array_of(classes.to(codes.device)[codes], X)
+        return _beside(self._numpy_classes()[codes.cpu().numpy()], X)
+
+    def _numpy_classes(self):
+        """The classes as numpy holds them, whatever array they were asked for in."""
+        is_tensor = isinstance(self.classes_, torch.Tensor)
+        return self.classes_.cpu().numpy() if is_tensor else self.classes_
 
     def _check_target(self, X, y, sample_weight, classes, reset):
         y = check_labels(y, X)
         if reset:
-            self.classes_ = classes_of(y if classes is None else check_labels(classes, classes))
-        elif classes is not None and not np.array_equal(classes_of(classes), self.classes_):
+            known = classes_of(y if classes is None else check_labels(classes, classes))
+            self.classes_ = _beside(known, X)
+        elif classes is not None and not np.array_equal(
+            classes_of(check_labels(classes, classes)), self._numpy_classes()
+        ):
             raise ValueError(
                 f"classes={classes!r} is not what it was on the first call to partial_fit, "
                 f"{self.classes_!r}. Leave it out, or fit again."
             )
-        codes = encode_labels(y, self.classes_)
-        return codes, row_weights(codes, self.classes_, sample_weight, self.class_weight)
+        known = self._numpy_classes()
+        codes = encode_labels(y, known)
+        return codes, row_weights(codes, known, sample_weight, self.class_weight)
 
     def _hold_out(self, index, y, seed):
         return hold_out(index, y, self.validation_fraction, seed)
@@ -429,7 +433,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return encode(torch.from_numpy(y), len(self.classes_), net.example_output_)
 
     def _decode(self, y):
-        return self.classes_[y]
+        return self._numpy_classes()[y]
 
     def _validation_score(self, net, data):
         """Accuracy, weighted as the loss is."""
@@ -443,3 +447,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             return np.average(hits.cpu().numpy(), weights=weights).item()
 
         return accuracy
+
+
+def _beside(labels, X):
+    """Labels, beside a tensor X where they are numbers and scikit-learn dispatches."""
+    if labels.dtype.kind in "biuf" and dispatches() and isinstance(X, torch.Tensor):
+        return torch.from_numpy(labels.astype(labels.dtype.newbyteorder("="))).to(X.device)
+    return labels

@@ -20,19 +20,18 @@ def check_labels(y, X):
     ----------
     y : array-like of shape (n_samples,)
     X : array with rows
-        y must have as many; y is kept as a tensor only beside a tensor X, when scikit-learn
-        dispatches.
+        y must have as many.
 
     Returns
     -------
-    y : ndarray or torch.Tensor of shape (n_samples,)
+    y : ndarray of shape (n_samples,)
 
     Raises
     ------
     ValueError
         For y of another length or shape, with missing values, or continuous.
     """
-    if isinstance(y, torch.Tensor) and not (dispatches() and isinstance(X, torch.Tensor)):
+    if isinstance(y, torch.Tensor):
         y = y.detach().cpu().numpy()
     y = column_or_1d(y, warn=True)
     assert_all_finite(y, input_name="y")
@@ -60,11 +59,11 @@ def encode_labels(y, classes):
     """
     encoder = LabelEncoder()
     encoder.classes_ = classes
-    return torch.as_tensor(encoder.transform(y)).long().cpu().numpy()
+    return encoder.transform(y).astype(np.int64, copy=False)
 
 
 def classes_of(y):
-    """The sorted distinct labels, in y's own array type."""
+    """The sorted distinct labels."""
     return LabelEncoder().fit(y).classes_
 
 
