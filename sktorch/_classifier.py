@@ -108,8 +108,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+    classes_ : array of shape (n_classes,)
+        The labels, sorted; a tensor where X was one and scikit-learn dispatches.
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -240,6 +240,15 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             not fit them, or a loss that is no longer finite. A fitted estimator stays as it was.
         TypeError
             For a module or criterion that is none.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sktorch import TorchClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> classifier = TorchClassifier(lr=0.01, random_state=0).fit(X, y, sample_weight=y + 1)
+        >>> classifier.classes_
+        array([0, 1, 2])
         """
         return self._fit(
             X,
@@ -275,6 +284,15 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         ValueError
             As in ``fit``; for ``classes`` missing on the first call or changed afterwards, and
             for ``class_weight="balanced"``, which needs all of y.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sktorch import TorchClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> classifier = TorchClassifier().partial_fit(X[:50], y[:50], classes=[0, 1, 2])
+        >>> classifier.partial_fit(X[50:], y[50:]).n_epochs_
+        2
         """
         if classes is None and not hasattr(self, "net_"):
             raise ValueError("classes must be passed on the first call to partial_fit.")
@@ -299,6 +317,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         y : array of shape (n_samples,)
             In the dtype of ``classes_``. Here and below, a numpy array; where scikit-learn's
             ``array_api_dispatch`` is on and X is a tensor, a tensor on X's device.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sktorch import TorchClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> TorchClassifier(lr=0.01, random_state=0).fit(X, y).predict(X[:2])
+        array([0, 0])
         """
         X, outputs = self._outputs(X)
         codes = predicted_codes(self.net_.criterion_, outputs, len(self.classes_))
@@ -315,6 +341,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         -------
         scores : array of shape (n_samples, n_classes), or (n_samples,) for two classes
             For two classes, above zero where the second is likelier.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sktorch import TorchClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> TorchClassifier(max_epochs=1).fit(X, y).decision_function(X[:2]).shape
+        (2, 3)
         """
         X, outputs = self._outputs(X)
         scores = link_of(self.net_.criterion_).scores(outputs)
@@ -339,6 +373,15 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         ------
         AttributeError
             If the criterion defines no probabilities.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sktorch import TorchClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> p = TorchClassifier(max_epochs=1).fit(X, y).predict_proba(X[:2])
+        >>> p.sum(axis=1).round(6)
+        array([1., 1.])
         """
         X, log_probabilities = self._log_probabilities(X)
         return as_array_of(log_probabilities.exp_(), X)
@@ -359,6 +402,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         ------
         AttributeError
             If the criterion defines no probabilities.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sktorch import TorchClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> bool((TorchClassifier(max_epochs=1).fit(X, y).predict_log_proba(X) < 0).all())
+        True
         """
         X, log_probabilities = self._log_probabilities(X)
         return as_array_of(log_probabilities, X)
