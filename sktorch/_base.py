@@ -141,9 +141,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _build_net(self, data, device, seed):
         """A net with new weights; its random numbers are those that follow ``manual_seed``."""
         module = self._default_module if self.module is None else self.module
-        criterion, criterion_parameters = criterion_factory(
-            self.criterion, self._component_parameters("criterion")
-        )
+        criterion_parameters = self._component_parameters("criterion")
         module_parameters = self._component_parameters("module")
         parameters = {
             "module": module_parameters
@@ -154,7 +152,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         }
         net = self._net_class(
             module=module_factory(module, module_parameters),
-            criterion=criterion,
+            criterion=criterion_factory(self.criterion, criterion_parameters),
             optimizer=self.optimizer,
             lr=self.lr,
             max_epochs=self.max_epochs,

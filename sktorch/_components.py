@@ -27,22 +27,10 @@ def module_factory(module, parameters):
 
 
 def criterion_factory(criterion, parameters):
-    """As `module_factory`; a function of ``(output, target)`` becomes a loss module.
-
-    Returns
-    -------
-    factory : callable
-    parameters : dict
-        Those that remain for the factory.
-    """
+    """As `module_factory`; a function of ``(output, target)`` becomes a loss module."""
     if isinstance(innermost(criterion), type) or isinstance(criterion, nn.Module):
-        return _factory("criterion", criterion, parameters), parameters
-    if not callable(criterion):
-        raise TypeError(
-            f"criterion must be an nn loss class, an instance or a function of (output, target), "
-            f"got {criterion!r}."
-        )
-    return partial(FunctionLoss, criterion), parameters
+        return _factory("criterion", criterion, parameters)
+    return partial(FunctionLoss, criterion)
 
 
 def copies_of_callbacks(callbacks):
