@@ -18,7 +18,6 @@ OPTIMIZER_NAMES = {
     "rms_prop": torch.optim.RMSprop,
     "nadam": torch.optim.NAdam,
     "sparse_adam": torch.optim.SparseAdam,
-    "muon": torch.optim.Muon,
 }
 CRITERION_NAMES = {
     "cross_entropy": nn.CrossEntropyLoss,
