@@ -1,5 +1,7 @@
 """Ready-made modules. This folder imports torch and nothing of scikit-learn or skorch."""
 
+from sktorch.modules._convolutional import ConvNet
 from sktorch.modules._mlp import MLP
+from sktorch.modules._recurrent import RecurrentNet
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "ConvNet", "RecurrentNet"]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sktorch.modules import MLP
-from sktorch.modules._mlp import ACTIVATIONS
+from sktorch.modules._layers import ACTIVATIONS
 
 
 def kinds(module):
