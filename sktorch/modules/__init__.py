@@ -1,7 +1,8 @@
 """Ready-made modules. This folder imports torch and nothing of scikit-learn or skorch."""
 
 from sktorch.modules._convolutional import ConvNet
+from sktorch.modules._initialization import initialize
 from sktorch.modules._mlp import MLP
 from sktorch.modules._recurrent import RecurrentNet
 
-__all__ = ["MLP", "ConvNet", "RecurrentNet"]
+__all__ = ["MLP", "ConvNet", "RecurrentNet", "initialize"]

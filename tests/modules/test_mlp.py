@@ -1,5 +1,8 @@
 """The multi-layer perceptron."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +92,10 @@ def test_dtype(dtype):
             r"activation='rolu' is not known; expected one of \['elu'.*'tanh'\]",
         ),
         ({"activation": "ReLU"}, "activation='ReLU' is not known"),
+        ({"activation": "reul"}, r"\]( or .*)\. Did you mean 'relu'\?"),
+        ({"activation": nn.ReLU()}, "or a function that returns an nn.Module"),
+        ({"normalization": "bacth"}, r"\['batch', 'layer'\] or None. Did you mean 'batch'\?"),
+        ({"normalization": True}, "normalization=True is not known"),
         ({"hidden": 0}, r"hidden=\(0,\) must hold positive layer widths"),
         ({"hidden": (5, -1)}, r"hidden=\(5, -1\) must hold positive layer widths"),
         ({"hidden": (5, 2.5)}, r"hidden=\(5, 2.5\) must hold"),
@@ -99,3 +106,42 @@ def test_dtype(dtype):
 def test_wrong_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
         MLP(5, 3, **parameters)
+
+
+@pytest.mark.parametrize(("name", "layer"), [("batch", "BatchNorm1d"), ("layer", "LayerNorm")])
+def test_normalization_comes_before_the_activation(name, layer):
+    module = MLP(5, 3, hidden=(4, 4), dropout=0.3, normalization=name)
+    block = ["Linear", layer, "ReLU", "Dropout"]
+    assert kinds(module) == ["Flatten", *block * 2, "Linear"]
+    assert (module[1].bias is None) == (name == "batch")
+    assert module[-1].bias is not None
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_normalized_values(normalization):
+    module = MLP(5, 3, hidden=(4,), normalization=normalization, dtype=torch.float64)
+    hidden = module[:3](torch.randn(50, 5, dtype=torch.float64))
+    along = 0 if normalization == "batch" else 1
+    torch.testing.assert_close(hidden.mean(along), torch.zeros_like(hidden.mean(along)))
+    variance = hidden.var(along, correction=0)
+    torch.testing.assert_close(variance, torch.ones_like(variance), rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_learns_iris(iris, losses_of_training, normalization):
+    X, y = map(torch.from_numpy, iris)
+    module = MLP(4, 3, hidden=(16,), normalization=normalization, dtype=torch.float64)
+    first, last = losses_of_training(module, y, X)
+    assert last < 0.7 * first
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_clones(clone):
+    module = MLP(5, 3, dropout=0.5, normalization="batch").eval()
+    X = torch.randn(2, 5)
+    assert torch.equal(clone(module)(X), module(X))
+
+
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_many_at_once(assert_stacks, normalization):
+    assert_stacks(lambda: MLP(5, 3, normalization=normalization), torch.randn(6, 5))
