@@ -60,7 +60,7 @@ def test_output_is_that_of_torch_functions():
 def test_a_signal_without_channels_has_one():
     module = ConvNet((20,), 3)
     X = torch.randn(5, 20)
-    torch.testing.assert_close(module(X), module[1:](X[:, None]))
+    torch.testing.assert_close(module(X), nn.Sequential(*module)[1:](X[:, None]))
 
 
 def test_parameters_are_contiguous():

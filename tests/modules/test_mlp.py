@@ -120,7 +120,7 @@ def test_normalization_comes_before_the_activation(name, layer):
 @pytest.mark.parametrize("normalization", ["batch", "layer"])
 def test_normalized_values(normalization):
     module = MLP(5, 3, hidden=(4,), normalization=normalization, dtype=torch.float64)
-    hidden = module[:3](torch.randn(50, 5, dtype=torch.float64))
+    hidden = nn.Sequential(*module)[:3](torch.randn(50, 5, dtype=torch.float64))
     along = 0 if normalization == "batch" else 1
     torch.testing.assert_close(hidden.mean(along), torch.zeros_like(hidden.mean(along)))
     variance = hidden.var(along, correction=0)
