@@ -24,7 +24,8 @@ class RecurrentNet(nn.Module):
     ----------
     input_shape : tuple
         Shape of one sample, (n_steps, n_features). Only the last entry matters, so that n_steps
-        may be None.
+        may be None. An estimator whose X holds the lengths too gives the shapes of both, a dict
+        or a tuple of them.
     n_outputs : int
         Number of outputs; for a classifier, one logit per class.
     hidden : int, default=64
@@ -83,16 +84,11 @@ class RecurrentNet(nn.Module):
         dtype=None,
     ):
         super().__init__()
-        if len(input_shape) != 2:
-            raise ValueError(
-                f"input_shape={tuple(input_shape)} must be (n_steps, n_features). "
-                "Reshape X to (n_samples, n_steps, n_features)."
-            )
         if cell not in CELLS:
             raise unknown_name("cell", cell, CELLS)
         hidden, n_layers = positive("hidden", hidden), positive("n_layers", n_layers)
         self.recurrent = CELLS[cell](
-            positive("input_shape[-1]", input_shape[-1]),
+            _n_features(input_shape),
             hidden,
             n_layers,
             batch_first=True,
@@ -160,6 +156,19 @@ class RecurrentNet(nn.Module):
         states = self.recurrent(X.masked_fill(is_padding[:, :, None], 0.0))[0]
         last = (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])
         return states.gather(1, last)[:, 0]
+
+
+def _n_features(input_shape):
+    if isinstance(input_shape, dict):
+        input_shape = input_shape.get("X", ())
+    elif input_shape and isinstance(input_shape[0], tuple):
+        input_shape = input_shape[0]
+    if len(input_shape) != 2:
+        raise ValueError(
+            f"input_shape={tuple(input_shape)} must be (n_steps, n_features). "
+            "Reshape X to (n_samples, n_steps, n_features)."
+        )
+    return positive("input_shape[-1]", input_shape[-1])
 
 
 def _check_lengths(lengths, X):

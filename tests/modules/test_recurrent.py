@@ -3,10 +3,12 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from sktorch import TorchClassifier
 from sktorch.modules import RecurrentNet
 
 VARIANTS = [
@@ -131,6 +133,8 @@ def test_many_at_once(sequences, assert_stacks, parameters):
     [
         ({"input_shape": (7,)}, r"input_shape=\(7,\) must be \(n_steps, n_features\). Reshape X"),
         ({"input_shape": (1, 7, 3)}, "must be"),
+        ({"input_shape": {"x": (7, 3)}}, r"input_shape=\(\) must be"),
+        ({"input_shape": ((7,), ())}, r"input_shape=\(7,\) must be"),
         ({"input_shape": (3, None)}, r"input_shape\[-1\]=None must be a positive whole number"),
         ({"hidden": 0}, "hidden=0 must be a positive"),
         ({"hidden": (4, 4)}, r"hidden=\(4, 4\) must be a positive whole number"),
@@ -144,6 +148,24 @@ def test_many_at_once(sequences, assert_stacks, parameters):
 def test_wrong_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
         RecurrentNet(**{"input_shape": (7, 3), "n_outputs": 3} | parameters)
+
+
+@pytest.mark.parametrize(
+    "input_shape",
+    [(7, 3), [None, 3], (None, 3), {"X": (7, 3), "lengths": ()}, ((7, 3), ())],
+)
+def test_input_shape(input_shape):
+    assert RecurrentNet(input_shape, 2).recurrent.input_size == 3
+
+
+def test_lengths_beside_sequences_in_a_classifier(digits_images):
+    X, y = digits_images[0][:200, 0], digits_images[1][:200]
+    inputs = {"X": X, "lengths": np.full(200, 8)}
+    one, other = (
+        TorchClassifier(RecurrentNet, max_epochs=2, random_state=0).fit(data, y).predict_proba(data)
+        for data in (X, inputs)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
