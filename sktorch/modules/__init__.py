@@ -4,5 +4,6 @@ from sktorch.modules._convolutional import ConvNet
 from sktorch.modules._initialization import initialize
 from sktorch.modules._mlp import MLP
 from sktorch.modules._recurrent import RecurrentNet
+from sktorch.modules._tabular import TabularMLP
 
-__all__ = ["MLP", "ConvNet", "RecurrentNet", "initialize"]
+__all__ = ["MLP", "ConvNet", "RecurrentNet", "TabularMLP", "initialize"]

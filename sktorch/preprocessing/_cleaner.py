@@ -1,0 +1,312 @@
+"""A transformer that makes a raw table ready for a module."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.impute import SimpleImputer
+from sklearn.utils import check_array
+
+# Private: the container that set_output or the global configuration asks for. Without it, pandas
+# output of other input could not have columns of dtype category.
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sktorch.preprocessing._columns import column_kind, plain_column, read_column
+from sktorch.preprocessing._containers import library_of, to_container
+from sktorch.preprocessing._dates import cyclic_features, days_since_1970
+from sktorch.preprocessing._encoders import category_encoder, number_encoder
+
+
+class TableCleaner(TransformerMixin, BaseEstimator):
+    """Make a raw table ready for a module: numbers scaled, gaps filled, categories encoded.
+
+    ``fit`` finds out what each column holds, whatever its dtype:
+
+    - *Numbers*: numeric and boolean columns, durations (seconds), and columns of objects or text
+      in which every known value reads as a number. Infinite ones count as missing. They are
+      clipped, scaled by :class:`~sklearn.preprocessing.RobustScaler` (those that have two values
+      or mostly the same one: to [0, 1]), and filled with the median, beside an indicator
+      ``missingindicator_<name>`` if any were missing.
+    - *Dates*: dates, datetimes and ISO 8601 text. They become a number of days and points on the
+      circles of the year, the week and the day, in UTC.
+    - *Categories*: all other text, and columns of dtype category (Categorical, Enum), numbers or
+      not. Up to ``max_one_hot`` become one column of 0 and 1 each; more become one column of codes
+      for an embedding: 1 to k for the k known ones, 0 for unknown and missing ones.
+
+    What is the same in all rows is dropped. The output's order is numbers and indicators, circles,
+    columns of 0 and 1, codes.
+
+    Parameters
+    ----------
+    outliers : {"clip", "flag"} or None, default="clip"
+        What happens to a number that is further from ``quantile_range`` than that range is wide:
+        it is clipped to that distance; "flag" clips it too and adds an indicator
+        ``outlier_<name>`` for each column with outliers in `fit`; None leaves it.
+    quantile_range : tuple of float, default=(5.0, 95.0)
+        Percentiles that outliers can't reach, and by which numbers are scaled: to the width that
+        they have in a standard normal distribution.
+    max_one_hot : int, default=10
+        Largest number of categories that is encoded one-hot.
+    missing_values : tuple of str, default=("", "?", "NA", "N/A", "<NA>", "NaN", "NaT", "null", \
+"None")
+        Words that mean a missing value, in any case and with any spaces around them. Missing
+        without being named here are None, NaN, NaT, `pandas.NA` and infinities.
+    dtype : dtype, default=numpy.float32
+        Dtype of the output, float32, in which most modules compute, or float64.
+
+    Attributes
+    ----------
+    cardinalities_ : tuple of int
+        For each column of the output: k + 1 for codes of k known categories, 0 for numbers. It is
+        what :class:`sktorch.modules.TabularMLP` takes.
+    kinds_ : list of str
+        What each column of the input holds: "number", "date" or "category".
+    n_features_in_ : int
+        Number of columns of the input.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, if they are all strings.
+
+    Notes
+    -----
+    The output is a table of the input's library, or as ``set_output`` has it. Columns of codes
+    have the dtype category in pandas, with the categories 0 to k, so that what comes next can see
+    the cardinalities; in polars, whose categories are strings, they are Int64, and in arrays they
+    are floats.
+
+    What could be read in `fit` and can't be read later, such as "abc" in a column of numbers,
+    counts as missing, with a warning.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sktorch.preprocessing import TableCleaner
+    >>> X = pd.DataFrame({"age": ["31", "?", "54"], "city": ["Kyiv", "Oslo", None]})
+    >>> TableCleaner(max_one_hot=1).fit_transform(X)
+       age  missingindicator_age city
+    0  0.0                   0.0    1
+    1  0.5                   1.0    2
+    2  1.0                   0.0    0
+    """
+
+    def __init__(
+        self,
+        *,
+        outliers="clip",
+        quantile_range=(5.0, 95.0),
+        max_one_hot=10,
+        missing_values=("", "?", "NA", "N/A", "<NA>", "NaN", "NaT", "null", "None"),
+        dtype=np.float32,
+    ):
+        self.outliers = outliers
+        self.quantile_range = quantile_range
+        self.max_one_hot = max_one_hot
+        self.missing_values = missing_values
+        self.dtype = dtype
+
+    def fit(self, X, y=None):
+        """Learn what each column holds, and how to encode it.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, or array-like, of shape (n_samples, n_features)
+            The raw table.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : TableCleaner
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, all columns are constant, or two columns of the
+            output would have the same name.
+        TypeError
+            If X holds something else than text, numbers, booleans, dates and missing values.
+        """
+        self._check_parameters()
+        X = self._check_X(X, reset=True)
+        self._missing_words = {word.strip().lower() for word in self.missing_values}
+        self.kinds_ = [
+            column_kind(*plain_column(X, position), self._missing_words)
+            for position in range(X.shape[1])
+        ]
+        blocks = self._read(X)
+        self._kept = {
+            role: [key for key, values in block.items() if _varies(values)]
+            for role, block in blocks.items()
+        }
+        if not any(self._kept.values()):
+            raise ValueError(
+                f"Every column of X is constant over n_samples={X.shape[0]}, so that nothing is "
+                "left to learn from. Give rows that differ."
+            )
+        self._fit_encoders(self._stack(blocks))
+        self._check_names()
+        return self
+
+    def transform(self, X):
+        """Clean and encode.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, or array-like, of shape (n_samples, n_features)
+            A table with the columns of that in `fit`.
+
+        Returns
+        -------
+        X_clean : DataFrame or ndarray of shape (n_samples, n_features_out)
+            Numbers of ``dtype``, none missing; see the Notes on codes.
+
+        Raises
+        ------
+        ValueError
+            If X has other columns than in `fit`.
+        """
+        check_is_fitted(self)
+        table = self._check_X(X, reset=False)
+        blocks = self._stack(self._read(table))
+        encoded = [encoder.transform(blocks[role]) for role, encoder in self._encoders.items()]
+        values = np.hstack(encoded).astype(self.dtype)
+        library = _get_output_config("transform", self)["dense"]
+        if library == "default":
+            library = library_of(X)
+        names = self.get_feature_names_out()
+        return to_container(values, names, self.cardinalities_, library, getattr(X, "index", None))
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the output's columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the input's columns; None takes those in `fit`, or "x0", "x1", ….
+
+        Returns
+        -------
+        names : ndarray of str
+            Names such as "age", "missingindicator_age", "when_days", "when_year_sin", "city_Oslo".
+        """
+        names = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
+        out = []
+        for role, encoder in self._encoders.items():
+            inputs = [f"{names[position]}{suffix}" for position, suffix in self._kept[role]]
+            out.extend(encoder.get_feature_names_out(inputs))
+        return np.array(out, dtype=object)
+
+    def _check_parameters(self):
+        """Raise a ValueError that names the parameter that is wrong."""
+        low, high = self.quantile_range
+        rules = {
+            "outliers": (self.outliers in ("clip", "flag", None), "'clip', 'flag' or None"),
+            "quantile_range": (0 <= low < high <= 100, "two percentiles, 0 ≤ low < high ≤ 100"),
+            "max_one_hot": (
+                isinstance(self.max_one_hot, Integral) and self.max_one_hot >= 0,
+                "a whole number, 0 or more",
+            ),
+            "missing_values": (
+                not isinstance(self.missing_values, str)
+                and all(isinstance(word, str) for word in self.missing_values),
+                "a tuple of strings",
+            ),
+            "dtype": (
+                self.dtype is not None and np.dtype(self.dtype) in (np.float32, np.float64),
+                "float32 or float64",
+            ),
+        }
+        for name, (is_right, expected) in rules.items():
+            if not is_right:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be {expected}.")
+
+    def _check_X(self, X, reset):
+        """Return X as a DataFrame or an ndarray, its names and size learnt or compared."""
+        if library_of(X) == "default":
+            return validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
+        check_array(np.broadcast_to(0.0, X.shape), estimator=self)  # raises if there are no rows
+        return validate_data(self, X, skip_check_array=True, reset=reset)
+
+    def _read(self, X):
+        """Return ``{role: {(position, suffix): values}}`` of all that the columns give."""
+        blocks = {"number": {}, "cycle": {}, "category": {}}
+        names = OneToOneFeatureMixin.get_feature_names_out(self)
+        for position, kind in enumerate(self.kinds_):
+            values, _ = plain_column(X, position)
+            values = read_column(values, kind, self._missing_words, names[position])
+            if kind != "date":
+                blocks[kind][position, ""] = values
+                continue
+            blocks["number"][position, "_days"] = days_since_1970(values)
+            for name, feature in cyclic_features(values).items():
+                blocks["cycle"][position, f"_{name}"] = feature
+        return blocks
+
+    def _stack(self, blocks):
+        """Return ``{role: array}`` of the columns that varied in fit."""
+        return {
+            role: np.column_stack([blocks[role][key] for key in keys])
+            for role, keys in self._kept.items()
+            if keys
+        }
+
+    def _fit_encoders(self, blocks):
+        self._encoders, self.cardinalities_ = {}, ()
+        if "number" in blocks:
+            self._encoders["number"] = number_encoder(
+                blocks["number"], self.outliers, self.quantile_range
+            )
+        if "cycle" in blocks:  # the middle of the circle is for dates that are missing
+            middle = SimpleImputer(strategy="constant", fill_value=0.0)
+            self._encoders["cycle"] = middle.set_output(transform="default").fit(blocks["cycle"])
+        codes = ()
+        if "category" in blocks:
+            self._encoders["category"], codes = category_encoder(
+                blocks["category"], self.max_one_hot
+            )
+        n_features_out = len(self.get_feature_names_out())
+        self.cardinalities_ = (0,) * (n_features_out - len(codes)) + codes
+
+    def _check_names(self):
+        names, counts = np.unique(self.get_feature_names_out().astype(str), return_counts=True)
+        if counts.max() > 1:
+            raise ValueError(
+                f"Several columns of the output would be named {names[counts > 1].tolist()}: give "
+                "the columns of X other names."
+            )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def make_cleaner(**parameters):
+    """Return a :class:`TableCleaner` with these parameters, for use in ``make_pipeline``.
+
+    Parameters
+    ----------
+    **parameters : dict
+        Those of :class:`TableCleaner`.
+
+    Returns
+    -------
+    cleaner : TableCleaner
+
+    Examples
+    --------
+    >>> from sktorch.preprocessing import make_cleaner
+    >>> make_cleaner(outliers="flag", max_one_hot=4)
+    TableCleaner(max_one_hot=4, outliers='flag')
+    """
+    return TableCleaner(**parameters)
+
+
+def _varies(values):
+    """Say whether two rows differ; all missing values are the same."""
+    if values.dtype.kind == "f":
+        known = values[~np.isnan(values)]
+        return 0 < known.size and (known.size < values.size or known.min() < known.max())
+    return len(set(values)) > 1

@@ -1,0 +1,124 @@
+"""How numbers and categories are encoded, assembled from scikit-learn's transformers."""
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+)
+
+
+def normal_range(column, quantile_range):
+    """Return the lowest and highest value of a column that are no outliers.
+
+    That is the range between the quantiles, extended by its own width on both sides. Where both
+    quantiles are the same value, as in a column mostly of zeros, it is left out, and the range of
+    the others is extended to hold it.
+    """
+    values = column[~np.isnan(column)]
+    low, high = _inner_quantiles(values, quantile_range)
+    if low == high and np.any(values != low):
+        others = _inner_quantiles(values[values != low], quantile_range)
+        low, high = min(low, *others), max(high, *others)
+    with np.errstate(over="ignore"):
+        return 2 * low - high, 2 * high - low
+
+
+def _inner_quantiles(values, quantile_range):
+    """Quantiles rounded inwards, so that the one wild value of a short column is outside."""
+    low, high = quantile_range
+    bounds = (np.percentile(values, low, method="higher"), np.percentile(values, high, method="lower"))
+    return min(bounds), max(bounds)
+
+
+def clip(X, low, high):
+    """Limit each column of X to its range; NaN stays NaN."""
+    return np.clip(X, low, high)
+
+
+def is_outside(X, low, high):
+    """Return 1.0 where a value is outside its column's range."""
+    return ((X < low) | (X > high)).astype(np.float64)
+
+
+def outlier_names(transformer, names):
+    """Return the names of the indicator columns."""
+    return [f"outlier_{name}" for name in names]
+
+
+def number_encoder(X, outliers, quantile_range):
+    """Return a fitted transformer of float64 columns with NaN to clipped, scaled, filled ones."""
+    low, high = np.array([normal_range(column, quantile_range) for column in X.T]).T
+    clipped = X if outliers is None else clip(X, low, high)
+    groups = _scaling_groups(clipped, quantile_range)
+    scalers = {
+        "spread": RobustScaler(quantile_range=quantile_range, unit_variance=True),
+        "peaked": MinMaxScaler(),
+    }
+    parts = []
+    for group, scaler in scalers.items():
+        columns = groups[group]
+        limits = {"low": low[columns], "high": high[columns]}
+        limiter = FunctionTransformer(clip, kw_args=limits, feature_names_out="one-to-one")
+        filler = SimpleImputer(strategy="median", add_indicator=True)
+        steps = [scaler, filler] if outliers is None else [limiter, scaler, filler]
+        parts.append((group, make_pipeline(*steps), columns))
+    parts.append(("single", MissingIndicator(error_on_new=False), groups["single"]))
+    if outliers == "flag":
+        columns = np.flatnonzero(is_outside(X, low, high).any(axis=0))
+        limits = {"low": low[columns], "high": high[columns]}
+        flag = FunctionTransformer(is_outside, kw_args=limits, feature_names_out=outlier_names)
+        parts.append(("outlier", flag, columns))
+    return _joined(parts).fit(X)
+
+
+def _scaling_groups(X, quantile_range):
+    """Sort the columns by the scaler that fits them; return positions by group.
+
+    "single" columns hold one value, or none, and only the missing ones tell anything; "peaked"
+    ones have two values or the same value at both quantiles, which leaves a robust scaler nothing
+    to divide by; the others are "spread".
+    """
+    low, high = np.nanpercentile(X, quantile_range, axis=0)
+    n_values = np.array([len(np.unique(column[~np.isnan(column)])) for column in X.T])
+    single = n_values == 1
+    peaked = ~single & ((low == high) | (n_values == 2))
+    groups = {"single": single, "peaked": peaked, "spread": ~single & ~peaked}
+    return {group: np.flatnonzero(members) for group, members in groups.items()}
+
+
+def category_encoder(X, max_one_hot):
+    """Return a fitted transformer of string columns, and the cardinalities of its codes.
+
+    Columns of up to ``max_one_hot`` categories come first, each category a column of 0 and 1; the
+    others become codes 1 to k, of cardinality k + 1. The empty string, for missing, and unknown
+    categories are all zeros.
+    """
+    known = [sorted(set(column) - {""}) for column in X.T]
+    few = [j for j, categories in enumerate(known) if len(categories) <= max_one_hot]
+    many = [j for j, categories in enumerate(known) if len(categories) > max_one_hot]
+    one_hot = OneHotEncoder(
+        categories=[known[j] for j in few], handle_unknown="ignore", sparse_output=False
+    )
+    codes = OrdinalEncoder(
+        categories=[known[j] for j in many], handle_unknown="use_encoded_value", unknown_value=-1
+    )
+    from_zero = FunctionTransformer(add_one, feature_names_out="one-to-one")
+    parts = [("one_hot", one_hot, few), ("codes", make_pipeline(codes, from_zero), many)]
+    return _joined(parts).fit(X), tuple(len(known[j]) + 1 for j in many)
+
+
+def _joined(parts):
+    """One transformer of arrays, whatever output scikit-learn's global configuration asks for."""
+    encoder = ColumnTransformer(parts, verbose_feature_names_out=False)
+    return encoder.set_output(transform="default")
+
+
+def add_one(codes):
+    """Move the code -1, of unknown categories, to 0."""
+    return codes + 1
