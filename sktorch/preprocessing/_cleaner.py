@@ -1,7 +1,5 @@
 """A transformer that makes a raw table ready for a module."""
 
-from numbers import Integral
-
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.impute import SimpleImputer
@@ -16,6 +14,7 @@ from sktorch.preprocessing._columns import column_kind, plain_column, read_colum
 from sktorch.preprocessing._containers import library_of, to_container
 from sktorch.preprocessing._dates import cyclic_features, days_since_1970
 from sktorch.preprocessing._encoders import category_encoder, number_encoder
+from sktorch.preprocessing._parameters import check_parameters
 
 
 class TableCleaner(TransformerMixin, BaseEstimator):
@@ -126,16 +125,16 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         TypeError
             If X holds something else than text, numbers, booleans, dates and missing values.
         """
-        self._check_parameters()
+        check_parameters(self.get_params())
         X = self._check_X(X, reset=True)
         self._missing_words = {word.strip().lower() for word in self.missing_values}
         self.kinds_ = [
             column_kind(*plain_column(X, position), self._missing_words)
             for position in range(X.shape[1])
         ]
-        blocks = self._read(X)
+        blocks = self._read(X, range(X.shape[1]))
         self._kept = {
-            role: [key for key, values in block.items() if _varies(values)]
+            role: [key for key, values in block.items() if _varies(values, role)]
             for role, block in blocks.items()
         }
         if not any(self._kept.values()):
@@ -167,14 +166,16 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         table = self._check_X(X, reset=False)
-        blocks = self._stack(self._read(table))
+        positions = sorted({position for keys in self._kept.values() for position, _ in keys})
+        blocks = self._stack(self._read(table, positions))
         encoded = [encoder.transform(blocks[role]) for role, encoder in self._encoders.items()]
         values = np.hstack(encoded).astype(self.dtype)
         library = _get_output_config("transform", self)["dense"]
         if library == "default":
             library = library_of(X)
+        index = X.index if library_of(X) == "pandas" else None
         names = self.get_feature_names_out()
-        return to_container(values, names, self.cardinalities_, library, getattr(X, "index", None))
+        return to_container(values, names, self.cardinalities_, library, index)
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the output's columns.
@@ -196,30 +197,6 @@ class TableCleaner(TransformerMixin, BaseEstimator):
             out.extend(encoder.get_feature_names_out(inputs))
         return np.array(out, dtype=object)
 
-    def _check_parameters(self):
-        """Raise a ValueError that names the parameter that is wrong."""
-        low, high = self.quantile_range
-        rules = {
-            "outliers": (self.outliers in ("clip", "flag", None), "'clip', 'flag' or None"),
-            "quantile_range": (0 <= low < high <= 100, "two percentiles, 0 ≤ low < high ≤ 100"),
-            "max_one_hot": (
-                isinstance(self.max_one_hot, Integral) and self.max_one_hot >= 0,
-                "a whole number, 0 or more",
-            ),
-            "missing_values": (
-                not isinstance(self.missing_values, str)
-                and all(isinstance(word, str) for word in self.missing_values),
-                "a tuple of strings",
-            ),
-            "dtype": (
-                self.dtype is not None and np.dtype(self.dtype) in (np.float32, np.float64),
-                "float32 or float64",
-            ),
-        }
-        for name, (is_right, expected) in rules.items():
-            if not is_right:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be {expected}.")
-
     def _check_X(self, X, reset):
         """Return X as a DataFrame or an ndarray, its names and size learnt or compared."""
         if library_of(X) == "default":
@@ -227,11 +204,12 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         check_array(np.broadcast_to(0.0, X.shape), estimator=self)  # raises if there are no rows
         return validate_data(self, X, skip_check_array=True, reset=reset)
 
-    def _read(self, X):
-        """Return ``{role: {(position, suffix): values}}`` of all that the columns give."""
+    def _read(self, X, positions):
+        """Return ``{role: {(position, suffix): values}}`` of all that these columns give."""
         blocks = {"number": {}, "cycle": {}, "category": {}}
         names = OneToOneFeatureMixin.get_feature_names_out(self)
-        for position, kind in enumerate(self.kinds_):
+        for position in positions:
+            kind = self.kinds_[position]
             values, _ = plain_column(X, position)
             values = read_column(values, kind, self._missing_words, names[position])
             if kind != "date":
@@ -304,9 +282,13 @@ def make_cleaner(**parameters):
     return TableCleaner(**parameters)
 
 
-def _varies(values):
-    """Say whether two rows differ; all missing values are the same."""
-    if values.dtype.kind == "f":
-        known = values[~np.isnan(values)]
-        return 0 < known.size and (known.size < values.size or known.min() < known.max())
-    return len(set(values)) > 1
+def _varies(values, role):
+    """Say whether a column tells anything: two values, or one and a gap.
+
+    Gaps of a date are told by its days already, and count for nothing in its cycles.
+    """
+    if role == "category":
+        return len(set(values)) > 1
+    known = values[~np.isnan(values)]
+    has_gaps = role == "number" and known.size < values.size
+    return known.size > 0 and (has_gaps or known.min() < known.max())

@@ -1,8 +1,7 @@
 """Raw columns, of any table and any type, read as numbers, dates or categories."""
 
 import warnings
-from datetime import date, datetime, time, timezone
-from numbers import Real
+from datetime import UTC, date, datetime, time
 
 import numpy as np
 
@@ -127,17 +126,16 @@ def _date(value):
         elif isinstance(value, date) and not isinstance(value, datetime):
             value = datetime.combine(value, time())
         if isinstance(value, datetime) and value.tzinfo is not None:
-            value = value.astimezone(timezone.utc).replace(tzinfo=None)
+            value = value.astimezone(UTC).replace(tzinfo=None)
         return np.datetime64(value, "us") if isinstance(value, datetime | np.datetime64) else None
     except (ValueError, OverflowError):
         return None
 
 
 def _category(value):
-    """Return a category's text; 1 and 1.0 are the same one, since a missing value turns 1 to 1.0."""
-    if isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer():
-        return str(int(value))
-    return str(value).strip()
+    """Return a category's text: the same for 1 and 1.0, to which a missing value nearby turns 1."""
+    is_whole = isinstance(value, float | np.floating) and value.is_integer()
+    return str(int(value)) if is_whole else str(value).strip()
 
 
 READERS = {

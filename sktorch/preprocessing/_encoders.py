@@ -32,7 +32,10 @@ def normal_range(column, quantile_range):
 def _inner_quantiles(values, quantile_range):
     """Quantiles rounded inwards, so that the one wild value of a short column is outside."""
     low, high = quantile_range
-    bounds = (np.percentile(values, low, method="higher"), np.percentile(values, high, method="lower"))
+    bounds = (
+        np.percentile(values, low, method="higher"),
+        np.percentile(values, high, method="lower"),
+    )
     return min(bounds), max(bounds)
 
 
@@ -43,7 +46,7 @@ def clip(X, low, high):
 
 def is_outside(X, low, high):
     """Return 1.0 where a value is outside its column's range."""
-    return ((X < low) | (X > high)).astype(np.float64)
+    return (np.less(X, low) | np.greater(X, high)).astype(np.float64)
 
 
 def outlier_names(transformer, names):

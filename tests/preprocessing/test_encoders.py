@@ -1,0 +1,104 @@
+"""Clipping, scaling and encoding."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+
+from sktorch.preprocessing._encoders import category_encoder, normal_range, number_encoder
+
+NAN = np.nan
+RANGE = (5.0, 95.0)
+
+
+def encoded(X, outliers="clip"):
+    X = np.array(X, dtype=float)
+    return number_encoder(X, outliers, RANGE).transform(X)
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [
+        (range(101), 5 - 90, 95 + 90),
+        ([*range(20), 1e9], 1 - 18, 19 + 18),  # a wild value, even of few, is not in the range
+        ([-1e9, *range(20)], 0 - 18, 18 + 18),
+        ([*range(20), NAN, NAN], 1 - 17, 18 + 17),
+        ([0] * 99 + [1] * 1, -1, 2),  # mostly zeros: the others count
+        ([0] * 900 + [*range(1, 20), 1e9], -19, 38),
+        ([3, 7], -1, 11),
+    ],
+)
+def test_range_of_what_is_no_outlier(values, low, high):
+    assert normal_range(np.array(values, dtype=float), RANGE) == (low, high)
+
+
+def test_normal_data_are_not_clipped_and_get_unit_variance():
+    X = np.random.RandomState(0).normal(50, 20, size=(10_000, 1))
+    np.testing.assert_array_equal(encoded(X), encoded(X, outliers=None))
+    assert abs(encoded(X).std() - 1) < 0.02
+    assert abs(np.median(encoded(X))) < 1e-9
+
+
+@pytest.mark.parametrize("wild", [1e3, 1e9, 1e300, -1e9])
+def test_wild_values_change_nothing_for_the_others(wild):
+    X, _ = load_diabetes(return_X_y=True, scaled=False)
+    X = np.delete(X, 1, axis=1)  # sex, which has two values and another scaler
+    spoilt = X.copy()
+    spoilt[7] = wild
+    others = np.arange(len(X)) != 7
+    np.testing.assert_allclose(encoded(spoilt)[others], encoded(X)[others], atol=0.2)
+    assert np.abs(encoded(spoilt)).max() < 7
+
+
+def test_outliers_are_left_when_asked():
+    X = [[value] for value in [*range(100), 1e6]]
+    assert encoded(X, outliers=None).max() > 1e4
+    assert encoded(X, outliers="clip").max() < 7
+
+
+def test_flags_for_columns_that_had_outliers():
+    X = np.column_stack([[*range(100), 1e6], range(101)]).astype(float)
+    encoder = number_encoder(X, "flag", RANGE)
+    names = encoder.get_feature_names_out(["a", "b"])
+    assert names.tolist() == ["a", "b", "outlier_a"]
+    np.testing.assert_array_equal(encoder.transform(X)[:, 2], [0] * 100 + [1])
+    new = encoder.transform(np.array([[-1e6, 1e9], [5.0, 5.0], [NAN, NAN]]))
+    np.testing.assert_array_equal(new[:, 2], [1, 0, 0])
+
+
+def test_missing_numbers_are_the_median_with_an_indicator():
+    X = np.column_stack([[1, 2, 3, 4, 50, NAN, NAN], range(7)]).astype(float)
+    encoder = number_encoder(X, "clip", RANGE)
+    names = encoder.get_feature_names_out(["a", "b"])
+    assert names.tolist() == ["a", "b", "missingindicator_a"]
+    cleaned = encoder.transform(X)
+    assert cleaned[5, 0] == cleaned[2, 0]
+    np.testing.assert_array_equal(cleaned[:, 2], [0, 0, 0, 0, 0, 1, 1])
+    assert not np.isnan(
+        encoder.transform(np.array([[1.0, NAN]]))
+    ).any()  # missing for the first time
+
+
+def test_columns_that_a_robust_scaler_cannot_scale_go_from_0_to_1():
+    mostly_zero = [0.0] * 97 + [500, 1000, 2000]
+    two_values = [3.0, 7.0] * 50
+    cleaned = encoded(np.column_stack([mostly_zero, two_values]))
+    assert cleaned.min(axis=0).tolist() == [0, 0]
+    assert cleaned.max(axis=0).tolist() == [1, 1]
+
+
+def test_of_a_column_with_one_value_only_its_absence_tells_something():
+    X = np.array([[5.0], [NAN], [5.0]])
+    encoder = number_encoder(X, "clip", RANGE)
+    assert encoder.get_feature_names_out(["a"]).tolist() == ["missingindicator_a"]
+    np.testing.assert_array_equal(encoder.transform(X), [[0], [1], [0]])
+
+
+def test_categories_one_hot_or_codes():
+    X = np.array([["x", "c"], ["y", "a"], ["", "b"], ["x", ""]], dtype=object)
+    encoder, cardinalities = category_encoder(X, max_one_hot=2)
+    assert encoder.get_feature_names_out(["few", "many"]).tolist() == ["few_x", "few_y", "many"]
+    assert cardinalities == (4,)
+    expected = [[1, 0, 3], [0, 1, 1], [0, 0, 2], [1, 0, 0]]
+    np.testing.assert_array_equal(encoder.transform(X), expected)
+    unknown = np.array([["z", "z"]], dtype=object)
+    np.testing.assert_array_equal(encoder.transform(unknown), [[0, 0, 0]])
