@@ -83,14 +83,16 @@ def number_encoder(X, outliers, quantile_range):
 def _scaling_groups(X, quantile_range):
     """Sort the columns by the scaler that fits them; return positions by group.
 
-    "single" columns hold one value, or none, and only the missing ones tell anything; "peaked"
+    "single" columns hold one value, and only the missing ones tell anything; "peaked"
     ones have two values or the same value at both quantiles, which leaves a robust scaler nothing
     to divide by; the others are "spread".
     """
-    low, high = np.nanpercentile(X, quantile_range, axis=0)
-    n_values = np.array([len(np.unique(column[~np.isnan(column)])) for column in X.T])
-    single = n_values == 1
-    peaked = ~single & ((low == high) | (n_values == 2))
+    known = [column[~np.isnan(column)] for column in X.T]
+    low, high = np.array([_inner_quantiles(values, quantile_range) for values in known]).T
+    lowest, highest = np.array([(values.min(), values.max()) for values in known]).T
+    has_two_values = np.array([np.isin(v, [v.min(), v.max()]).all() for v in known])
+    single = lowest == highest
+    peaked = ~single & ((low == high) | has_two_values)
     groups = {"single": single, "peaked": peaked, "spread": ~single & ~peaked}
     return {group: np.flatnonzero(members) for group, members in groups.items()}
 

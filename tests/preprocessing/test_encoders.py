@@ -86,6 +86,13 @@ def test_columns_that_a_robust_scaler_cannot_scale_go_from_0_to_1():
     assert cleaned.max(axis=0).tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("n_zeros", [1, 2, 8, 18, 19, 20, 21, 50])
+def test_later_values_stay_small_however_few_were_not_zero(n_zeros):
+    X = np.array([[0.0]] * n_zeros + [[2.0]] + [[3.0]])
+    later = number_encoder(X, "clip", RANGE).transform(np.array([[1e9], [-1e9]]))
+    assert np.abs(later).max() < 7
+
+
 def test_of_a_column_with_one_value_only_its_absence_tells_something():
     X = np.array([[5.0], [NAN], [5.0]])
     encoder = number_encoder(X, "clip", RANGE)
