@@ -1,6 +1,7 @@
 """PyTorch inside scikit-learn: any ``torch.nn.Module`` as an estimator."""
 
 from sktorch._classifier import TorchClassifier
+from sktorch._regressor import TorchRegressor
 
-__all__ = ["TorchClassifier"]
+__all__ = ["TorchClassifier", "TorchRegressor"]
 __version__ = "0.1.0.dev0"

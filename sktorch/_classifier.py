@@ -1,6 +1,7 @@
 """The classifier: labels, scores and probabilities."""
 
-import numpy as np
+from contextlib import suppress
+
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
@@ -8,20 +9,23 @@ from sklearn.utils.metaestimators import available_if
 from torch import nn
 
 from sktorch._base import TorchEstimator, as_array_of
-from sktorch._net import ClassifierNet, predicted_codes
-from sktorch._targets import (
-    check_labels,
-    classes_of,
-    dispatches,
-    encode_labels,
-    hold_out,
-    row_weights,
-)
-from sktorch.training.losses import LINKS, innermost, link_of
+from sktorch._inputs import targets_inside
+from sktorch._net import ClassifierNet
+from sktorch._scoring import accuracy
+from sktorch._targets.labels import Labels, check_labels, dispatches
+from sktorch._targets.several_labels import check_label_matrix, is_label_matrix
+from sktorch._targets.weights import check_sample_weight
+from sktorch.training.links import link_of
+from sktorch.training.losses import innermost
 
 
 def _has_probabilities(estimator):
-    criterion = estimator.net_.criterion_ if hasattr(estimator, "net_") else estimator.criterion
+    criterion = estimator.criterion
+    if hasattr(estimator, "net_"):
+        criterion = estimator.net_.criterion_
+    else:
+        with suppress(ValueError):  # An unknown name; `fit` says so.
+            criterion = estimator._component_class("criterion")
     if link_of(criterion).log_probabilities is None:
         raise AttributeError(
             f"criterion {innermost(criterion)!r} defines no probabilities. Use predict or "
@@ -43,19 +47,31 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         are copied at every ``fit`` and never trained in place. It returns logits, one per class.
         None is `sktorch.modules.MLP`. Constructor parameters of these names that are not given
         are filled in: ``n_features`` (values of one sample), ``n_outputs``, ``input_shape``
-        (``X.shape[1:]``) and ``dtype`` (float64 for X of float64, else float32). The module's
-        floating dtype decides what X is cast to.
-    criterion : nn loss class, instance or function, default=nn.CrossEntropyLoss
-        The loss, of ``(output, target)``. ``CrossEntropyLoss``, ``NLLLoss``,
-        ``BCEWithLogitsLoss``, ``BCELoss``, ``SoftMarginLoss`` and ``MultiMarginLoss`` get the
-        target that they expect; for any other loss the target is class codes (int64), and the
-        module's output is read as logits.
-    optimizer : torch.optim.Optimizer subclass, default=torch.optim.AdamW
-        Its other parameters are ``optimizer__*``;
-        ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives parameters whose
-        names match a pattern settings of their own.
+        (``X.shape[1:]``), ``dtype`` (float64 for X of float64, else float32) and
+        ``cardinalities`` (for each column of a DataFrame, how many codes it holds, or 0 for
+        numbers). The module's floating dtype decides what X is cast to.
+    criterion : str, nn loss class, instance or function, default="auto"
+        The loss, of ``(output, target)``: a name such as "cross_entropy" or "bce_with_logits"
+        stands for the class in ``torch.nn``. "auto" is ``CrossEntropyLoss``, and
+        ``BCEWithLogitsLoss`` for indicators. torch's losses of labels get the target that they
+        expect; for a loss of one's own the target is class codes (int64), zeros and ones for
+        indicators, and the module's output is read as logits.
+    optimizer : str or torch.optim.Optimizer subclass, default=torch.optim.AdamW
+        A name such as "sgd" stands for the class in ``torch.optim``. Its other parameters are
+        ``optimizer__*``; ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
+        parameters whose names match a pattern settings of their own.
     lr : float, default=1e-3
         Learning rate, above zero.
+    lr_schedule : str, LRScheduler class, function or None, default=None
+        How the learning rate changes: "constant", "cosine", "cosine_warm_restarts", "cyclic",
+        "exponential", "linear", "multi_step", "one_cycle", "plateau", "polynomial", "step", or
+        what makes a scheduler of an optimizer. ``lr_schedule__*`` are its parameters, among them
+        ``lr_schedule__warm_up``, a number of epochs.
+    initializer : str, function, dict or None, default=None
+        How parameters begin: a name of ``torch.nn.init`` ("kaiming_normal"), a function of a
+        tensor, or patterns of parameter names mapped to either
+        (``{"*.weight": "xavier_uniform", "*.bias": "zeros"}``); see
+        `sktorch.modules.initialize`. None leaves them as the module has set them.
     max_epochs : int, default=200
         Number of passes over the data at most.
     batch_size : int, default=128
@@ -67,15 +83,31 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         weights of the best epoch. Without it, training stops when the training loss no longer
         falls.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, stratified, above 0 and below 1.
+        Share of the rows to hold out, stratified by class, above 0 and below 1.
+    validation : tuple, Dataset, splitter or None, default=None
+        Rows to validate on after every epoch, in place of a share drawn at random:
+        ``(X_val, y_val)``, ``(X_val, y_val, sample_weight)``, a dataset with its targets, or a
+        splitter of scikit-learn (``GroupKFold``, ``PredefinedSplit``, ``TimeSeriesSplit``, …),
+        whose last split is used. Without early stopping they are only recorded.
+    scoring : str, list, dict, function or None, default=None
+        Scorers of scikit-learn whose values are recorded after every epoch, as ``valid_roc_auc``
+        on the rows to validate on, or ``train_roc_auc`` on the training rows where there are
+        none. A name that begins with ``train_`` or ``valid_`` says which.
+    monitor : str or None, default=None
+        The loss or score in ``history_`` that has to improve for training to go on, and decides
+        about the best weights: "valid_loss", "valid_roc_auc". None is the accuracy on the rows
+        to validate on with early stopping, else "train_loss".
+    augment : function or None, default=None
+        Changes the inputs of every training batch, ``X -> X``, on the device, for example by
+        random shifts of images. What is predicted and validated is left alone.
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops; ``math.inf`` trains for
         ``max_epochs``.
     tol : float, default=1e-4
         What counts as an improvement, of the loss or of the accuracy.
-    class_weight : dict, "balanced" or None, default=None
-        Weight of each class by its label. "balanced" weighs them inversely to their weight in y.
-        Multiplies ``sample_weight``.
+    class_weight : dict, "balanced", list of dicts or None, default=None
+        Weight of each class by its label; a list has one for each column of y. "balanced" weighs
+        them inversely to their weight in y. Multiplies ``sample_weight``.
     callbacks : list or None, default=None
         Callbacks of skorch, with or without a name: ``[("stop", EarlyStopping())]``. Copies of
         them are used. Those of scikit-learn are given to ``set_callbacks``.
@@ -102,26 +134,31 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         copied ahead, or where they are. "auto" takes the device if they fill at most half of its
         free memory. Sparse rows and memory maps always stay where they are.
     **component_parameters : dict
-        Parameters of ``module``, ``criterion``, ``optimizer``, ``iterator_train`` and
-        ``iterator_valid`` (of ``torch.utils.data.DataLoader``) and ``callbacks``, as in
-        ``module__hidden=(50,)``.
+        Parameters of ``module``, ``criterion``, ``optimizer``, ``lr_schedule``,
+        ``iterator_train`` and ``iterator_valid`` (of ``torch.utils.data.DataLoader``) and
+        ``callbacks``, as in ``module__hidden=(50,)``.
 
     Attributes
     ----------
-    classes_ : array of shape (n_classes,)
-        The labels, sorted; a tensor where X was one and scikit-learn dispatches.
+    classes_ : array of shape (n_classes,), or a list of them
+        The labels, sorted; a tensor where X was one and scikit-learn dispatches. For several
+        columns of labels a list with those of each.
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X has them.
     input_shape_ : tuple of int
-        ``X.shape[1:]``.
+        ``X.shape[1:]``; None stands for a length that varies.
+    cardinalities_ : tuple of int or None
+        For a DataFrame with columns of codes (pandas' categories 0, 1, 2, …): how many codes each
+        column has, 0 for numbers.
     module_ : torch.nn.Module
         The trained module, on ``device_``.
     optimizer_ : torch.optim.Optimizer
         The optimizer as the last epoch left it.
     history_ : skorch.history.History
-        A row an epoch: ``train_loss``, ``valid_loss``, ``valid_acc``, ``dur``, ``batches``.
+        A row an epoch: ``train_loss``, ``valid_loss``, ``valid_acc``, what ``scoring`` asks for,
+        ``dur``, ``batches``.
     n_epochs_ : int
         Number of epochs trained.
     loss_curve_ : list of float
@@ -166,19 +203,28 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     """
 
     _net_class = ClassifierNet
+    _default_criterion = nn.CrossEntropyLoss
+    _score_name = "acc"
+    _score_of_epoch = staticmethod(accuracy)
 
     def __init__(
         self,
         module=None,
         *,
-        criterion=nn.CrossEntropyLoss,
+        criterion="auto",
         optimizer=torch.optim.AdamW,
         lr=1e-3,
+        lr_schedule=None,
+        initializer=None,
         max_epochs=200,
         batch_size=128,
         device="auto",
         early_stopping=False,
         validation_fraction=0.1,
+        validation=None,
+        scoring=None,
+        monitor=None,
+        augment=None,
         n_iter_no_change=10,
         tol=1e-4,
         class_weight=None,
@@ -197,11 +243,17 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         self.criterion = criterion
         self.optimizer = optimizer
         self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.initializer = initializer
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.device = device
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.validation = validation
+        self.scoring = scoring
+        self.monitor = monitor
+        self.augment = augment
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.class_weight = class_weight
@@ -217,17 +269,24 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         self._set_component_parameters(component_parameters)
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, groups=None):
         """Train on X and y.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
-            Numbers of any real dtype; two or more dimensions.
-        y : array-like of shape (n_samples,)
-            Labels.
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
+            Numbers of any real dtype; two or more dimensions. A dict of them goes to the
+            arguments of the module's ``forward``. A list of arrays of several lengths reaches it
+            as ``(padded, lengths)``. A ``torch.utils.data.Dataset`` or ``IterableDataset`` has
+            samples ``(input, target)``, or inputs alone if y is given.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            Labels. Zeros and ones in several columns are indicators: a row may have several of
+            the labels. Other labels in several columns are as many targets. None for a dataset
+            whose samples hold their targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more. Rows of weight zero are left out.
+        groups : array-like of shape (n_samples,), default=None
+            Rows of one group are either trained or validated on, never both.
 
         Returns
         -------
@@ -256,11 +315,12 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             sample_weight,
             n_epochs=self.max_epochs,
             resume=self.warm_start,
-            hold_out=self.early_stopping,
+            validate=True,
+            groups=groups,
         )
 
     @with_callbacks
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train for one epoch on X and y, on top of what is there.
 
         Nothing is held out, and early stopping does not apply.
@@ -268,10 +328,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
-        y : array-like of shape (n_samples,)
-            Labels, all of them among the classes.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            As in ``fit``; all labels are among the classes.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come; needed on the first call.
+            All labels that will ever come; needed on the first call. For indicators, the numbers
+            of the labels; for several columns of labels, a list with those of each.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more.
 
@@ -302,7 +363,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 "dict of weights: sklearn.utils.class_weight.compute_class_weight makes one."
             )
         return self._fit(
-            X, y, sample_weight, n_epochs=1, resume=True, hold_out=False, classes=classes
+            X, y, sample_weight, n_epochs=1, resume=True, validate=False, classes=classes
         )
 
     def predict(self, X):
@@ -314,9 +375,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
         Returns
         -------
-        y : array of shape (n_samples,)
-            In the dtype of ``classes_``. Here and below, a numpy array; where scikit-learn's
-            ``array_api_dispatch`` is on and X is a tensor, a tensor on X's device.
+        y : array of shape (n_samples,) or (n_samples, n_labels)
+            In the dtype of ``classes_``, in the shape of the y of ``fit``. Here and below, a numpy
+            array; where scikit-learn's ``array_api_dispatch`` is on and X is a tensor, a tensor
+            on X's device.
 
         Examples
         --------
@@ -327,8 +389,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         array([0, 0])
         """
         X, outputs = self._outputs(X)
-        codes = predicted_codes(self.net_.criterion_, outputs, len(self.classes_))
-        return self._labels(codes, X)
+        encoded = self.codec_.predicted(self.net_.criterion_, outputs)
+        return _beside(self.codec_.decode(encoded.cpu().numpy()), X)
 
     def decision_function(self, X):
         """Scores of the classes: what the module returns, before it becomes probabilities.
@@ -340,7 +402,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         scores : array of shape (n_samples, n_classes), or (n_samples,) for two classes
-            For two classes, above zero where the second is likelier.
+            For two classes, above zero where the second is likelier. For indicators one column a
+            label, above zero where it is likelier than not; for several columns of labels a list.
 
         Examples
         --------
@@ -351,10 +414,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         (2, 3)
         """
         X, outputs = self._outputs(X)
-        scores = link_of(self.net_.criterion_).scores(outputs)
-        if scores.ndim == 2 and len(self.classes_) == 2:
-            scores = scores[:, 1] - scores[:, 0]
-        return as_array_of(scores, X)
+        return _arrays(self.codec_.decision(self.net_.criterion_, outputs), X)
 
     @available_if(_has_probabilities)
     def predict_proba(self, X):
@@ -367,7 +427,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         p : array of shape (n_samples, n_classes)
-            In the module's dtype; columns as in ``classes_``.
+            In the module's dtype; columns as in ``classes_``. For indicators one column with each
+            label's own probability; for several columns of labels a list with an array for each.
 
         Raises
         ------
@@ -383,8 +444,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         >>> p.sum(axis=1).round(6)
         array([1., 1.])
         """
-        X, log_probabilities = self._log_probabilities(X)
-        return as_array_of(log_probabilities.exp_(), X)
+        X, outputs = self._outputs(X)
+        log_p = self.codec_.log_probabilities(self.net_.criterion_, outputs)
+        return _arrays([p.exp() for p in log_p] if isinstance(log_p, list) else log_p.exp(), X)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):
@@ -397,6 +459,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         log_p : array of shape (n_samples, n_classes)
+            As in ``predict_proba``.
 
         Raises
         ------
@@ -411,97 +474,74 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         >>> bool((TorchClassifier(max_epochs=1).fit(X, y).predict_log_proba(X) < 0).all())
         True
         """
-        X, log_probabilities = self._log_probabilities(X)
-        return as_array_of(log_probabilities, X)
+        X, outputs = self._outputs(X)
+        return _arrays(self.codec_.log_probabilities(self.net_.criterion_, outputs), X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Share of the rows whose labels are predicted right: all of them, if there are several.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
+        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+            None for a dataset whose samples hold their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        accuracy : float
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sktorch import TorchClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> TorchClassifier(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.93
+        True
+        """
+        y = targets_inside(X) if y is None else y
+        if not is_label_matrix(y):
+            return super().score(X, y, sample_weight)
+        y, _ = check_label_matrix(y, y)
+        weights = check_sample_weight(sample_weight, len(y))
+        return accuracy(self, X, y, weights)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.three_d_array = True
+        tags.target_tags.multi_output = True
+        tags.classifier_tags.multi_label = True
         # Tensors of torch go through, those of other array libraries don't: no array_api_support.
         return tags
 
-    def _log_probabilities(self, X):
-        X, outputs = self._outputs(X)
-        if len(self.classes_) == 1:
-            return X, outputs.new_zeros(len(outputs), 1)
-        return X, link_of(self.net_.criterion_).log_probabilities(outputs)
-
-    def _labels(self, codes, X):
-        """Labels of codes, beside X where they are numbers and scikit-learn dispatches."""
-        return _beside(self._numpy_classes()[codes.cpu().numpy()], X)
-
-    def _numpy_classes(self):
-        """The classes as numpy holds them, whatever array they were asked for in."""
-        is_tensor = isinstance(self.classes_, torch.Tensor)
-        return self.classes_.cpu().numpy() if is_tensor else self.classes_
-
-    def _check_target(self, X, y, sample_weight, classes, reset):
-        y = check_labels(y, X)
+    def _check_target(self, X, y, classes, reset):
+        if is_label_matrix(y):
+            y, codec = check_label_matrix(y, X)
+        else:
+            y, codec = check_labels(y, X), Labels
         if reset:
-            known = classes_of(y if classes is None else check_labels(classes, classes))
-            self.classes_ = _beside(known, X)
-        elif classes is not None and not np.array_equal(
-            classes_of(check_labels(classes, classes)), self._numpy_classes()
-        ):
+            self.codec_ = codec.of(y) if classes is None else codec.declared(classes)
+            self.classes_ = _beside(self.codec_.classes, X)
+        elif classes is not None and not self.codec_.is_of(classes):
             raise ValueError(
                 f"classes={classes!r} is not what it was on the first call to partial_fit, "
                 f"{self.classes_!r}. Leave it out, or fit again."
             )
-        known = self._numpy_classes()
-        codes = encode_labels(y, known)
-        return codes, row_weights(codes, known, sample_weight, self.class_weight)
+        return y
 
-    def _hold_out(self, index, y, seed):
-        return hold_out(index, y, self.validation_fraction, seed)
 
-    def _n_outputs(self):
-        return link_of(self.criterion).widths(len(self.classes_))[0]
-
-    def _check_net(self, net):
-        net.n_classes_ = len(self.classes_)
-        link, output = link_of(net.criterion_), net.example_output_
-        widths = link.widths(net.n_classes_)
-        width = 1 if output.ndim == 1 else output.shape[-1]
-        if output.ndim > 2 or len(output) != net.example_.shape[0] or width not in widths:
-            raise ValueError(
-                f"module returned an output of shape {tuple(output.shape)} for a batch of "
-                f"{net.example_.shape[0]} rows; {net.criterion_} on {net.n_classes_} classes "
-                f"expects {' or '.join(map(str, widths))} column(s). Change the module, or let its "
-                "constructor take n_outputs, which is filled in."
-            )
-        if link is LINKS[nn.NLLLoss] and not torch.allclose(
-            output.exp().sum(1), torch.ones_like(output[:, 0]), atol=1e-2
-        ):
-            raise ValueError(
-                f"module's outputs are no log-probabilities, which {net.criterion_} expects: they "
-                f"add up to {output.exp().sum(1).tolist()}, not 1. End the module with "
-                "nn.LogSoftmax(dim=1), or set criterion=nn.CrossEntropyLoss."
-            )
-
-    def _target(self, net, y):
-        encode = link_of(net.criterion_).encode
-        return encode(torch.from_numpy(y), len(self.classes_), net.example_output_)
-
-    def _decode(self, y):
-        return self._numpy_classes()[y]
-
-    def _validation_score(self, net, data):
-        """Accuracy, weighted as the loss is."""
-        if data.valid is None:
-            return None
-        codes = torch.from_numpy(data.y[data.valid]).to(net.device)
-        weights = None if data.weights is None else torch.from_numpy(data.weights[data.valid])
-
-        def accuracy(outputs):
-            hits = predicted_codes(net.criterion_, outputs, len(self.classes_)) == codes
-            return np.average(hits.cpu().numpy(), weights=weights).item()
-
-        return accuracy
+def _arrays(tensors, X):
+    """A tensor, or each of a list, as the caller wants it."""
+    if isinstance(tensors, list):
+        return [as_array_of(tensor, X) for tensor in tensors]
+    return as_array_of(tensors, X)
 
 
 def _beside(labels, X):
     """Labels, beside a tensor X where they are numbers and scikit-learn dispatches."""
+    if isinstance(labels, list):
+        return labels
     if labels.dtype.kind in "biuf" and dispatches() and isinstance(X, torch.Tensor):
         return torch.from_numpy(labels.astype(labels.dtype.newbyteorder("="))).to(X.device)
     return labels

@@ -26,37 +26,20 @@ def module_factory(module, parameters):
     return _factory("module", module, parameters)
 
 
-def criterion_factory(criterion, parameters):
-    """As `module_factory`; a function of ``(output, target)`` becomes a loss module."""
-    if isinstance(innermost(criterion), type) or isinstance(criterion, nn.Module):
-        return _factory("criterion", criterion, parameters)
-    return partial(FunctionLoss, criterion)
+def criterion_factory(criterion, parameters, adapter=None):
+    """As `module_factory`; a function of ``(output, target)`` becomes a loss module.
 
-
-def copies_of_callbacks(callbacks):
-    """Shallow copies of skorch callbacks, which keep state from one training to the next.
-
-    What they refer to (a log, a writer) is shared; where one refers to another of the list, its
-    copy refers to the other's copy.
-
-    Parameters
-    ----------
-    callbacks : list of callbacks, classes, or pairs of a name and either
-
-    Returns
-    -------
-    callbacks : list
+    ``adapter``, if there is one, is called with the loss and returns the one to train with.
     """
-    pairs = [item if isinstance(item, tuple | list) else (None, item) for item in callbacks]
-    copies = {id(callback): copy.copy(callback) for _, callback in pairs}
-    for callback in copies.values():
-        if not isinstance(callback, type):
-            for name, value in vars(callback).items():
-                setattr(callback, name, copies.get(id(value), value))
-    return [
-        copies[id(callback)] if name is None else (name, copies[id(callback)])
-        for name, callback in pairs
-    ]
+    if isinstance(innermost(criterion), type) or isinstance(criterion, nn.Module):
+        factory = _factory("criterion", criterion, parameters)
+    else:
+        factory = partial(FunctionLoss, criterion)
+    return factory if adapter is None else partial(_adapted, adapter, factory)
+
+
+def _adapted(adapter, factory, **parameters):
+    return adapter(factory(**parameters))
 
 
 def _factory(name, component, parameters):
@@ -118,7 +101,7 @@ def try_module(module, example):
         output, work = measure_work(module, as_tensors(example, dtype, device, copy=True))
     except (RuntimeError, TypeError) as error:
         # Integers stay integers only where the module takes nothing else: an embedding.
-        if isinstance(example, dict) or not is_integer(example):
+        if isinstance(example, dict | tuple) or not is_integer(example):
             raise _unfit(module, example, error) from error
         dtype = torch.int64
         try:

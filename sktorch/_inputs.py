@@ -1,35 +1,54 @@
 """X as scikit-learn's rules want it: checked, counted, its names remembered."""
 
+import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
+from torch.utils.data import Dataset, IterableDataset
 
+from sktorch.data.datasets import SliceableDataset, Stream
+from sktorch.data.loaders import example_of
+from sktorch.data.rows import is_ragged
 from sktorch.data.structure import each
 
 
-def check_X(estimator, X, *, reset):
+def check_X(estimator, X, *, reset, has_targets=None, collate_fn=None):
     """Check X and set, or compare with, the estimator's ``n_features_in_``, names and shape.
 
     Parameters
     ----------
     estimator : estimator
     X : array-like, sparse matrix, DataFrame or torch.Tensor of shape (n_samples, ...)
-        Or a dict of them, named like the arguments of the module's ``forward``.
+        Or a dict of them, named like the arguments of the module's ``forward``; a list of
+        sequences of several lengths; a ``torch.utils.data.Dataset``.
     reset : bool
         Whether to set the features anew (``fit``) or to compare with them.
+    has_targets : bool, default=None
+        Whether the samples of a dataset hold their targets; None, if that is to be told from the
+        number of inputs that the module was fitted on.
+    collate_fn : callable, default=None
+        What stacks the samples of a dataset.
 
     Returns
     -------
-    X : ndarray, csr array, torch.Tensor or SliceDict
-        Not copied where it already is one; memory maps stay memory maps.
+    X : ndarray, csr array, torch.Tensor, SliceDict, SliceableDataset or Stream
+        Not copied where it already is one; memory maps stay memory maps. Sequences of several
+        lengths are an ndarray of objects.
 
     Raises
     ------
     ValueError
         For no rows, NaN or infinity, fewer than two dimensions, or features other than in ``fit``.
     """
-    if isinstance(X, dict) and not issparse(X):  # scipy's dok arrays are dicts, too
+    if isinstance(X, Dataset):
+        return _check_dataset(X, estimator, reset, has_targets, collate_fn)
+    cardinalities = _cardinalities(X)
+    if cardinalities is not None:
+        X = _codes_as_floats(X, cardinalities)
+    if _has_several_lengths(X, None if reset else estimator.input_shape_):
+        X = _check_sequences(X, estimator, reset)
+    elif isinstance(X, dict) and not issparse(X):  # scipy's dok arrays are dicts, too
         X = _check_dict(X, estimator, reset)
     elif isinstance(X, torch.Tensor):
         _check_tensor(X, estimator)
@@ -38,12 +57,12 @@ def check_X(estimator, X, *, reset):
         X = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", allow_nd=True, dtype="numeric"
         )
+    if reset:
+        estimator.cardinalities_ = cardinalities
     shape = sample_shape(X)
     if reset:
         estimator.input_shape_ = shape
-    elif type(shape) is not type(estimator.input_shape_) or len(shape) != len(
-        estimator.input_shape_
-    ):
+    elif kind_of_shape(shape) != kind_of_shape(estimator.input_shape_):
         raise ValueError(
             f"X has samples of shape {shape}, but {type(estimator).__name__} was fitted on "
             f"samples of shape {estimator.input_shape_}. Reshape X."
@@ -51,9 +70,131 @@ def check_X(estimator, X, *, reset):
     return X
 
 
+def targets_inside(X):
+    """The targets that the samples of a dataset hold, ndarray."""
+    if isinstance(X, IterableDataset):
+        return Stream(X, has_targets=True).targets()
+    if isinstance(X, Dataset):
+        return (X if isinstance(X, SliceableDataset) else SliceableDataset(X, True)).targets
+    raise ValueError(
+        "This estimator requires y to be passed, but the target y is None. Only a dataset may hold "
+        "its targets."
+    )
+
+
 def sample_shape(X):
-    """Shape of one sample: a tuple, or a dict of them."""
+    """Shape of one sample: a tuple, or a dict or tuple of them; None for a length that varies."""
+    if is_ragged(X):
+        return (None, *X[0].shape[1:])
     return each(lambda x: tuple(x.shape[1:]), X)
+
+
+def kind_of_shape(shape):
+    """What two samples' shapes must share: their structure, or their number of dimensions."""
+    if isinstance(shape, dict) or n_inputs(shape) > 1:
+        return dict if isinstance(shape, dict) else n_inputs(shape)
+    return shape[:1] == (None,), len(shape)
+
+
+def n_inputs(shape):
+    """How many positional inputs samples of this shape have."""
+    several = isinstance(shape, tuple) and any(isinstance(part, tuple) for part in shape)
+    return len(shape) if several else 1
+
+
+def _cardinalities(X):
+    """The number of codes of each column of a DataFrame that holds codes, 0 for numbers.
+
+    Codes are told by pandas' categorical dtype with the categories 0, 1, 2, ...; None where no
+    column has it.
+    """
+    dtypes = getattr(X, "dtypes", None)
+    if not hasattr(X, "columns") or dtypes is None:
+        return None
+    categories = [getattr(dtype, "categories", None) for dtype in dtypes]
+    counts = [
+        len(known) if known is not None and [*known] == [*range(len(known))] else 0
+        for known in categories
+    ]
+    return tuple(counts) if any(counts) else None
+
+
+def _shape_of_dataset(X, collate_fn):
+    """Shape of a dataset's samples; of one input that is collated to several, its own."""
+    inputs = X[0] if isinstance(X, SliceableDataset) else next(iter(X))[0]
+    batch = example_of(X, collate_fn)
+    if isinstance(batch, tuple) and not isinstance(inputs, tuple):  # padded, and their lengths
+        return (None, *np.shape(inputs)[1:])
+    return sample_shape(batch)
+
+
+def _codes_as_floats(X, cardinalities):
+    """Give columns of codes the dtype of the numbers beside them; pandas would make all float64."""
+    numbers = [dtype for dtype, count in zip(X.dtypes, cardinalities, strict=True) if not count]
+    dtype = np.result_type(np.float32, *(d for d in numbers if isinstance(d, np.dtype)))
+    codes = [name for name, count in zip(X.columns, cardinalities, strict=True) if count]
+    return X.astype(dict.fromkeys(codes, dtype))
+
+
+def _check_dataset(X, estimator, reset, has_targets, collate_fn):
+    """Wrap a dataset in what the rest of the package indexes or streams."""
+    if not reset and has_targets is None and not isinstance(X, SliceableDataset):
+        sample = next(iter(X)) if isinstance(X, IterableDataset) else X[0]
+        n_parts = len(sample) if isinstance(sample, tuple | list) else 1
+        has_targets = n_parts > n_inputs(estimator.input_shape_)
+    if isinstance(X, IterableDataset):
+        X = Stream(X, bool(has_targets))
+    else:
+        if len(X) == 0:
+            raise ValueError(
+                f"Found a dataset with 0 sample(s) while a minimum of 1 is required by "
+                f"{type(estimator).__name__}."
+            )
+        X = X if isinstance(X, SliceableDataset) else SliceableDataset(X, has_targets)
+    if reset:
+        _forget_features(estimator)
+        estimator.cardinalities_ = None
+        estimator.input_shape_ = _shape_of_dataset(X, collate_fn)
+    return X
+
+
+def _has_several_lengths(X, fitted_shape):
+    """Whether X is a list (or ndarray of objects) of arrays that can't be stacked."""
+    if not isinstance(X, list) and not (isinstance(X, np.ndarray) and X.dtype == object):
+        return False
+    if not len(X) or not all(hasattr(x, "shape") and len(x.shape) > 0 for x in X):
+        return False
+    of_sequences = isinstance(fitted_shape, tuple) and fitted_shape[:1] == (None,)
+    return of_sequences or len({x.shape[0] for x in X}) > 1
+
+
+def _check_sequences(X, estimator, reset):
+    """Check sequences of several lengths, each of shape (length, ...)."""
+    checked = np.empty(len(X), dtype=object)
+    for position, x in enumerate(X):
+        x = check_array(
+            x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x,
+            ensure_2d=False,
+            allow_nd=True,
+            estimator=estimator,
+            input_name=f"X[{position}]",
+        )
+        checked[position] = x
+    shapes = {x.shape[1:] for x in checked}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"X holds sequences whose steps have the shapes {sorted(shapes)}; expected one shape. "
+            "Only the first dimension, the length, may differ."
+        )
+    if reset:
+        _forget_features(estimator)
+    return checked
+
+
+def _forget_features(estimator):
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(estimator, name):
+            delattr(estimator, name)
 
 
 def _check_dict(X, estimator, reset):
@@ -66,9 +207,8 @@ def _check_dict(X, estimator, reset):
             f"X is a dict with the entries {list(X)}, but {type(estimator).__name__} was fitted "
             f"on {list(fitted)}. Change the entries of X."
         )
-    for name in ("n_features_in_", "feature_names_in_"):
-        if reset and hasattr(estimator, name):
-            delattr(estimator, name)
+    if reset:
+        _forget_features(estimator)
     checked = {}
     for name, x in X.items():
         if isinstance(x, torch.Tensor):

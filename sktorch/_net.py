@@ -1,43 +1,40 @@
 """The one skorch net: builds the components, keeps the history, tells the callbacks."""
 
 import copy
-import dis
 import math
 from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, InputShapeSetter, LRScheduler, PrintLog
-from skorch.utils import TeeGenerator
+from skorch.callbacks import EpochTimer, InputShapeSetter, PrintLog
 from torch import nn
 
+from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
 from sktorch._components import kind_of, takes, try_module
-from sktorch.data.rows import as_tensors
+from sktorch.data.inference import input_batches, n_rows_of
+from sktorch.modules import initialize
 from sktorch.training.loop import evaluate, infer, train_epoch
-from sktorch.training.losses import LossFunction, link_of
+from sktorch.training.losses import LossFunction
 from sktorch.training.precision import Precision
 from sktorch.training.threads import threads_worth
 from sktorch.training.work import rows_at_once
 
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
-_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-
-
-class StopTraining(Exception):
-    """A callback asks to end the training; what is trained so far is kept."""
 
 
 class Net(NeuralNet):
     """A skorch net whose epochs run through sktorch's loop.
 
     Everything a skorch callback looks at is there: ``history``, ``module_``, ``optimizer_``,
-    ``notify``, ``save_params``, ``predict``. Targets are class codes throughout.
+    ``notify``, ``save_params``, ``predict``. Targets are encoded throughout.
 
     Attributes
     ----------
-    example_ : ndarray, sparse array or torch.Tensor
+    codec_ : Labels, Indicators, LabelColumns or Numbers
+        What encodes targets, and decodes outputs.
+    example_ : ndarray, sparse array or torch.Tensor, or a dict or tuple of them
         Up to two rows of the data, to try the module on before anything is trained.
     example_output_ : torch.Tensor
         What the module made of them.
@@ -45,6 +42,10 @@ class Net(NeuralNet):
         What a row costs the module.
     bests_ : dict
         The best value so far of each loss and score in the history.
+    inference_options_ : dict
+        Arguments of the ``DataLoader`` through which datasets are predicted.
+    initializer_ : str, callable, dict or None
+        What initialises the parameters.
     input_dtype_ : torch.dtype
         What inputs are cast to.
     stream_ : RandomStream
@@ -65,6 +66,8 @@ class Net(NeuralNet):
             )
         trial = try_module(self.module_, self.example_)
         self.input_dtype_, self.example_output_, self.work_ = trial
+        if self.initializer_ is not None:
+            initialize(self.module_, self.initializer_)
         return self
 
     def initialize_criterion(self):
@@ -118,22 +121,24 @@ class Net(NeuralNet):
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as interrupt:
-            if _raised_by_callback(interrupt):
+            if raised_by_callback(interrupt):
                 raise StopTraining from None
             raise
 
-    def fit_epoch(self, train, valid, score, datasets, engine):
-        """Train one epoch, validate it, and write both down.
+    def fit_epoch(self, train, evaluations, datasets, engine, after_step):
+        """Train one epoch, evaluate it, and write both down.
 
         Parameters
         ----------
-        train, valid : iterable of batches; ``valid`` may be None
-        score : callable
-            ``outputs -> float``, the validation score; higher is better.
+        train : iterable of batches
+        evaluations : list of Evaluation
+            What is evaluated afterwards.
         datasets : dict
             ``dataset_train`` and ``dataset_valid`` for the callbacks.
         engine : Engine
             Makes the training step.
+        after_step : callable or None
+            Called after each step of the optimizer.
 
         Returns
         -------
@@ -147,20 +152,27 @@ class Net(NeuralNet):
             self.module_, loss_function, self.optimizer_, observed=observer is not None
         )
         losses, sizes = train_epoch(
-            self.module_, step, train, accumulate=engine.accumulate, observer=observer
+            self.module_,
+            step,
+            train,
+            accumulate=engine.accumulate,
+            observer=observer,
+            after_step=after_step,
         )
         row = self.history[-1]
         self._record(row, "train", losses, sizes)
-        if valid is not None:
+        for evaluation in evaluations:
             losses, sizes, outputs = evaluate(
                 self.module_,
                 loss_function,
-                valid,
+                evaluation.batches,
                 autocast=engine.precision.autocast,
-                observer=self._observer(False),
+                observer=self._observer(False) if evaluation.part == "valid" else None,
             )
-            self._record(row, "valid", losses, sizes)
-            self._record_best(row, self.score_name, score(outputs), sign=1)
+            if evaluation.part == "valid":
+                self._record(row, "valid", losses, sizes)
+            for name, value in evaluation.scores(outputs).items():
+                self._record_best(row, name, value, sign=1)
         try:
             self.notify("on_epoch_end", **datasets)
         except StopTraining:
@@ -177,8 +189,8 @@ class Net(NeuralNet):
         self.example_ = None
 
     def _observer(self, training):
-        listens = any(_listens_to_batches(callback) for _, callback in self.callbacks_)
-        return _BatchObserver(self, training) if listens else None
+        listens = any(listens_to_batches(callback) for _, callback in self.callbacks_)
+        return BatchObserver(self, training) if listens else None
 
     def _record(self, row, prefix, losses, sizes):
         """Write an epoch's losses to its row of the history, as skorch does batch by batch."""
@@ -205,25 +217,23 @@ class Net(NeuralNet):
         row[name] = value
         row[f"{name}_best"] = is_best
 
-    def forward(self, X, training=False, device="cpu"):
-        """Outputs of all rows of X, a tensor on ``device``."""
+    def forward(self, X, training=False, device="cpu", options=None):
+        """Outputs of all rows of X, a tensor on ``device``; ``options`` are a DataLoader's."""
         if training:
             return super().forward(X, training=True, device=device)
-        device_type = torch.device(self.device).type
-        precision = Precision.named(self.precision_, device_type)
-        n_rows = rows_at_once(self.work_, torch.device(self.device))
-        with threads_worth(self.work_.multiply_adds * min(n_rows, X.shape[0])):
-            outputs = infer(
-                self.module_, self._inputs(X, n_rows), X.shape[0], autocast=precision.autocast
-            )
+        own_device = torch.device(self.device)
+        precision = Precision.named(self.precision_, own_device.type)
+        n_rows = rows_at_once(self.work_, own_device)
+        count = n_rows_of(X)
+        options = self.inference_options_ if options is None else options
+        inputs = input_batches(X, self.input_dtype_, own_device, n_rows=n_rows, options=options)
+        with threads_worth(self.work_.multiply_adds * min(n_rows, count or n_rows)):
+            outputs = infer(self.module_, inputs, count, autocast=precision.autocast)
         return outputs.to(device, self.example_output_.dtype)
 
-    def _inputs(self, X, n_rows):
-        """X as dense tensors of at most ``n_rows`` rows, on the net's device."""
-        device = torch.device(self.device)
-        for start in range(0, X.shape[0], n_rows):
-            # A copy: a module may work in place, and X is the caller's.
-            yield as_tensors(X[start : start + n_rows], self.input_dtype_, device, copy=True)
+    def predict(self, X):
+        """Encoded predictions for the rows of X, ndarray of shape (n_rows, ...)."""
+        return self.codec_.predicted(self.criterion_, self.forward(X)).numpy()
 
     def set_optimizer(self, optimizer, lr, parameters):
         """Take over settings that have changed; an optimizer of another class starts afresh."""
@@ -295,62 +305,19 @@ class Net(NeuralNet):
 
 
 class ClassifierNet(ClassifierMixin, Net):
-    """A net whose ``predict`` gives class codes, for callbacks that score it."""
-
-    score_name = "valid_acc"
+    """A net whose ``predict`` gives encoded labels, for callbacks that score it."""
 
     @property
     def classes_(self):
-        return np.arange(self.n_classes_)
-
-    def predict(self, X):
-        """Class codes of the rows of X, ndarray of shape (n_rows,)."""
-        return predicted_codes(self.criterion_, self.forward(X), self.n_classes_).numpy()
+        return np.arange(len(self.codec_.classes))
 
     def predict_proba(self, X):
         """Probabilities of the rows of X, ndarray of shape (n_rows, n_classes)."""
-        return link_of(self.criterion_).log_probabilities(self.forward(X)).exp().numpy()
+        return self.codec_.log_probabilities(self.criterion_, self.forward(X)).exp().numpy()
 
 
-def predicted_codes(criterion, output, n_classes):
-    """Codes of the likeliest classes, int64 of shape (n_rows,)."""
-    scores = link_of(criterion).scores(output)
-    codes = (scores > 0).long() if scores.ndim == 1 else scores.argmax(dim=1)
-    return codes.clamp(max=n_classes - 1)
-
-
-def _listens_to_batches(callback):
-    # A schedule by epochs has the hook, too, and does nothing in it.
-    by_epoch = isinstance(callback, LRScheduler) and callback.step_every == "epoch"
-    return not by_epoch and any(
-        getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS
-    )
-
-
-class _BatchObserver:
-    """Tells skorch callbacks about each batch, and writes what they may read to the history."""
-
-    def __init__(self, net, training):
-        self.net, self.training = net, training
-        self.prefix = "train" if training else "valid"
-
-    def before(self, batch):
-        self.net.notify("on_batch_begin", batch=batch[:2], training=self.training)
-
-    def on_gradient(self, batch):
-        self.net.notify(
-            "on_grad_computed",
-            named_parameters=TeeGenerator(self.net.get_all_learnable_params()),
-            batch=batch[:2],
-            training=self.training,
-        )
-
-    def after(self, batch, loss, output):
-        self.net.history.record_batch(f"{self.prefix}_loss", loss.item())
-        self.net.history.record_batch(f"{self.prefix}_batch_size", len(batch[1]))
-        self.net.notify(
-            "on_batch_end", batch=batch[:2], training=self.training, loss=loss, y_pred=output
-        )
+class RegressorNet(RegressorMixin, Net):
+    """A net whose ``predict`` gives numbers in the scale of y."""
 
 
 def _differ(new, old):
@@ -379,12 +346,3 @@ def _check_finite(prefix, losses, net):
                 f"{len(losses)}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), "
                 "or clip gradients (gradient_clip=1.0)."
             )
-
-
-def _raised_by_callback(interrupt):
-    """Whether a ``raise`` of a callback did it (skorch's way to stop), rather than Ctrl-C."""
-    traceback = interrupt.__traceback__
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    raised = traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]
-    return raised and any(isinstance(v, Callback) for v in traceback.tb_frame.f_locals.values())

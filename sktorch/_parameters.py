@@ -1,17 +1,28 @@
 """Constructor parameters: double-underscore names of components, and checks of the others."""
 
 import inspect
+from collections.abc import Callable
 from difflib import get_close_matches
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from sktorch.data.placement import PLACEMENTS
+from sktorch.training.names import criterion_class, optimizer_class
 from sktorch.training.precision import PRECISIONS
+from sktorch.training.schedules import schedule_parameters
 
-COMPONENTS = ("module", "criterion", "optimizer", "iterator_train", "iterator_valid", "callbacks")
+COMPONENTS = (
+    "module",
+    "criterion",
+    "optimizer",
+    "lr_schedule",
+    "iterator_train",
+    "iterator_valid",
+    "callbacks",
+)
 
 
 def _positive(value):
@@ -21,17 +32,60 @@ def _positive(value):
 _INTEGER = (Integral, _positive, "a positive integer")
 _FRACTION = (Real, lambda value: 0 < value < 1, "a number between 0 and 1, both excluded")
 _FLAG = ((bool, np.bool_, Integral), lambda value: value in (0, 1), "True or False")
+
+
+def _is_data(value):
+    return isinstance(value, Dataset) or (isinstance(value, tuple) and len(value) in (2, 3))
+
+
+def _is_named(value):
+    return callable(value) or isinstance(value, str)
+
+
+def is_auto(value):
+    """Whether a parameter is left to the estimator."""
+    return isinstance(value, str) and value == "auto"
+
+
 RULES = {
-    "criterion": (object, callable, "an nn loss class, an instance or a function of two tensors"),
-    "optimizer": (object, callable, "a torch.optim.Optimizer subclass"),
+    "criterion": (
+        object,
+        _is_named,
+        "an nn loss class, its name, an instance or a function of two tensors",
+    ),
+    "optimizer": (object, _is_named, "a torch.optim.Optimizer subclass or its name"),
+    "lr_schedule": (
+        object,
+        lambda value: value is None or _is_named(value),
+        "None, a name, a class of torch.optim.lr_scheduler or a function of the optimizer",
+    ),
+    "initializer": (
+        (str, dict, Callable, type(None)),
+        lambda _: True,
+        "None, a name of torch.nn.init, a function of a tensor, or a dict of patterns to them",
+    ),
+    "augment": (object, lambda value: value is None or callable(value), "None or a function"),
     "lr": (Real, _positive, "a positive number"),
     "max_epochs": _INTEGER,
     "batch_size": _INTEGER,
     "early_stopping": _FLAG,
     "validation_fraction": _FRACTION,
+    "validation": (
+        object,
+        lambda value: value is None or hasattr(value, "split") or _is_data(value),
+        "None, a tuple (X, y) or (X, y, sample_weight), a torch Dataset, or a splitter of "
+        "scikit-learn",
+    ),
+    "scoring": (
+        (str, list, tuple, dict, Callable, type(None)),
+        lambda _: True,
+        "None, a scorer or its name, a list of names, or a dict of names to scorers",
+    ),
+    "monitor": ((str, type(None)), lambda _: True, "None or a name of a loss or score"),
     "n_iter_no_change": (Real, _positive, "a positive integer, or math.inf to never stop early"),
     "tol": (Real, lambda value: value == value, "a number; -math.inf takes any for progress"),
     "callbacks": ((list, tuple, type(None)), lambda _: True, "None or a list of callbacks"),
+    "scale_target": _FLAG,
     "warm_start": _FLAG,
     "precision": (str, PRECISIONS.__contains__, f"one of {PRECISIONS}"),
     "compile": ((bool, np.bool_, dict), lambda _: True, "True, False or a dict for torch.compile"),
@@ -57,11 +111,21 @@ def check_parameters(estimator):
     ------
     ParameterError
         Names the parameter, its value and what was expected.
+    ValueError
+        For an optimizer, criterion or schedule whose name is unknown; the nearest is told.
     """
     for name, (types, holds, expected) in RULES.items():
+        if not hasattr(estimator, name):  # a parameter of the other estimator
+            continue
         value = getattr(estimator, name)
         if not isinstance(value, types) or not holds(value):
             raise ParameterError(f"{name} must be {expected}, got {value!r}. Change {name}.")
+    # Names that nothing has are found before anything is made.
+    optimizer_class(estimator.optimizer)
+    if not is_auto(estimator.criterion):
+        criterion_class(estimator.criterion)
+    if estimator.lr_schedule is not None:
+        schedule_parameters(estimator.lr_schedule)
 
 
 class ComponentParameters(BaseEstimator):
@@ -165,9 +229,12 @@ class ComponentParameters(BaseEstimator):
         """Names a component's constructor takes, or None where it can't be told."""
         if component == "callbacks":
             return None  # Their names are known when they are built, in `fit`.
-        target = DataLoader if component.startswith("iterator") else getattr(self, component)
-        if component == "module" and target is None:
-            target = self._default_module
+        try:
+            if component == "lr_schedule":
+                return () if self.lr_schedule is None else schedule_parameters(self.lr_schedule)
+            target = self._component_class(component)
+        except (TypeError, ValueError):  # An unknown name; `fit` says so.
+            return None
         if not callable(target):
             return None
         try:
@@ -178,6 +245,17 @@ class ComponentParameters(BaseEstimator):
             return None
         extra = ("param_groups",) if component == "optimizer" else ()
         return (*parameters, *extra)
+
+    def _component_class(self, component):
+        """What a component is made by, where the parameter is a name or left to the estimator."""
+        if component.startswith("iterator"):
+            return DataLoader
+        given = getattr(self, component)
+        if component == "module":
+            return self._default_module if given is None else given
+        if component == "optimizer":
+            return optimizer_class(given)
+        return self._default_criterion if is_auto(given) else criterion_class(given)
 
     def _unknown(self, name):
         return f"{type(self).__name__} has no parameter {name!r}.{self._suggestion(name)}"

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 from torch.utils.data import SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
 
-from sktorch import TorchClassifier
+from sktorch import TorchClassifier, TorchRegressor
 from sktorch._parameters import COMPONENTS, RULES
 from sktorch.modules import MLP
 
@@ -191,15 +191,22 @@ def test_the_signature_is_what_scikit_learn_reads():
     assert parameters["module"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     assert parameters["lr"].kind is inspect.Parameter.KEYWORD_ONLY
     assert set(parameters) == set(TorchClassifier().get_params())
-    assert set(RULES) <= set(parameters)
-    assert not set(COMPONENTS[3:5]) & set(parameters)
+    assert set(RULES) <= set(parameters) | set(inspect.signature(TorchRegressor).parameters)
+    assert not {c for c in COMPONENTS if c.startswith("iterator")} & set(parameters)
 
 
 # Values
 
 BAD_VALUES = {
-    "criterion": [None, "hinge", [1]],
-    "optimizer": [None, "adam", 3],
+    "criterion": [None, [1]],
+    "optimizer": [None, 3],
+    "lr_schedule": [3],
+    "initializer": [3],
+    "validation": [0.2, 5, ([1],), [[1], [2]]],
+    "scoring": [3],
+    "monitor": [3],
+    "augment": ["flip", 3],
+    "scale_target": [2, "yes", None],
     "callbacks": [3, "checkpoint"],
     "lr": [0, -1, math.nan, "fast", None],
     "max_epochs": [0, -3, 1.5, "many", None],
@@ -226,14 +233,33 @@ def test_every_rule_has_bad_values():
     ("name", "value"), [(name, value) for name in BAD_VALUES for value in BAD_VALUES[name]]
 )
 def test_a_bad_value_is_named_with_what_is_expected(name, value, data):
-    estimator = TorchClassifier(**{name: value})
+    kind = TorchRegressor if name == "scale_target" else TorchClassifier
+    estimator = kind(**{name: value})
     with pytest.raises(ValueError) as failure:  # noqa: PT011 - the whole message follows
         estimator.fit(*data)
     expected = RULES[name][2]
     assert str(failure.value) == f"{name} must be {expected}, got {value!r}. Change {name}."
+    declared = {"classes": [0, 1]} if kind is TorchClassifier else {}
     with pytest.raises(ValueError, match=f"^{name} must be"):
-        estimator.partial_fit(*data, classes=[0, 1])
-    assert not hasattr(estimator, "classes_")
+        estimator.partial_fit(*data, **declared)
+    assert not hasattr(estimator, "codec_")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"criterion": "hinge"}, "criterion='hinge' is not known. Did you mean 'hinge_embedding'"),
+        ({"optimizer": "adamm"}, "optimizer='adamm' is not known. Did you mean 'adam'"),
+        ({"lr_schedule": "cosinus"}, "lr_schedule='cosinus' is not known. Did you mean 'cosine'"),
+        ({"initializer": "kaiming"}, "initializer='kaiming' is not known"),
+        ({"scoring": "accurate"}, "'accurate' is not a valid scoring value"),
+        ({"scoring": "valid_accuracy"}, "scoring='valid_accuracy' needs rows to validate on"),
+        ({"monitor": "valid_loss"}, r"'valid_loss' is not recorded; expected one of \['train_loss"),
+    ],
+)
+def test_an_unknown_name_is_told(parameters, message, data):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        TorchClassifier(**parameters).fit(*data)
 
 
 @pytest.mark.parametrize(

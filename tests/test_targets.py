@@ -11,7 +11,9 @@ from sklearn.exceptions import DataConversionWarning
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch._targets import check_labels, classes_of, encode_labels, hold_out, row_weights
+from sktorch._targets.labels import check_labels, classes_of, encode_labels
+from sktorch._targets.weights import row_weights
+from sktorch.data.splitting import hold_out
 
 N_ROWS = 45
 

@@ -1,1 +1,7 @@
-"""From arrays to batches. This folder imports torch, numpy and scipy.sparse only."""
+"""Anything to batches of tensors."""
+
+from sktorch.data.datasets import SliceableDataset
+from sktorch.data.making import make_loaders
+from sktorch.data.padding import pad_sequences
+
+__all__ = ["SliceableDataset", "make_loaders", "pad_sequences"]

@@ -1,4 +1,4 @@
-"""Rows to batches: whole tensors cut by index, or a ``DataLoader`` where its options are asked for.
+"""Rows to batches: whole tensors cut by index.
 
 A batch is ``(X, y, weight)``, tensors on the training device; ``weight`` may be None.
 """
@@ -6,9 +6,8 @@ A batch is ``(X, y, weight)``, tensors on the training device; ``weight`` may be
 from itertools import islice, repeat
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from sktorch.data.structure import each, leaves, split
+from sktorch.data.structure import leaves, split
 
 # What is copied in a new order at a time: small beside the data that asks for more memory.
 BLOCK_BYTES = 16 * 2**20
@@ -31,27 +30,6 @@ def epoch_order(n_rows):
     draw_loader_seed()
     sampler_seed = draw_loader_seed()
     return torch.randperm(n_rows, generator=torch.Generator().manual_seed(sampler_seed))
-
-
-def loader_options(batch_size, shuffle, given):
-    """Arguments of a ``DataLoader``, less those that the given ones exclude.
-
-    Parameters
-    ----------
-    batch_size : int
-    shuffle : bool
-    given : dict
-
-    Returns
-    -------
-    options : dict
-    """
-    options = {"batch_size": int(batch_size), "shuffle": shuffle} | given
-    if "sampler" in given or "batch_sampler" in given:
-        del options["shuffle"]
-    if "batch_sampler" in given:
-        del options["batch_size"]
-    return options
 
 
 def draw_loader_seed():
@@ -111,44 +89,22 @@ class Batches:
         return self.batch_size * max(n_batches, 1)
 
 
-class _RowDataset(Dataset):
-    def __init__(self, rows, targets, weights, index):
-        self.rows, self.index = rows, index
-        # Samples without weights carry a weight of one: a collate function stacks no None.
-        self.targets = targets
-        self.weights = torch.ones(len(targets)) if weights is None else weights
-
-    def __len__(self):
-        return len(self.index)
-
-    def __getitem__(self, position):
-        row = self.index[position]
-        inputs = each(lambda x: x[0], self.rows[row.reshape(1)])
-        return inputs, self.targets[row], self.weights[row]
-
-
-class LoaderBatches:
-    """Batches from a ``torch.utils.data.DataLoader``, moved to the training device.
+class AugmentedBatches:
+    """Batches whose inputs a function changes, as they come: other ones in every epoch.
 
     Parameters
     ----------
-    rows, targets, weights, index
-        As in `Batches`, on the CPU.
-    device : torch.device
-    options : dict
-        Arguments of ``DataLoader``.
+    batches : iterable of batches
+    augment : callable
+        ``X -> X``, of the inputs of a batch.
     """
 
-    def __init__(self, rows, targets, weights, index, *, device, options):
-        self.device, self.weighted = device, weights is not None
-        self.loader = DataLoader(_RowDataset(rows, targets, weights, index), **options)
+    def __init__(self, batches, augment):
+        self.batches, self.augment = batches, augment
 
     def __len__(self):
-        return len(self.loader)
+        return len(self.batches)
 
     def __iter__(self):
-        def move(tensor):
-            return tensor.to(self.device, non_blocking=True)
-
-        for X, y, weight in self.loader:
-            yield each(move, X), move(y), move(weight) if self.weighted else None
+        for X, y, weight in self.batches:
+            yield self.augment(X), y, weight

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from sktorch.data.datasets import Stream
 from sktorch.data.rows import Rows, is_lazy
 from sktorch.data.structure import each, leaves
 
@@ -32,7 +33,7 @@ def choose_placement(values, dtype, device, wish="auto"):
     -------
     placement : str
     """
-    if is_lazy(values):
+    if isinstance(values, Stream) or is_lazy(values):
         return "source"
     if wish != "auto":
         return "device" if wish == "host" and device.type != "cuda" else wish

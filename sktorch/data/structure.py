@@ -1,24 +1,30 @@
-"""A module's input: one tensor, or a dict of tensors named like the arguments of ``forward``."""
+"""A module's input: one tensor, or several in a dict (by name) or a tuple (by position)."""
 
 
 def each(function, X):
-    """``function(X)``, or the dict of its values for every entry of a dict."""
-    return {name: function(x) for name, x in X.items()} if isinstance(X, dict) else function(X)
+    """``function(X)``, or its values for every entry of a dict or tuple, in one of the same."""
+    if isinstance(X, dict):
+        return {name: function(x) for name, x in X.items()}
+    return tuple(map(function, X)) if isinstance(X, tuple) else function(X)
 
 
 def leaves(X):
     """The tensors or arrays of X, a list."""
-    return [*X.values()] if isinstance(X, dict) else [X]
+    if isinstance(X, dict):
+        return [*X.values()]
+    return [*X] if isinstance(X, tuple) else [X]
 
 
 def split(X, size):
     """X cut along its rows, a list of pieces of ``size`` rows."""
-    if not isinstance(X, dict):
+    if not isinstance(X, dict | tuple):
         return X.split(size)
-    pieces = zip(*(x.split(size) for x in X.values()), strict=True)
-    return [dict(zip(X, piece, strict=True)) for piece in pieces]
+    pieces = zip(*(x.split(size) for x in leaves(X)), strict=True)
+    return [dict(zip(X, piece, strict=True)) if isinstance(X, dict) else piece for piece in pieces]
 
 
 def call(module, X):
     """The module's output for X."""
-    return module(**X) if isinstance(X, dict) else module(X)
+    if isinstance(X, dict):
+        return module(**X)
+    return module(*X) if isinstance(X, tuple) else module(X)

@@ -29,6 +29,8 @@ class Engine:
     ----------
     eager_reason : str or None
         Why steps are not replayed from a CUDA graph; None where they are.
+    scheduled_by_batch : bool
+        Whether a schedule changes the learning rate after each batch; a graph holds it.
     """
 
     def __init__(self, device, precision, compile, clip_norm, accumulate):
@@ -37,6 +39,7 @@ class Engine:
         self._compile, self._clip_norm = compile, clip_norm
         self._compiled = self._captured = None
         self._reason = "no step was made"
+        self.scheduled_by_batch = False
 
     @property
     def eager_reason(self):
@@ -101,6 +104,7 @@ class Engine:
             "the optimizer needs a closure": demands_closure(type(optimizer)),
             "the optimizer is not capturable": not capturable,
             "gradients are accumulated": self.accumulate > 1,
+            "the learning rate changes after each batch": self.scheduled_by_batch,
             "float16 needs a gradient scaler, which waits for the device": (
                 self.precision.scaler.is_enabled()
             ),

@@ -11,7 +11,7 @@ import torch
 from sktorch.data.structure import call
 
 
-def train_epoch(module, step, batches, *, accumulate=1, observer=None):
+def train_epoch(module, step, batches, *, accumulate=1, observer=None, after_step=None):
     """Fit the parameters to every batch once, in train mode.
 
     Parameters
@@ -26,6 +26,8 @@ def train_epoch(module, step, batches, *, accumulate=1, observer=None):
     observer : object, default=None
         Its ``before(batch)``, ``on_gradient(batch)`` and ``after(batch, loss, output)`` are called
         around each step.
+    after_step : callable, default=None
+        Called after each step of the optimizer, without arguments.
 
     Returns
     -------
@@ -44,6 +46,8 @@ def train_epoch(module, step, batches, *, accumulate=1, observer=None):
             module.train()  # An observer may have looked at predictions.
             loss, output = step(batch, *place, observer.on_gradient)
             observer.after(batch, loss, output.detach())
+        if after_step is not None and place[1]:
+            after_step()
         losses.append(loss)
         sizes.append(len(batch[1]))
     return torch.stack(losses).tolist() if losses else [], sizes
@@ -110,25 +114,30 @@ def infer(module, inputs, n_rows, *, autocast=nullcontext):
     module : torch.nn.Module
     inputs : iterable of torch.Tensor
         Batches of rows.
-    n_rows : int
-        Number of rows in all of them.
+    n_rows : int or None
+        Number of rows in all of them, if it is known.
     autocast : callable, default=nullcontext
         Makes the context of the forward pass.
 
     Returns
     -------
     outputs : torch.Tensor of shape (n_rows, ...)
-        On the device; written in place as the batches go by.
+        On the device; written in place as the batches go by, where ``n_rows`` is known.
     """
     module.eval()
     outputs, done = None, 0
-    for X in inputs:
-        with autocast():
-            output = call(module, X)
+    if n_rows is None:
+        return torch.cat([*_outputs(module, inputs, autocast)])
+    for output in _outputs(module, inputs, autocast):
         if outputs is None:
-            outputs = torch.empty(
-                n_rows, *output.shape[1:], dtype=output.dtype, device=output.device
-            )
+            outputs = output.new_empty(n_rows, *output.shape[1:])
         outputs[done : done + len(output)] = output
         done += len(output)
     return outputs
+
+
+def _outputs(module, inputs, autocast):
+    for X in inputs:
+        with autocast():
+            output = call(module, X)
+        yield output

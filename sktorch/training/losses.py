@@ -1,13 +1,7 @@
-"""What a loss expects of its target, and what the output it trains means.
-
-A `Link` is the one place that knows, for a family of classification losses, how class codes
-become its target and how the module's output becomes scores and probabilities.
-"""
+"""Losses as modules of ``(output, target)``, and the mean loss of a batch."""
 
 import copy
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
@@ -15,136 +9,76 @@ import torch.nn.functional as F
 from torch import nn
 
 
-@dataclass(frozen=True)
-class Link:
-    """How a family of losses ties class codes to a module's output.
-
-    Attributes
-    ----------
-    widths : callable
-        ``n_classes -> tuple of int``, the output widths that fit, the usual one first.
-    encode : callable
-        ``(codes, n_classes, output) -> target``: codes are int64 of shape (n_rows,), ``output``
-        is an output of the module whose trailing shape and dtype the target may have to share.
-    scores : callable
-        ``output -> scores`` of shape (n_rows, n_classes), or (n_rows,) where one number above
-        zero means the second of two classes.
-    log_probabilities : callable or None
-        ``output -> log p`` of shape (n_rows, n_classes); None where the loss defines none.
-    """
-
-    widths: Callable
-    encode: Callable
-    scores: Callable
-    log_probabilities: Callable | None
+def innermost(criterion):
+    """The criterion without what wraps it: a loss of ours and ``functools.partial``."""
+    inside = {AdaptedLoss: "criterion", FunctionLoss: "function", partial: "func"}
+    while kind := next((kind for kind in inside if isinstance(criterion, kind)), None):
+        criterion = getattr(criterion, inside[kind])
+    return criterion
 
 
-def _one_per_class(n_classes):
-    return (n_classes,)
-
-
-def _one_per_class_or_for_two(n_classes):
-    return (n_classes, 1) if n_classes == 2 else (n_classes,)
-
-
-def _one_for_two_classes(n_classes):
-    return (n_classes,) if n_classes > 2 else (1, 2) if n_classes == 2 else (1,)
-
-
-def _codes(codes, n_classes, output):
-    return codes
-
-
-def _zero_one(codes, n_classes, output):
-    """Zero and one in the output's shape: one column for two classes, else one per class."""
-    if _is_single(output):
-        return codes.to(output.dtype).reshape(-1, *output.shape[1:])
-    return F.one_hot(codes, n_classes).to(output.dtype)
-
-
-def _signs(codes, n_classes, output):
-    return 2 * _zero_one(codes, n_classes, output) - 1
-
-
-def _is_single(output):
-    return output.ndim == 1 or output.shape[1] == 1
-
-
-def _as_scores(output):
-    return output.reshape(-1) if _is_single(output) else output
-
-
-def _sigmoid_log_probabilities(logits):
-    """One logit: the second class against the first. Several: one against the rest, normalised."""
-    if _is_single(logits):
-        logits = logits.reshape(-1, 1)
-        return torch.cat([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=1)
-    log_p = F.logsigmoid(logits)
-    return log_p - log_p.logsumexp(dim=1, keepdim=True)
-
-
-def _multiclass(log_probabilities):
-    return Link(_one_per_class, _codes, _as_scores, log_probabilities)
-
-
-def _binary(encode, to_logits=lambda output: output):
-    return Link(
-        _one_for_two_classes,
-        encode,
-        lambda output: _as_scores(to_logits(output)),
-        lambda output: _sigmoid_log_probabilities(to_logits(output)),
-    )
-
-
-def _logits_log_probabilities(logits):
-    if _is_single(logits):
-        return _sigmoid_log_probabilities(logits)
-    return logits.log_softmax(dim=1)
-
-
-# A loss that is not known is taken at the contract's word: its module returns logits.
-LOGITS = Link(_one_per_class_or_for_two, _codes, _as_scores, _logits_log_probabilities)
-LINKS = {
-    nn.CrossEntropyLoss: _multiclass(partial(F.log_softmax, dim=1)),
-    nn.NLLLoss: _multiclass(lambda log_p: log_p),
-    nn.MultiMarginLoss: _multiclass(None),
-    nn.BCEWithLogitsLoss: _binary(_zero_one),
-    nn.BCELoss: _binary(_zero_one, torch.logit),
-    nn.SoftMarginLoss: _binary(_signs),
-}
-_FUNCTIONS = {
-    F.cross_entropy: nn.CrossEntropyLoss,
-    F.nll_loss: nn.NLLLoss,
-    F.multi_margin_loss: nn.MultiMarginLoss,
-    F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
-    F.binary_cross_entropy: nn.BCELoss,
-    F.soft_margin_loss: nn.SoftMarginLoss,
-}
-
-
-def link_of(criterion):
-    """The link of a criterion: that of its nearest known class, else `LOGITS`.
+class AdaptedLoss(nn.Module):
+    """A loss around another that takes its output or target in parts.
 
     Parameters
     ----------
-    criterion : nn.Module, class, or function of ``(output, target)``
-
-    Returns
-    -------
-    link : Link
+    criterion : nn.Module
     """
-    criterion = innermost(criterion)
-    if callable(criterion) and criterion in _FUNCTIONS:
-        return LINKS[_FUNCTIONS[criterion]]
-    kind = criterion if isinstance(criterion, type) else type(criterion)
-    return next((LINKS[base] for base in kind.__mro__ if base in LINKS), LOGITS)
+
+    def __init__(self, criterion):
+        super().__init__()
+        self.criterion = criterion
+
+    def around(self, criterion):
+        """The same around another criterion."""
+        return type(self)(criterion)
 
 
-def innermost(criterion):
-    """The criterion without what wraps it: `FunctionLoss` and ``functools.partial``."""
-    while isinstance(criterion, FunctionLoss | partial):
-        criterion = criterion.function if isinstance(criterion, FunctionLoss) else criterion.func
-    return criterion
+class GaussianLoss(AdaptedLoss):
+    """``nn.GaussianNLLLoss`` of one output: columns of means, then as many of raw variances."""
+
+    @staticmethod
+    def mean_and_variance(output):
+        """Means, and variances made positive by softplus, each with half of the columns."""
+        mean, raw_variance = output.chunk(2, dim=-1)
+        return mean, F.softplus(raw_variance)
+
+    def forward(self, output, target):
+        """The loss of an output of shape (n_rows, 2 * n_targets)."""
+        mean, variance = self.mean_and_variance(output)
+        return self.criterion(mean, target, variance)
+
+
+class ColumnsLoss(AdaptedLoss):
+    """The mean of a criterion's losses for several columns of labels.
+
+    Parameters
+    ----------
+    criterion : nn.Module
+        Of ``(output, target)`` for one column.
+    encode : callable
+        ``(codes, n_classes, output) -> target`` for one column.
+    n_classes : sequence of int
+        Of each column.
+    widths : sequence of int
+        Number of columns of the output for each column of labels.
+    """
+
+    def __init__(self, criterion, encode, n_classes, widths):
+        super().__init__(criterion)
+        self.encode, self.n_classes, self.widths = encode, n_classes, widths
+
+    def around(self, criterion):
+        """The same around another criterion."""
+        return type(self)(criterion, self.encode, self.n_classes, self.widths)
+
+    def forward(self, output, target):
+        """The loss of an output of shape (n_rows, sum of widths), codes (n_rows, n_columns)."""
+        parts = zip(output.split(self.widths, dim=1), target.T, self.n_classes, strict=True)
+        losses = [self.criterion(part, self.encode(codes, n, part)) for part, codes, n in parts]
+        return torch.stack(
+            [loss.flatten(1).mean(1) if loss.ndim > 1 else loss for loss in losses]
+        ).mean(0)
 
 
 class FunctionLoss(nn.Module):
@@ -180,6 +114,8 @@ def per_row(criterion):
     Shares parameters and buffers with ``criterion``. One that cannot be told (it has no
     ``reduction``) is returned as it is; `LossFunction` says so if it then returns one number.
     """
+    if isinstance(criterion, AdaptedLoss):
+        return criterion.around(per_row(criterion.criterion))
     criterion = copy.copy(criterion)
     if hasattr(criterion, "reduction"):
         criterion.reduction = "none"

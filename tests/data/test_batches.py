@@ -6,7 +6,8 @@ import torch
 from scipy import sparse
 from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 
-from sktorch.data.batches import BLOCK_BYTES, Batches, LoaderBatches, epoch_order
+from sktorch.data.batches import BLOCK_BYTES, Batches, epoch_order
+from sktorch.data.loaders import row_batches
 from sktorch.data.rows import Rows
 
 CPU = torch.device("cpu")
@@ -23,7 +24,7 @@ def batches_of(kind, n_rows, index=None, weighted=True, **options):
     parts = Rows(X, torch.float32, CPU), y, weight, index
     if kind is Batches:
         return Batches(*parts, **options)
-    return LoaderBatches(*parts, device=CPU, options=options)
+    return row_batches(*parts, device=CPU, options=options)
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 10, 1000])
@@ -43,7 +44,7 @@ def test_epoch_order_is_that_of_a_loader(n_rows, seed):
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("drop_last", [True, False])
 @pytest.mark.parametrize(("n_rows", "batch_size"), [(10, 3), (9, 3), (2, 5), (5, 5)])
-@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+@pytest.mark.parametrize("kind", [Batches, row_batches])
 def test_batches_are_those_of_a_plain_loader(kind, n_rows, batch_size, drop_last, shuffle):
     options = {"batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last}
     loader = DataLoader(TensorDataset(*make_data(n_rows)), **options)
@@ -62,7 +63,7 @@ def test_batches_are_those_of_a_plain_loader(kind, n_rows, batch_size, drop_last
                 assert part.dtype is expected_part.dtype
 
 
-@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+@pytest.mark.parametrize("kind", [Batches, row_batches])
 def test_only_the_rows_of_the_index(kind):
     index = [7, 1, 4]
     batches = batches_of(kind, 10, index, batch_size=2, shuffle=False)
@@ -77,13 +78,13 @@ def test_only_the_rows_of_the_index(kind):
     assert {frozenset(order) for order in orders} == {frozenset(index)}
 
 
-@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+@pytest.mark.parametrize("kind", [Batches, row_batches])
 def test_no_weights_are_none(kind):
     batches = batches_of(kind, 5, weighted=False, batch_size=2, shuffle=False)
     assert [weight for _, _, weight in batches] == [None] * 3
 
 
-@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+@pytest.mark.parametrize("kind", [Batches, row_batches])
 def test_a_batch_is_no_view_of_the_data(kind):
     batches = batches_of(kind, 5, batch_size=5, shuffle=False)
     for part in next(iter(batches)):
@@ -94,7 +95,7 @@ def test_a_batch_is_no_view_of_the_data(kind):
     assert torch.equal(weight, make_data(5)[2])
 
 
-@pytest.mark.parametrize("kind", [Batches, LoaderBatches])
+@pytest.mark.parametrize("kind", [Batches, row_batches])
 @pytest.mark.parametrize("to_kind", [sparse.csr_array, np.asarray])
 def test_rows_of_arrays_and_sparse_arrays(kind, to_kind):
     X = np.arange(12.0).reshape(6, 2)
@@ -103,26 +104,25 @@ def test_rows_of_arrays_and_sparse_arrays(kind, to_kind):
     if kind is Batches:
         batches = Batches(*parts, **options)
     else:
-        batches = LoaderBatches(*parts, device=CPU, options=options)
+        batches = row_batches(*parts, device=CPU, options=options)
     assert torch.cat([X for X, _, _ in batches]).tolist() == X[[5, 0, 3]].tolist()
 
 
 def test_a_loader_takes_what_a_loader_takes():
     batches = batches_of(
-        LoaderBatches,
+        row_batches,
         6,
         batch_size=4,
         sampler=SequentialSampler(range(6)),
-        collate_fn=lambda rows: tuple(
-            torch.stack(part).flip(0) for part in zip(*rows, strict=True)
-        ),
+        collate_fn=lambda rows: tuple(torch.stack(part) for part in zip(*rows[::-1], strict=True)),
     )
     assert [y.tolist() for _, y, _ in batches] == [[3, 2, 1, 0], [5, 4]]
+    assert [weight.tolist() for _, _, weight in batches] == [[0, 0.5, 1, 1.5], [2, 2.5]]
 
 
 def test_a_loader_names_what_it_does_not_know():
     with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
-        batches_of(LoaderBatches, 6, batchsize=4)
+        batches_of(row_batches, 6, batchsize=4)
 
 
 @pytest.mark.parametrize("weighted", [True, False])

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch.training.losses import LINKS, LOGITS, FunctionLoss, LossFunction, link_of, per_row
+from sktorch.training.links import LINKS, LOGITS, link_of
+from sktorch.training.losses import FunctionLoss, LossFunction, per_row
 
 N_ROWS = 24
 

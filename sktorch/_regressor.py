@@ -1,0 +1,415 @@
+"""The regressor: numbers in the scale of y."""
+
+import torch
+from sklearn.base import RegressorMixin
+from sklearn.callback import with_callbacks
+from torch import nn
+
+from sktorch._base import TorchEstimator, as_array_of
+from sktorch._inputs import targets_inside
+from sktorch._net import RegressorNet
+from sktorch._scoring import r2
+from sktorch._targets.numbers import Numbers, check_numbers
+
+
+class TorchRegressor(RegressorMixin, TorchEstimator):
+    """A PyTorch module as a scikit-learn regressor.
+
+    The defaults train the multi-layer perceptron `sktorch.modules.MLP` with AdamW until its
+    training loss stops falling.
+
+    Parameters
+    ----------
+    module : nn.Module subclass, function, nn.Module instance or None, default=None
+        What to train: a class or function that returns a module, or an instance, whose weights
+        are copied at every ``fit`` and never trained in place. It returns one number for each
+        target. None is `sktorch.modules.MLP`. Constructor parameters of these names that are not
+        given are filled in: ``n_features`` (values of one sample), ``n_outputs``, ``input_shape``
+        (``X.shape[1:]``), ``dtype`` (float64 for X of float64, else float32) and
+        ``cardinalities`` (for each column of a DataFrame, how many codes it holds, or 0 for
+        numbers). The module's floating dtype decides what X is cast to.
+    criterion : str, nn loss class, instance or function, default="auto"
+        The loss, of ``(output, target)``, both in the scale of the scaled targets: a name such as
+        "huber" stands for the class in ``torch.nn``. "auto" is ``MSELoss``. ``PoissonNLLLoss``
+        makes ``predict`` the expected count; ``GaussianNLLLoss`` takes two outputs a target, the
+        mean and what softplus makes the variance, and lets ``predict`` return the standard
+        deviation; "quantile", `sktorch.losses.QuantileLoss`, makes it a quantile.
+    optimizer : str or torch.optim.Optimizer subclass, default=torch.optim.AdamW
+        A name such as "sgd" stands for the class in ``torch.optim``. Its other parameters are
+        ``optimizer__*``; ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
+        parameters whose names match a pattern settings of their own.
+    lr : float, default=1e-3
+        Learning rate, above zero.
+    lr_schedule : str, LRScheduler class, function or None, default=None
+        How the learning rate changes: "constant", "cosine", "cosine_warm_restarts", "cyclic",
+        "exponential", "linear", "multi_step", "one_cycle", "plateau", "polynomial", "step", or
+        what makes a scheduler of an optimizer. ``lr_schedule__*`` are its parameters, among them
+        ``lr_schedule__warm_up``, a number of epochs.
+    initializer : str, function, dict or None, default=None
+        How parameters begin: a name of ``torch.nn.init`` ("kaiming_normal"), a function of a
+        tensor, or patterns of parameter names mapped to either
+        (``{"*.weight": "xavier_uniform", "*.bias": "zeros"}``); see
+        `sktorch.modules.initialize`. None leaves them as the module has set them.
+    max_epochs : int, default=200
+        Number of passes over the data at most.
+    batch_size : int, default=128
+        Number of rows of a batch; the last one of an epoch may be shorter.
+    device : str or torch.device, default="auto"
+        Where module, loss and optimizer live. "auto" is CUDA, then MPS, then the CPU.
+    early_stopping : bool, default=False
+        Whether to hold rows out, to stop when their R² no longer rises, and to restore the weights
+        of the best epoch. Without it, training stops when the training loss no longer
+        falls.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, above 0 and below 1.
+    validation : tuple, Dataset, splitter or None, default=None
+        Rows to validate on after every epoch, in place of a share drawn at random:
+        ``(X_val, y_val)``, ``(X_val, y_val, sample_weight)``, a dataset with its targets, or a
+        splitter of scikit-learn (``GroupKFold``, ``PredefinedSplit``, ``TimeSeriesSplit``, …),
+        whose last split is used. Without early stopping they are only recorded.
+    scoring : str, list, dict, function or None, default=None
+        Scorers of scikit-learn whose values are recorded after every epoch, as ``valid_max_error``
+        on the rows to validate on, or ``train_max_error`` on the training rows where there are
+        none. A name that begins with ``train_`` or ``valid_`` says which.
+    monitor : str or None, default=None
+        The loss or score in ``history_`` that has to improve for training to go on, and decides
+        about the best weights: "valid_loss", "valid_max_error". None is R² on the rows
+        to validate on with early stopping, else "train_loss".
+    augment : function or None, default=None
+        Changes the inputs of every training batch, ``X -> X``, on the device, for example by
+        random shifts of images. What is predicted and validated is left alone.
+    n_iter_no_change : int, default=10
+        Number of epochs without improvement after which training stops; ``math.inf`` trains for
+        ``max_epochs``.
+    tol : float, default=1e-4
+        What counts as an improvement, of the loss or of R².
+    scale_target : bool, default=True
+        Whether the targets are scaled to mean zero and variance one for training, by those of
+        the training rows, and predictions scaled back. ``PoissonNLLLoss`` never scales.
+    callbacks : list or None, default=None
+        Callbacks of skorch, with or without a name: ``[("stop", EarlyStopping())]``. Copies of
+        them are used. Those of scikit-learn are given to ``set_callbacks``.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on with the weights of the last ``fit``.
+    random_state : int, RandomState instance or None, default=None
+        Fixes initialisation, shuffling, hold-out and dropout. An int seeds as
+        ``torch.manual_seed`` does, so that a hand-written loop over a ``DataLoader`` gives the
+        same model. None takes a new seed each time. The global generators stay as they are.
+    verbose : int, default=0
+        1 prints a line an epoch.
+    precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
+        What products are computed in. "float32" is the module's own dtype, whatever it is; "tf32"
+        rounds the factors of float32 products on GPUs that can; "bfloat16" and "float16" cast
+        products to 16 bits, parameters and sums stay as they are, and float16 scales the loss.
+    compile : bool or dict, default=False
+        Whether to compile the module with ``torch.compile``; a dict holds its arguments.
+    gradient_clip : float or None, default=None
+        What the norm of all gradients together is clipped to before each step.
+    gradient_accumulation : int, default=1
+        Number of batches whose gradients are averaged for one step of the optimizer.
+    data_placement : {"auto", "device", "host", "source"}, default="auto"
+        Where the rows are kept: on the training device, in the host's pinned memory with batches
+        copied ahead, or where they are. "auto" takes the device if they fill at most half of its
+        free memory. Sparse rows and memory maps always stay where they are.
+    **component_parameters : dict
+        Parameters of ``module``, ``criterion``, ``optimizer``, ``lr_schedule``,
+        ``iterator_train`` and ``iterator_valid`` (of ``torch.utils.data.DataLoader``) and
+        ``callbacks``, as in ``module__hidden=(50,)``.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        ``X.shape[1]``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X has them.
+    input_shape_ : tuple of int
+        ``X.shape[1:]``; None stands for a length that varies.
+    cardinalities_ : tuple of int or None
+        For a DataFrame with columns of codes (pandas' categories 0, 1, 2, …): how many codes each
+        column has, 0 for numbers.
+    module_ : torch.nn.Module
+        The trained module, on ``device_``.
+    optimizer_ : torch.optim.Optimizer
+        The optimizer as the last epoch left it.
+    history_ : skorch.history.History
+        A row an epoch: ``train_loss``, ``valid_loss``, ``valid_r2``, what ``scoring`` asks for,
+        ``dur``, ``batches``.
+    n_epochs_ : int
+        Number of epochs trained.
+    loss_curve_ : list of float
+        Mean training loss of each epoch, of scaled targets.
+    validation_scores_ : list of float or None
+        R² on the hold-out after each epoch.
+    best_epoch_ : int
+        The epoch whose weights were kept, counted from 1.
+    device_ : torch.device
+        Where the module is.
+    data_placement_ : str
+        Where the rows were: "device", "host" or "source".
+    eager_reason_ : str or None
+        Why training steps were not replayed from a CUDA graph; None where they were.
+    net_ : skorch.NeuralNet
+        The net that callbacks see.
+
+    Raises
+    ------
+    TypeError
+        If a component parameter's name is unknown.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sktorch import TorchRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), TorchRegressor(max_epochs=40, random_state=0))
+    >>> bool(cross_val_score(model, X, y).mean() > 0.4)
+    True
+
+    A mean and its uncertainty:
+
+    >>> gaussian = TorchRegressor(criterion="gaussian_nll", max_epochs=20, random_state=0)
+    >>> mean, deviation = gaussian.fit(X, y).predict(X, return_std=True)
+    >>> bool((deviation > 0).all())
+    True
+    """
+
+    _net_class = RegressorNet
+    _default_criterion = nn.MSELoss
+    _score_of_epoch = staticmethod(r2)
+
+    def __init__(
+        self,
+        module=None,
+        *,
+        criterion="auto",
+        optimizer=torch.optim.AdamW,
+        lr=1e-3,
+        lr_schedule=None,
+        initializer=None,
+        max_epochs=200,
+        batch_size=128,
+        device="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        validation=None,
+        scoring=None,
+        monitor=None,
+        augment=None,
+        n_iter_no_change=10,
+        tol=1e-4,
+        scale_target=True,
+        callbacks=None,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        precision="float32",
+        compile=False,
+        gradient_clip=None,
+        gradient_accumulation=1,
+        data_placement="auto",
+        **component_parameters,
+    ):
+        self.module = module
+        self.criterion = criterion
+        self.optimizer = optimizer
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.initializer = initializer
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.device = device
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.validation = validation
+        self.scoring = scoring
+        self.monitor = monitor
+        self.augment = augment
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.scale_target = scale_target
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.precision = precision
+        self.compile = compile
+        self.gradient_clip = gradient_clip
+        self.gradient_accumulation = gradient_accumulation
+        self.data_placement = data_placement
+        self._set_component_parameters(component_parameters)
+
+    @with_callbacks
+    def fit(self, X, y=None, sample_weight=None, groups=None):
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
+            As `TorchClassifier.fit` takes it.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            Numbers. None for a dataset whose samples hold their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, zero or more. Rows of weight zero are left out.
+        groups : array-like of shape (n_samples,), default=None
+            Rows of one group are either trained or validated on, never both.
+
+        Returns
+        -------
+        self : TorchRegressor
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its domain, data that can't be trained on, a module that does
+            not fit them, or a loss that is no longer finite. A fitted estimator stays as it was.
+        TypeError
+            For a module or criterion that is none.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sktorch import TorchRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> TorchRegressor(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.4
+        True
+        """
+        return self._fit(
+            X,
+            y,
+            sample_weight,
+            n_epochs=self.max_epochs,
+            resume=self.warm_start,
+            validate=True,
+            groups=groups,
+        )
+
+    @with_callbacks
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Train for one epoch on X and y, on top of what is there.
+
+        Nothing is held out, and early stopping does not apply. The first call decides how targets
+        are scaled.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, zero or more.
+
+        Returns
+        -------
+        self : TorchRegressor
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sktorch import TorchRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> TorchRegressor().partial_fit(X[:200], y[:200]).partial_fit(X[200:], y[200:]).n_epochs_
+        2
+        """
+        return self._fit(X, y, sample_weight, n_epochs=1, resume=True, validate=False)
+
+    def predict(self, X, return_std=False):
+        """Numbers in the scale of y: what the criterion makes of the module's output.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
+        return_std : bool, default=False
+            Whether to return the standard deviation as well, which ``GaussianNLLLoss`` learns.
+
+        Returns
+        -------
+        y : array of shape (n_samples,) or (n_samples, n_targets)
+            In the module's dtype, in the shape of the y of ``fit``; one column a quantile where
+            several were asked for. A numpy array; where scikit-learn's ``array_api_dispatch`` is
+            on and X is a tensor, a tensor on X's device.
+        std : array of the same shape
+            Only if ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            For ``return_std`` with a criterion that learns no standard deviation.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sktorch import TorchRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> TorchRegressor(max_epochs=5).fit(X, y).predict(X[:2]).shape
+        (2,)
+        """
+        X, outputs = self._outputs(X)
+        criterion = self.net_.criterion_
+        predicted = self._as_y(self.codec_.predicted(criterion, outputs), X)
+        if not return_std:
+            return predicted
+        deviation = self.codec_.standard_deviation(criterion, outputs)
+        if deviation is None:
+            raise ValueError(
+                f"return_std=True needs a criterion that learns a standard deviation, and "
+                f"{criterion} does not. Set criterion='gaussian_nll' and fit."
+            )
+        return predicted, self._as_y(deviation, X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """The coefficient of determination, R², of ``predict(X)``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            None for a dataset whose samples hold their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        r2 : float
+            1 at best; 0 for the mean of y.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sktorch import TorchRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> TorchRegressor(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.4
+        True
+        """
+        return super().score(X, targets_inside(X) if y is None else y, sample_weight)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    @property
+    def _score_name(self):
+        several = self.codec_.has_several_quantiles(self._criterion(0)[1])
+        return None if several else "r2"
+
+    def _check_target(self, X, y, classes, reset):
+        y = check_numbers(y, X)
+        if reset:
+            self.codec_ = Numbers.of(y)
+        return y
+
+    def _fit_codec(self, train):
+        if self.scale_target and self.codec_.scales(self._criterion(0)[1]):
+            self.codec_.fit_scale(train.y[train.index], train.used_weights)
+
+    def _as_y(self, values, X):
+        """Columns in the shape of the y of ``fit``."""
+        return as_array_of(self.codec_.decode(values) if values.shape[1] == 1 else values, X)

@@ -1,0 +1,135 @@
+"""Scores of an epoch: scikit-learn's scorers on outputs that are already there."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from sklearn.metrics import accuracy_score, get_scorer, r2_score
+
+PARTS = ("train", "valid")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated after an epoch.
+
+    Attributes
+    ----------
+    part : {"train", "valid"}
+        Which rows.
+    batches : iterable of batches
+        In the order of the rows.
+    scorers : dict
+        Names in the history mapped to ``scorer(estimator, X, y, weights)``; higher is better.
+    estimator : estimator
+        In its ``fit``; scorers see a copy of it whose outputs are those given.
+    net : Net
+    y : ndarray of shape (n_rows, ...)
+        The rows' targets, as the user gave them.
+    weights : ndarray of shape (n_rows,), or None
+    """
+
+    part: str
+    batches: Iterable
+    scorers: dict
+    estimator: object
+    net: object
+    y: np.ndarray
+    weights: np.ndarray | None
+
+    def scores(self, outputs):
+        """The scores of these outputs by name.
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer outputs than rows.
+        """
+        if len(outputs) != len(self.y):
+            raise ValueError(
+                f"The {len(self.y)} rows to score came with {len(outputs)} outputs: the dataset "
+                "does not give the same samples in every pass."
+            )
+        judged = copy.copy(self.estimator)
+        judged.net_ = self.net
+        judged._outputs = lambda X: (X, outputs)
+        X = np.empty((len(self.y), 0))  # Scorers hand it to the copy, which does not look at it.
+        return {
+            name: float(scorer(judged, X, self.y, self.weights))
+            for name, scorer in self.scorers.items()
+        }
+
+
+def scorers_by_part(scoring, has_valid):
+    """scikit-learn's scorers by the rows they judge and their names.
+
+    Parameters
+    ----------
+    scoring : str, callable, list of str, dict of str to either, or None
+        A name may begin with ``train_`` or ``valid_``, which says on which rows it is evaluated;
+        otherwise it is on those held out, or on the training rows where none are.
+    has_valid : bool
+        Whether rows are held out.
+
+    Returns
+    -------
+    scorers : dict of dict
+        ``{"train": {name: scorer}, "valid": {name: scorer}}``, names with their part before them;
+        functions of ``(estimator, X, y, weights)``.
+
+    Raises
+    ------
+    ValueError
+        For a name that scikit-learn does not know, or validation scores without validation rows.
+    """
+    by_part = {part: {} for part in PARTS}
+    for name, scorer in _named(scoring).items():
+        part, separator, rest = name.partition("_")
+        if not separator or part not in PARTS:
+            part, rest = ("valid" if has_valid else "train"), name
+        if part == "valid" and not has_valid:
+            raise ValueError(
+                f"scoring={name!r} needs rows to validate on, and none are held out. Set "
+                "early_stopping=True or pass validation, or score the training rows with "
+                f"'train_{rest}'."
+            )
+        scorer = get_scorer(rest) if scorer is None else scorer
+        by_part[part][f"{part}_{rest}"] = partial(_with_weights_if_taken, scorer)
+    return by_part
+
+
+def _named(scoring):
+    """Names of scorers, mapped to those that are given as functions, else to None."""
+    if scoring is None:
+        return {}
+    if isinstance(scoring, str):
+        return {scoring: None}
+    if callable(scoring):
+        return {getattr(scoring, "__name__", "score"): scoring}
+    if isinstance(scoring, dict):
+        return {name: get_scorer(s) if isinstance(s, str) else s for name, s in scoring.items()}
+    return dict.fromkeys(scoring)
+
+
+def _with_weights_if_taken(scorer, estimator, X, y, weights):
+    if weights is None:
+        return scorer(estimator, X, y)
+    try:
+        return scorer(estimator, X, y, sample_weight=weights)
+    except TypeError:  # A metric without weights; what else is wrong shows without them, too.
+        return scorer(estimator, X, y)
+
+
+def accuracy(estimator, X, y, weights):
+    """Share of the rows whose labels are all right."""
+    predicted = estimator.predict(X)
+    if y.ndim == 1:
+        return accuracy_score(y, predicted, sample_weight=weights)
+    return np.average((predicted == y).all(axis=1), weights=weights)
+
+
+def r2(estimator, X, y, weights):
+    """The coefficient of determination."""
+    return r2_score(y, estimator.predict(X), sample_weight=weights)

@@ -1,0 +1,175 @@
+"""Batches of any data, for the estimators and for loops written by hand."""
+
+from inspect import signature
+
+import numpy as np
+import torch
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import check_consistent_length
+from torch.utils.data import Dataset, IterableDataset
+
+from sktorch.data.batches import Batches
+from sktorch.data.datasets import SliceableDataset
+from sktorch.data.loaders import loader_options, row_batches
+from sktorch.data.placement import AheadBatches, choose_placement, placed_rows
+from sktorch.data.splitting import hold_out
+
+
+def make_batches(X, targets, weights, index, *, dtype, device, wish, options, placed=None):
+    """Batches of those rows that an index names: cut by index, or through a ``DataLoader``.
+
+    Parameters
+    ----------
+    X : array, sparse array, torch.Tensor, dict of arrays, sequences or SliceableDataset
+    targets : torch.Tensor of shape (n_rows, ...)
+    weights : torch.Tensor of shape (n_rows,) or None
+    index : torch.Tensor of shape (n_used,), int64
+    dtype : torch.dtype
+        What X is cast to.
+    device : torch.device
+        Where the batches are wanted.
+    wish : str
+        Where to keep the rows, as in `choose_placement`.
+    options : dict
+        Arguments of ``DataLoader``; those that `Batches` knows do without one.
+    placed : dict, default=None
+        Rows that were placed before: what is cut from the same X shares them.
+
+    Returns
+    -------
+    batches : iterable of ``(X, y, weight)``
+    """
+    placed = {} if placed is None else placed
+    placement = choose_placement(X, dtype, device, wish)
+    by_index = options.keys() <= {*signature(Batches).parameters}
+    by_index = by_index and not isinstance(X, SliceableDataset)
+    home = device if by_index and placement != "host" else torch.device("cpu")
+    key = id(X), home
+    if key not in placed:
+        placed[key] = placed_rows(X, dtype, home, placement)
+    if not by_index:
+        return row_batches(placed[key], targets, weights, index, device=device, options=options)
+    weights = None if weights is None else weights.to(home)
+    batches = Batches(placed[key], targets.to(home), weights, index, **options)
+    return AheadBatches(batches, device) if placement == "host" else batches
+
+
+def make_loaders(
+    X,
+    y=None,
+    sample_weight=None,
+    *,
+    validation_fraction=0.1,
+    batch_size=128,
+    dtype=torch.float32,
+    device="cpu",
+    random_state=None,
+    **options,
+):
+    """Make the loaders that ``fit`` trains and validates with, for a loop written by hand.
+
+    Parameters
+    ----------
+    X : array, sparse array, torch.Tensor, dict of arrays, or map-style Dataset
+    y : array-like of shape (n_samples, ...), default=None
+        Floats are targets as they are, in ``dtype``; of anything else the sorted labels' codes
+        (int64) are. None for a dataset whose samples hold their targets.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Scaled to a mean of one over the rows of each loader.
+    validation_fraction : float or None, default=0.1
+        Share of the rows to hold out, above 0 and below 1; labels are held out in the same
+        proportions. None holds none out.
+    batch_size : int, default=128
+    dtype : torch.dtype, default=torch.float32
+        What X is cast to.
+    device : str or torch.device, default="cpu"
+        Where the batches are.
+    random_state : int, RandomState instance or None, default=None
+        Decides which rows are held out. The order of the training rows comes from torch's
+        default generator, as that of a ``DataLoader`` does.
+    **options
+        Arguments of ``DataLoader`` for both loaders; ``shuffle`` for the training rows.
+
+    Returns
+    -------
+    train, valid : iterables of ``(X, y)``, or ``(X, y, weight)`` with ``sample_weight``
+        ``len`` is the number of batches. ``valid`` is None without a hold-out.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ or there are too few rows to hold some out.
+    TypeError
+        For an ``IterableDataset``, which can't be split: a ``DataLoader`` takes it as it is.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktorch.data import make_loaders
+    >>> train, valid = make_loaders(*load_iris(return_X_y=True), batch_size=50)
+    >>> len(train), len(valid)
+    (3, 1)
+    >>> X, y = next(iter(train))
+    >>> X.shape, X.dtype, y.dtype
+    (torch.Size([50, 4]), torch.float32, torch.int64)
+    """
+    if isinstance(X, IterableDataset):
+        raise TypeError(
+            f"{type(X).__name__} is an IterableDataset, which can't be split. Pass it to "
+            "torch.utils.data.DataLoader."
+        )
+    if isinstance(X, Dataset):
+        X = X if isinstance(X, SliceableDataset) else SliceableDataset(X, has_targets=y is None)
+        y = X.targets if y is None else y
+    elif not hasattr(X, "shape"):
+        X = np.asarray(X)
+    y = np.asarray(y)
+    check_consistent_length(X, y, sample_weight)
+    is_label = y.dtype.kind != "f"
+    if is_label and y.ndim == 1:
+        y = LabelEncoder().fit_transform(y).astype(np.int64)
+    target = torch.as_tensor(y, dtype=torch.int64 if is_label else dtype)
+    parts = [np.arange(len(y)), None]
+    if validation_fraction is not None:
+        strata = y if is_label and y.ndim == 1 else None
+        parts = hold_out(parts[0], strata, validation_fraction, random_state)
+    shuffle, placed = options.pop("shuffle", True), {}
+    return tuple(
+        None
+        if index is None
+        else _Loader(
+            make_batches(
+                X,
+                target,
+                _weights_of_mean_one(sample_weight, index, dtype),
+                torch.from_numpy(index),
+                dtype=dtype,
+                device=torch.device(device),
+                wish="auto",
+                options=loader_options(batch_size, shuffled, options),
+                placed=placed,
+            )
+        )
+        for index, shuffled in zip(parts, (shuffle, False), strict=True)
+    )
+
+
+def _weights_of_mean_one(weights, index, dtype):
+    if weights is None:
+        return None
+    weights = torch.as_tensor(np.asarray(weights), dtype=dtype)
+    return weights / weights[torch.from_numpy(index)].mean()
+
+
+class _Loader:
+    """Batches as a plain loop takes them: without a weight where there is none."""
+
+    def __init__(self, batches):
+        self._batches = batches
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __iter__(self):
+        for X, y, weight in self._batches:
+            yield (X, y) if weight is None else (X, y, weight)

@@ -1,0 +1,100 @@
+"""Rows to train on and rows to validate on."""
+
+from math import ceil
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+
+def hold_out(index, strata, fraction, seed, groups=None):
+    """Hold a share of the rows out, drawn at random.
+
+    Parameters
+    ----------
+    index : ndarray of int
+        The rows to split.
+    strata : ndarray of shape (n_samples,), int64, or None
+        Codes of all rows' classes, which are held out in the same proportions. A class of one row
+        is in training only.
+    fraction : float
+        Share of the rows to hold out.
+    seed : int
+    groups : array of shape (n_samples,), default=None
+        Rows of one group stay together, in training or in the hold-out; strata are not kept then.
+
+    Returns
+    -------
+    train, valid : ndarray of int
+
+    Raises
+    ------
+    ValueError
+        If there are too few rows or groups.
+    """
+    if groups is not None:
+        return _hold_out_groups(index, np.asarray(groups)[index], fraction, seed)
+    alone = np.zeros(len(index), dtype=bool)
+    if strata is not None:
+        alone = np.bincount(strata[index])[strata[index]] == 1
+    candidates = index[~alone]
+    kept = None if strata is None else strata[candidates]
+    n_strata = 1 if strata is None else len(np.unique(kept))
+    n_valid = max(ceil(fraction * len(index)), n_strata)
+    if n_strata == 0 or len(candidates) - n_valid < n_strata:
+        rows = f"n_samples={len(index)} rows"
+        if strata is not None:
+            rows += f", {len(candidates)} of them in classes of two or more,"
+        raise ValueError(
+            f"early_stopping=True needs a hold-out of {max(n_valid, 1)} rows, but {rows} are too "
+            "few for it. Set early_stopping=False, or change validation_fraction."
+        )
+    train, valid = train_test_split(candidates, test_size=n_valid, stratify=kept, random_state=seed)
+    return np.concatenate([train, index[alone]]), valid
+
+
+def _hold_out_groups(index, groups, fraction, seed):
+    if len(np.unique(groups)) < 2:
+        raise ValueError(
+            "early_stopping=True holds whole groups out, but all rows are of one. Set "
+            "early_stopping=False, leave groups out, or pass validation=(X_val, y_val)."
+        )
+    splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+    train, valid = next(splitter.split(index, groups=groups))
+    return index[train], index[valid]
+
+
+def split_by(splitter, index, y, groups=None):
+    """The last split of one of scikit-learn's splitters.
+
+    The last one: of splits ordered in time it trains on the most, of others it is as good as any.
+
+    Parameters
+    ----------
+    splitter : object with ``split(X, y, groups)``
+    index : ndarray of int
+        The rows to split.
+    y : ndarray of shape (n_samples, ...)
+    groups : array of shape (n_samples,), default=None
+
+    Returns
+    -------
+    train, valid : ndarray of int
+
+    Raises
+    ------
+    ValueError
+        If it gives no split, or an empty one, or rows in both parts.
+    """
+    groups = None if groups is None else np.asarray(groups)[index]
+    splits = [*splitter.split(np.zeros((len(index), 1)), y[index], groups)]
+    if not splits:
+        raise ValueError(f"validation={splitter!r} gave no split of the {len(index)} rows.")
+    train, valid = splits[-1]
+    shared = np.intersect1d(train, valid)
+    if len(shared) or not len(train) or not len(valid):
+        raise ValueError(
+            f"validation={splitter!r} gave {len(train)} rows to train on and {len(valid)} to "
+            f"validate on, {len(shared)} of them in both; expected two parts that share none. "
+            "Change validation."
+        )
+    return index[train], index[valid]

@@ -1,0 +1,5 @@
+"""Losses that ``torch.nn`` does not have."""
+
+from sktorch.training.quantile import QuantileLoss
+
+__all__ = ["QuantileLoss"]
