@@ -66,7 +66,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     @property
     def validation_scores_(self):
         """Score on the hold-out after each epoch; None without one."""
-        name = f"valid_{self._score_name}"
+        name = f"valid_{self.codec_.score_name(self.net_.criterion_)}"
         return [row[name] for row in self.history_.to_list() if name in row] or None
 
     def _fit(self, X, y, sample_weight, *, n_epochs, resume, validate, groups=None, classes=None):
@@ -92,7 +92,6 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                     self._renew(net, seed)
                     TrainingJob(self, net, train, valid, n_epochs, keep_best).run()
             else:
-                self._fit_codec(train)
                 net = self._build_net(train, device, seed)
                 TrainingJob(self, net, train, valid, n_epochs, keep_best).run()
             self.net_ = net
@@ -147,6 +146,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         criterion, prototype = self._criterion(seed)
         codec = self.codec_
         codec.check_criterion(prototype, data.y)
+        self._fit_codec(prototype, data)
         example = example_of(data.X, self._component_parameters("iterator_train").get("collate_fn"))
         parameters = {
             "module": self._component_parameters("module"),
@@ -246,7 +246,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         class_weight = getattr(self, "class_weight", None)
         return self.codec_.row_weights(encoded, sample_weight, class_weight)
 
-    def _fit_codec(self, train):
+    def _fit_codec(self, criterion, train):
         """What the codec has to know of the rows to train on."""
 
     # What classifier and regressor do each in their own way.
@@ -258,8 +258,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
 
     @property
     @abstractmethod
-    def _score_name(self):
-        """Name in the history, after ``valid_``, of the score of every epoch; None without one."""
+    def _score_of_epoch(self):
+        """The score of every epoch, ``(estimator, X, y, weights) -> float``."""
 
     @abstractmethod
     def _check_target(self, X, y, classes, reset):

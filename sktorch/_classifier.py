@@ -204,7 +204,6 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     _net_class = ClassifierNet
     _default_criterion = nn.CrossEntropyLoss
-    _score_name = "acc"
     _score_of_epoch = staticmethod(accuracy)
 
     def __init__(

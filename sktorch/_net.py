@@ -125,7 +125,7 @@ class Net(NeuralNet):
                 raise StopTraining from None
             raise
 
-    def fit_epoch(self, train, evaluations, datasets, engine, after_step):
+    def fit_epoch(self, train, evaluations, datasets, engine, schedule=None):
         """Train one epoch, evaluate it, and write both down.
 
         Parameters
@@ -137,8 +137,8 @@ class Net(NeuralNet):
             ``dataset_train`` and ``dataset_valid`` for the callbacks.
         engine : Engine
             Makes the training step.
-        after_step : callable or None
-            Called after each step of the optimizer.
+        schedule : Schedule, default=None
+            Its learning rate is written down, too.
 
         Returns
         -------
@@ -147,6 +147,7 @@ class Net(NeuralNet):
         """
         loss_function = LossFunction(self.criterion_)
         self.notify("on_epoch_begin", **datasets)
+        lr = None if schedule is None else schedule.lrs[0]
         observer = self._observer(True)
         step = engine.step(
             self.module_, loss_function, self.optimizer_, observed=observer is not None
@@ -157,9 +158,11 @@ class Net(NeuralNet):
             train,
             accumulate=engine.accumulate,
             observer=observer,
-            after_step=after_step,
+            after_step=schedule.after_batch if schedule and schedule.per_batch else None,
         )
         row = self.history[-1]
+        if schedule is not None:
+            row["lr"] = lr
         self._record(row, "train", losses, sizes)
         for evaluation in evaluations:
             losses, sizes, outputs = evaluate(

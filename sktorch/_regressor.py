@@ -395,19 +395,14 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    @property
-    def _score_name(self):
-        several = self.codec_.has_several_quantiles(self._criterion(0)[1])
-        return None if several else "r2"
-
     def _check_target(self, X, y, classes, reset):
         y = check_numbers(y, X)
         if reset:
             self.codec_ = Numbers.of(y)
         return y
 
-    def _fit_codec(self, train):
-        if self.scale_target and self.codec_.scales(self._criterion(0)[1]):
+    def _fit_codec(self, criterion, train):
+        if self.scale_target and self.codec_.scales(criterion):
             self.codec_.fit_scale(train.y[train.index], train.used_weights)
 
     def _as_y(self, values, X):

@@ -52,6 +52,7 @@ class Evaluation:
                 f"The {len(self.y)} rows to score came with {len(outputs)} outputs: the dataset "
                 "does not give the same samples in every pass."
             )
+        outputs = outputs.to("cpu", self.net.example_output_.dtype)
         judged = copy.copy(self.estimator)
         judged.net_ = self.net
         judged._outputs = lambda X: (X, outputs)

@@ -82,6 +82,8 @@ class TrainingJob:
         self.train, self.valid, self.n_epochs = train, valid, n_epochs
         self.best = BestWeights() if keep_best else None
         self.device = torch.device(net.device)
+        self.schedule = None
+        self.score_name = estimator.codec_.score_name(net.criterion_)
         self.engine = Engine(
             self.device,
             estimator.precision,
@@ -118,6 +120,9 @@ class TrainingJob:
                 "best model so far is kept.",
                 stacklevel=4,
             )
+        finally:
+            if self.schedule is not None:  # The next training begins at the learning rate given.
+                self.schedule.restore()
         if self.best is not None and self.best.epoch is not None:
             self.best.restore(net.module_)
             estimator.best_epoch_ = self.best.epoch
@@ -133,17 +138,16 @@ class TrainingJob:
         train, evaluations = self._batches()
         monitor, sign = self._monitored(evaluations)
         plateau = Plateau(estimator.n_iter_no_change, estimator.tol, sign)
-        schedule = self._schedule(train, sign)
-        after_step = schedule.after_batch if schedule and schedule.per_batch else None
+        schedule = self.schedule = self._schedule(train, sign)
         datasets = {
             "dataset_train": _dataset_of(self.train),
             "dataset_valid": None if self.valid is None else _dataset_of(self.valid),
         }
-        self.engine.scheduled_by_batch = after_step is not None
+        self.engine.scheduled_by_batch = schedule is not None and schedule.per_batch
 
         def train_epoch():
             with net.stream_:
-                told_to_stop = net.fit_epoch(train, evaluations, datasets, self.engine, after_step)
+                told_to_stop = net.fit_epoch(train, evaluations, datasets, self.engine, schedule)
             value = net.history[-1, monitor]
             if schedule is not None:
                 schedule.after_epoch(value)
@@ -165,7 +169,7 @@ class TrainingJob:
         scores = [name for evaluation in evaluations for name in evaluation.scorers]
         losses = ["train_loss", *(["valid_loss"] if self.valid is not None else [])]
         if monitor is None:
-            by_score = f"valid_{self.estimator._score_name or 'loss'}"
+            by_score = f"valid_{self.score_name or 'loss'}"
             monitor = by_score if self.best is not None else "train_loss"
         if monitor not in [*losses, *scores]:
             raise ValueError(
@@ -180,11 +184,9 @@ class TrainingJob:
         estimator = self.estimator
         if estimator.lr_schedule is None:
             return None
-        if getattr(self.net, "schedule_", None) is not None:
-            self.net.schedule_.restore()
         is_stream = isinstance(self.train.X, Stream)
         n_batches = ceil(len(self.train.y) / estimator.batch_size) if is_stream else len(train)
-        self.net.schedule_ = make_schedule(
+        return make_schedule(
             estimator.lr_schedule,
             self.net.optimizer_,
             n_epochs=self.n_epochs,
@@ -192,7 +194,6 @@ class TrainingJob:
             parameters=estimator._component_parameters("lr_schedule"),
             sign=sign,
         )
-        return self.net.schedule_
 
     def _batches(self):
         """Batches to train on, and the evaluations that follow each epoch."""
@@ -211,8 +212,8 @@ class TrainingJob:
         if estimator.augment is not None:
             train = AugmentedBatches(train, estimator.augment)
         scorers = scorers_by_part(estimator.scoring, self.valid is not None)
-        if self.valid is not None and estimator._score_name is not None:
-            own = {f"valid_{estimator._score_name}": estimator._score_of_epoch}
+        if self.valid is not None and self.score_name is not None:
+            own = {f"valid_{self.score_name}": estimator._score_of_epoch}
             scorers["valid"] = own | scorers["valid"]
         parts = {"train": self.train if scorers["train"] else None, "valid": self.valid}
         evaluations = [

@@ -66,6 +66,10 @@ class Labels:
         """Number of outputs that a module usually has."""
         return link_of(criterion).widths(len(self.classes))[0]
 
+    def score_name(self, criterion):
+        """Name of the score of every epoch."""
+        return "acc"
+
     def check_output(self, criterion, output, n_rows):
         """Raise ValueError if a module's output for ``n_rows`` rows doesn't fit."""
         widths = link_of(criterion).widths(len(self.classes))

@@ -87,6 +87,10 @@ class Numbers:
                 "quantile, or fit one estimator a target (MultiOutputRegressor)."
             )
 
+    def score_name(self, criterion):
+        """Name of the score of every epoch: R², which several quantiles don't have."""
+        return None if self.has_several_quantiles(criterion) else "r2"
+
     def has_several_quantiles(self, criterion):
         """Whether the predictions are several quantiles of one target."""
         levels = getattr(innermost(criterion), "levels", None)

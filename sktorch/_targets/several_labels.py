@@ -85,6 +85,10 @@ class Indicators:
         """One output a label."""
         return len(self.classes)
 
+    def score_name(self, criterion):
+        """Name of the score of every epoch."""
+        return "acc"
+
     def check_output(self, criterion, output, n_rows):
         """Raise ValueError if a module's output for ``n_rows`` rows doesn't fit."""
         expected = (n_rows, len(self.classes))
@@ -188,6 +192,10 @@ class LabelColumns:
             n_classes=n_classes,
             widths=[link.widths(n)[0] for n in n_classes],
         )
+
+    def score_name(self, criterion):
+        """Name of the score of every epoch."""
+        return "acc"
 
     def check_output(self, criterion, output, n_rows):
         """Raise ValueError if a module's output for ``n_rows`` rows doesn't fit."""
