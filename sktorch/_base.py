@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
 from sktorch._callbacks import copies_of_callbacks
-from sktorch._components import criterion_factory, module_factory, takes
+from sktorch._components import criterion_factory, module_factory, requires, takes
 from sktorch._device import resolve_device
 from sktorch._inputs import check_X, n_inputs, sample_shape, targets_inside
 from sktorch._parameters import ComponentParameters, check_parameters, is_auto
@@ -212,6 +212,12 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             from_data["cardinalities"] = self.cardinalities_ or (0,) * from_data["n_features"]
         if isinstance(module, torch.nn.Module):
             return {}
+        if requires(module, "n_features") and "n_features" not in from_data | given:
+            raise ValueError(
+                f"module {module} takes n_features, but samples of shape {shape} have no "
+                "fixed number of values in one array. Choose a module that takes input_shape, such "
+                "as sktorch.modules.RecurrentNet for sequences, or give module__n_features."
+            )
         return {
             name: value
             for name, value in from_data.items()

@@ -445,7 +445,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """
         X, outputs = self._outputs(X)
         log_p = self.codec_.log_probabilities(self.net_.criterion_, outputs)
-        return _arrays([p.exp() for p in log_p] if isinstance(log_p, list) else log_p.exp(), X)
+        return _arrays([p.exp() for p in log_p] if isinstance(log_p, list) else log_p.exp_(), X)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):

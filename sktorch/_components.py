@@ -66,6 +66,13 @@ def takes(function, name):
         return False
 
 
+def requires(function, name):
+    """Whether a callable has a parameter of this name, without a default."""
+    return takes(function, name) and (
+        inspect.signature(function).parameters[name].default is inspect.Parameter.empty
+    )
+
+
 @torch.no_grad()
 def try_module(module, example):
     """Call a module on a few rows, in eval mode.
