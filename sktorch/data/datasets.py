@@ -54,8 +54,11 @@ class SliceableDataset(Dataset):
                 f"{type(dataset).__name__} has no length, and can't be indexed. Pass a map-style "
                 "Dataset, with __len__ and __getitem__; fit takes an IterableDataset as it is."
             )
-        self.dataset, self.has_targets = dataset, has_targets
-        self._rows = np.arange(len(dataset))
+        rows = np.arange(len(dataset))
+        if isinstance(dataset, SliceableDataset):  # Its samples come without their targets.
+            has_targets = dataset.has_targets if has_targets is None else has_targets
+            dataset, rows = dataset.dataset, dataset._rows
+        self.dataset, self.has_targets, self._rows = dataset, has_targets, rows
         if has_targets is None:
             sample = dataset[0] if len(dataset) else None
             self.has_targets = isinstance(sample, tuple | list) and len(sample) > 1
@@ -79,11 +82,13 @@ class SliceableDataset(Dataset):
         return len(self._rows)
 
     def __getitem__(self, key):
-        if isinstance(key, tuple):  # scikit-learn indexes with X[rows, ...]
-            (key,) = (part for part in key if part is not Ellipsis)
+        if isinstance(key, tuple) and key[1:] == (Ellipsis,):  # scikit-learn's X[rows, ...]
+            key = key[0]
         if isinstance(key, torch.Tensor):
             key = key.cpu().numpy()
-        rows = self._rows[np.asarray(key) if isinstance(key, list) else key]
+        if isinstance(key, list):
+            key = np.asarray(key) if key else np.arange(0)  # numpy would make floats of none
+        rows = self._rows[key]
         if np.ndim(rows) == 0:
             return inputs_and_target(self.dataset[int(rows)], self.has_targets)[0]
         part = object.__new__(type(self))
@@ -153,8 +158,7 @@ def _targets_of(dataset, rows):
     if isinstance(dataset, Subset):
         return _targets_of(dataset.dataset, np.asarray(dataset.indices)[rows])
     if isinstance(dataset, ConcatDataset):
-        parts = [_targets_of(part, np.arange(len(part))) for part in dataset.datasets]
-        return np.concatenate(parts)[rows]
+        return _targets_of_parts(dataset, rows)
     if isinstance(dataset, TensorDataset):
         return dataset.tensors[-1].detach().cpu().numpy()[rows]
     kept = getattr(dataset, "targets", None)  # torchvision's datasets have it
@@ -163,10 +167,24 @@ def _targets_of(dataset, rows):
     return as_labels([dataset[int(row)][-1] for row in rows])
 
 
+def _targets_of_parts(dataset, rows):
+    """Targets of some rows of a ConcatDataset; of parts without any of them nothing is asked."""
+    ends = np.asarray(dataset.cumulative_sizes)
+    numbers = np.searchsorted(ends, rows, side="right")
+    parts = [
+        _targets_of(dataset.datasets[n], rows[numbers == n] - ends[n] + len(dataset.datasets[n]))
+        for n in np.unique(numbers)
+    ]
+    order = np.argsort(numbers, kind="stable")
+    return np.concatenate(parts)[np.argsort(order)] if parts else np.empty(0)
+
+
 def as_labels(targets):
     """Targets of single samples as one ndarray."""
     if isinstance(targets, torch.Tensor):
         return targets.detach().cpu().numpy()
+    if hasattr(targets, "__array__"):
+        return np.asarray(targets)
     return np.asarray(
         [t.detach().cpu().numpy() if isinstance(t, torch.Tensor) else t for t in targets]
     )
