@@ -4,18 +4,22 @@ from inspect import signature
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_consistent_length
 from torch.utils.data import Dataset, IterableDataset
 
 from sktorch.data.batches import Batches
-from sktorch.data.datasets import SliceableDataset
+from sktorch.data.datasets import SliceableDataset, as_labels
 from sktorch.data.loaders import loader_options, row_batches
 from sktorch.data.placement import AheadBatches, choose_placement, placed_rows
 from sktorch.data.splitting import hold_out
+from sktorch.data.structure import leaves
 
 
-def make_batches(X, targets, weights, index, *, dtype, device, wish, options, placed=None):
+def make_batches(
+    X, targets, weights, index, *, dtype, device, wish, options, placed=None, keep_order=False
+):
     """Batches of those rows that an index names: cut by index, or through a ``DataLoader``.
 
     Parameters
@@ -34,6 +38,8 @@ def make_batches(X, targets, weights, index, *, dtype, device, wish, options, pl
         Arguments of ``DataLoader``; those that `Batches` knows do without one.
     placed : dict, default=None
         Rows that were placed before: what is cut from the same X shares them.
+    keep_order : bool, default=False
+        Whether a collate function among the options has to leave rows in their order.
 
     Returns
     -------
@@ -48,7 +54,15 @@ def make_batches(X, targets, weights, index, *, dtype, device, wish, options, pl
     if key not in placed:
         placed[key] = placed_rows(X, dtype, home, placement)
     if not by_index:
-        return row_batches(placed[key], targets, weights, index, device=device, options=options)
+        return row_batches(
+            placed[key],
+            targets,
+            weights,
+            index,
+            device=device,
+            options=options,
+            keep_order=keep_order,
+        )
     weights = None if weights is None else weights.to(home)
     batches = Batches(placed[key], targets.to(home), weights, index, **options)
     return AheadBatches(batches, device) if placement == "host" else batches
@@ -70,12 +84,13 @@ def make_loaders(
 
     Parameters
     ----------
-    X : array, sparse array, torch.Tensor, dict of arrays, or map-style Dataset
+    X : array-like, sparse array, DataFrame, torch.Tensor, dict of them, or map-style Dataset
+        Or a list of sequences of several lengths, which come as ``(padded, lengths)``.
     y : array-like of shape (n_samples, ...), default=None
         Floats are targets as they are, in ``dtype``; of anything else the sorted labels' codes
         (int64) are. None for a dataset whose samples hold their targets.
     sample_weight : array-like of shape (n_samples,), default=None
-        Scaled to a mean of one over the rows of each loader.
+        Scaled to a mean of one over the rows of each loader. Rows of weight zero are left out.
     validation_fraction : float or None, default=0.1
         Share of the rows to hold out, above 0 and below 1; labels are held out in the same
         proportions. None holds none out.
@@ -98,7 +113,8 @@ def make_loaders(
     Raises
     ------
     ValueError
-        If lengths differ or there are too few rows to hold some out.
+        If lengths differ, y is missing, a weight is negative, or there are too few rows to hold
+        some out.
     TypeError
         For an ``IterableDataset``, which can't be split: a ``DataLoader`` takes it as it is.
 
@@ -121,17 +137,15 @@ def make_loaders(
     if isinstance(X, Dataset):
         X = X if isinstance(X, SliceableDataset) else SliceableDataset(X, has_targets=y is None)
         y = X.targets if y is None else y
-    elif not hasattr(X, "shape"):
-        X = np.asarray(X)
-    y = np.asarray(y)
-    check_consistent_length(X, y, sample_weight)
-    is_label = y.dtype.kind != "f"
-    if is_label and y.ndim == 1:
-        y = LabelEncoder().fit_transform(y).astype(np.int64)
-    target = torch.as_tensor(y, dtype=torch.int64 if is_label else dtype)
-    parts = [np.arange(len(y)), None]
+    else:
+        X = _rows_of(X)
+    if y is None:
+        raise ValueError("y is None; only a dataset may hold its targets. Pass y.")
+    target, strata = _target_and_strata(as_labels(y), dtype)
+    check_consistent_length(*leaves(X), target, sample_weight)
+    weights = None if sample_weight is None else _checked_weights(sample_weight, dtype)
+    parts = [np.arange(len(target)) if weights is None else np.flatnonzero(weights), None]
     if validation_fraction is not None:
-        strata = y if is_label and y.ndim == 1 else None
         parts = hold_out(parts[0], strata, validation_fraction, random_state)
     shuffle, placed = options.pop("shuffle", True), {}
     return tuple(
@@ -141,7 +155,7 @@ def make_loaders(
             make_batches(
                 X,
                 target,
-                _weights_of_mean_one(sample_weight, index, dtype),
+                None if weights is None else weights / weights[index].mean(),
                 torch.from_numpy(index),
                 dtype=dtype,
                 device=torch.device(device),
@@ -154,11 +168,39 @@ def make_loaders(
     )
 
 
-def _weights_of_mean_one(weights, index, dtype):
-    if weights is None:
-        return None
-    weights = torch.as_tensor(np.asarray(weights), dtype=dtype)
-    return weights / weights[torch.from_numpy(index)].mean()
+def _rows_of(X):
+    """X as what `make_batches` takes: arrays, of objects where sequences differ in length."""
+    if isinstance(X, dict) and not issparse(X):  # scipy's dok arrays are dicts, too
+        return {name: _rows_of(x) for name, x in X.items()}
+    if isinstance(X, torch.Tensor):
+        return X
+    if issparse(X):
+        return X.tocsr()
+    if isinstance(X, list) and X and len({np.shape(x)[:1] for x in X}) > 1:
+        rows = np.empty(len(X), dtype=object)
+        rows[:] = X
+        return rows
+    return np.asanyarray(X)  # a memory map stays one
+
+
+def _target_and_strata(y, dtype):
+    """Targets as a tensor; the codes to stratify by, where they are labels."""
+    if y.dtype.kind == "f":
+        return torch.as_tensor(y, dtype=dtype), None
+    if y.ndim > 1:
+        return torch.as_tensor(y, dtype=torch.int64), None
+    codes = LabelEncoder().fit_transform(y).astype(np.int64)
+    return torch.from_numpy(codes), codes
+
+
+def _checked_weights(weights, dtype):
+    weights = torch.as_tensor(as_labels(weights), dtype=dtype)
+    if not torch.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(
+            "sample_weight must hold numbers of zero or more, at least one of them above zero; "
+            f"they range from {weights.min()} to {weights.max()}. Change sample_weight."
+        )
+    return weights
 
 
 class _Loader:
