@@ -24,7 +24,7 @@ from sktorch.training.stopping import BestWeights, Plateau
 from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 
-REORDERING = {"shuffle", "sampler", "batch_sampler", "drop_last"}
+REORDERING = {"shuffle", "sampler", "batch_sampler", "drop_last", "in_order"}
 
 
 @dataclass
@@ -269,10 +269,18 @@ class BatchMaker:
         weights = part.weights
         if weights is not None:
             weights = torch.as_tensor(weights, dtype=self.net.example_output_.dtype)
+        keep_order = component == "iterator_valid"  # What is scored is compared with the rows.
         if is_stream:
             beside = None if part.X.has_targets else self._target(part.y)
             return stream_batches(
-                part.X, self._encoded, beside, weights, dtype=dtype, device=device, options=options
+                part.X,
+                self._encoded,
+                beside,
+                weights,
+                dtype=dtype,
+                device=device,
+                options=options,
+                keep_order=keep_order,
             )
         return make_batches(
             part.X,
@@ -284,6 +292,7 @@ class BatchMaker:
             wish=self.estimator.data_placement,
             options=options,
             placed=self._placed,
+            keep_order=keep_order,
         )
 
     def _target(self, y):

@@ -3,7 +3,7 @@
 import torch
 
 from sktorch.data.datasets import SliceableDataset, Stream
-from sktorch.data.loaders import row_batches, stream_batches
+from sktorch.data.loaders import check_keeps_rows, row_batches, stream_batches
 from sktorch.data.rows import Rows, as_tensors
 
 
@@ -23,15 +23,31 @@ def input_batches(X, dtype, device, *, n_rows, options):
     Yields
     ------
     inputs : torch.Tensor, or a dict or tuple of them
+
+    Raises
+    ------
+    ValueError
+        For options of a dataset's loader that would give other rows, or in another order.
     """
+    if isinstance(X, Stream | SliceableDataset):
+        check_keeps_rows(options)
     if isinstance(X, Stream):
         batches = stream_batches(
-            X, lambda _: torch.zeros(()), None, None, dtype=dtype, device=device, options=options
+            X,
+            _no_target,
+            None,
+            None,
+            dtype=dtype,
+            device=device,
+            options=options,
+            keep_order=True,
         )
     elif isinstance(X, SliceableDataset):
         rows, count = Rows(X, dtype, device), len(X)
+        # Positions in place of targets: they show whether a collate function changes the order.
+        index = torch.arange(count)
         batches = row_batches(
-            rows, torch.zeros(count), None, torch.arange(count), device=device, options=options
+            rows, index, None, index, device=device, options=options, keep_order=True
         )
     else:
         for start in range(0, X.shape[0], n_rows):
@@ -40,6 +56,10 @@ def input_batches(X, dtype, device, *, n_rows, options):
         return
     for inputs, _, _ in batches:
         yield inputs
+
+
+def _no_target(_):
+    return torch.tensor(0)
 
 
 def n_rows_of(X):

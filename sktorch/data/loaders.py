@@ -13,6 +13,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from sktorch.data.datasets import SliceableDataset, Stream
 from sktorch.data.padding import pad_sequences
 from sktorch.data.rows import as_inputs, as_tensors, is_ragged
+from sktorch.data.structure import leaves
+
+# Options of a DataLoader that choose rows, or their order.
+REORDERING = ("shuffle", "sampler", "batch_sampler", "drop_last")
 
 
 def loader_options(batch_size, shuffle, given):
@@ -36,6 +40,23 @@ def loader_options(batch_size, shuffle, given):
     return options
 
 
+def check_keeps_rows(options):
+    """Raise ValueError for options of a ``DataLoader`` that leave rows out or change their order.
+
+    Parameters
+    ----------
+    options : dict
+    """
+    reordering = [name for name in REORDERING if options.get(name) not in (None, False)]
+    if options.get("in_order") is False:
+        reordering.append("in_order")
+    if reordering:
+        raise ValueError(
+            f"iterator_valid can't take {sorted(reordering)}: what is predicted has to come for "
+            "all rows, in their order. Leave out iterator_valid__*."
+        )
+
+
 class LoaderBatches:
     """Batches that a ``DataLoader`` collates, moved to the training device.
 
@@ -52,12 +73,18 @@ class LoaderBatches:
         Makes ``(X, y)`` of a list of pairs, unless the options hold another.
     options : dict
         Arguments of ``DataLoader``.
+    keep_order : bool
+        Whether a collate function has to leave the targets as they are, in their order. With
+        weights it has to, too.
     """
 
-    def __init__(self, samples, dtype, device, *, weighted, collate_fn, options):
+    def __init__(self, samples, dtype, device, *, weighted, collate_fn, options, keep_order):
         self.dtype, self.device, self.weighted = dtype, device, weighted
-        collate_fn = options.get("collate_fn") or collate_fn
-        options = options | {"collate_fn": _WeightedCollate(collate_fn)}
+        given = options.get("collate_fn")
+        collate = _WeightedCollate(given or collate_fn, bool(given) and (weighted or keep_order))
+        options = options | {"collate_fn": collate}
+        if device.type in ("cpu", "mps"):  # Only a warning would come of it.
+            options.pop("pin_memory", None)
         self.loader = DataLoader(samples, **options)
 
     def __len__(self):
@@ -66,13 +93,13 @@ class LoaderBatches:
     def __iter__(self):
         for X, y, weight in self.loader:
             yield (
-                as_tensors(X, self.dtype, self.device),
+                as_tensors(as_inputs(X), self.dtype, self.device),  # pinned tuples are lists
                 y.to(self.device, non_blocking=True),
                 weight.to(self.device, non_blocking=True) if self.weighted else None,
             )
 
 
-def row_batches(rows, targets, weights, index, *, device, options):
+def row_batches(rows, targets, weights, index, *, device, options, keep_order=False):
     """Batches of those rows that an index names, through a ``DataLoader``.
 
     Parameters
@@ -84,6 +111,8 @@ def row_batches(rows, targets, weights, index, *, device, options):
     device : torch.device
     options : dict
         Arguments of ``DataLoader``.
+    keep_order : bool, default=False
+        As in `LoaderBatches`.
 
     Returns
     -------
@@ -96,10 +125,11 @@ def row_batches(rows, targets, weights, index, *, device, options):
         weighted=weights is not None,
         collate_fn=pad_sequences if is_ragged(rows.values) else default_collate,
         options=options,
+        keep_order=keep_order,
     )
 
 
-def stream_batches(stream, encode, targets, weights, *, dtype, device, options):
+def stream_batches(stream, encode, targets, weights, *, dtype, device, options, keep_order=False):
     """Batches of a stream's samples, in its own order.
 
     Parameters
@@ -115,6 +145,8 @@ def stream_batches(stream, encode, targets, weights, *, dtype, device, options):
     device : torch.device
     options : dict
         Arguments of ``DataLoader``.
+    keep_order : bool, default=False
+        Whether what comes is compared with the stream's order: predicted or scored.
 
     Returns
     -------
@@ -123,14 +155,15 @@ def stream_batches(stream, encode, targets, weights, *, dtype, device, options):
     Raises
     ------
     ValueError
-        For several workers and targets or weights beside the stream: each worker sees a part.
+        For several workers and targets or weights beside the stream, or where its order counts:
+        each worker sees a part.
     """
     beside = targets is not None or weights is not None
-    if beside and options.get("num_workers"):
+    if (beside or keep_order) and options.get("num_workers"):
+        wanted = "y and sample_weight have" if beside else "its predictions are returned in"
         raise ValueError(
             f"num_workers={options['num_workers']} reads an IterableDataset in another order than "
-            "y and sample_weight have. Leave out num_workers, or let the samples hold their "
-            "targets."
+            f"{wanted}. Leave out num_workers, or, to train, let the samples hold their targets."
         )
     options = {name: value for name, value in options.items() if name != "shuffle" or value}
     return LoaderBatches(
@@ -140,6 +173,7 @@ def stream_batches(stream, encode, targets, weights, *, dtype, device, options):
         weighted=weights is not None,
         collate_fn=default_collate,
         options=options,
+        keep_order=keep_order,
     )
 
 
@@ -159,25 +193,42 @@ def example_of(X, collate_fn=None):
     Raises
     ------
     ValueError
-        If the samples of a dataset don't stack.
+        If the samples of a dataset don't stack to tensors.
     """
     if is_ragged(X):
         return pad_sequences([*X[:2]])
     if isinstance(X, SliceableDataset):
-        samples = [(X[row], 0) for row in range(min(len(X), 2))]
+        samples = [(X[row], torch.tensor(0)) for row in range(min(len(X), 2))]
     elif isinstance(X, Stream):
-        samples = [(inputs, 0) for inputs, _ in islice(X, 2)]
+        samples = [(inputs, torch.tensor(0)) for inputs, _ in islice(X, 2)]
     else:
         return X[:2]
+    inputs = as_inputs(_collated(samples, collate_fn or default_collate)[0])
+    for part in leaves(inputs):
+        if not hasattr(part, "dtype"):
+            raise ValueError(
+                f"The dataset's inputs are collated to {type(part).__name__}; expected a tensor, "
+                "or a dict or tuple of them. Let the dataset return tensors, arrays or numbers."
+            )
+    return inputs
+
+
+def _collated(samples, collate_fn):
+    """A pair of inputs and targets, from a list of such pairs."""
     try:
-        inputs, _ = (collate_fn or default_collate)(samples)
+        batch = collate_fn(samples)
     except (TypeError, RuntimeError) as error:
         raise ValueError(
             f"The samples of the dataset don't stack to a batch: {error}. Let the dataset return "
             "tensors of one shape, or pass iterator_train__collate_fn and "
             "iterator_valid__collate_fn (sktorch.data.pad_sequences pads sequences)."
         ) from error
-    return as_inputs(inputs)
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise TypeError(
+            f"collate_fn {collate_fn!r} returned {type(batch).__name__}, expected a pair: "
+            "the inputs and the targets of the batch. Change collate_fn."
+        )
+    return batch
 
 
 class _RowSamples(Dataset):
@@ -189,6 +240,11 @@ class _RowSamples(Dataset):
         return len(self.index)
 
     def __getitem__(self, position):
+        if position >= len(self):
+            raise IndexError(
+                f"The sampler asks for row {position}, but only {len(self)} rows are trained on. "
+                "Make the sampler for as many: those held out and those of weight zero don't count."
+            )
         row = int(self.index[position])
         return self.rows.sample(row), self.targets[row], self.weights[row]
 
@@ -198,19 +254,25 @@ class _StreamSamples(IterableDataset):
         self.stream, self.encode, self.targets, self.weights = stream, encode, targets, weights
 
     def __iter__(self):
-        one = torch.ones(())
-        for position, (inputs, target) in enumerate(self.stream):
-            self._check(position)
-            encoded = self.encode(target) if self.targets is None else self.targets[position]
-            yield inputs, encoded, one if self.weights is None else self.weights[position]
+        beside = self.weights if self.targets is None else self.targets
+        one, count = torch.ones(()), 0
+        for inputs, target in self.stream:
+            if beside is not None and count == len(beside):
+                raise self._another_length("more")
+            encoded = self.encode(target) if self.targets is None else self.targets[count]
+            yield inputs, encoded, one if self.weights is None else self.weights[count]
+            count += 1
+        if beside is not None and count < len(beside):
+            raise self._another_length("fewer")
 
-    def _check(self, position):
-        for name, values in {"y": self.targets, "sample_weight": self.weights}.items():
-            if values is not None and position >= len(values):
-                raise ValueError(
-                    f"The IterableDataset gives more samples than the {len(values)} of {name}. "
-                    f"Give {name} as many rows."
-                )
+    def _another_length(self, comparison):
+        name, values = ("y", self.targets)
+        if values is None:
+            name, values = "sample_weight", self.weights
+        return ValueError(
+            f"The IterableDataset gives {comparison} samples than the {len(values)} of {name}. "
+            f"Give {name} as many rows."
+        )
 
 
 @dataclass
@@ -218,14 +280,16 @@ class _WeightedCollate:
     """Collates pairs as a plain training loop's collate function does, and weights beside them."""
 
     collate_fn: Callable
+    keep_order: bool
 
     def __call__(self, samples):
-        pairs = [(X, y) for X, y, _ in samples]
-        batch = self.collate_fn(pairs)
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise TypeError(
-                f"collate_fn {self.collate_fn!r} returned {type(batch).__name__}, expected a pair: "
-                "the inputs and the targets of the batch. Change collate_fn."
-            )
-        weights = torch.stack([weight for _, _, weight in samples])
-        return as_inputs(batch[0]), batch[1], weights
+        X, y = _collated([(X, y) for X, y, _ in samples], self.collate_fn)
+        if self.keep_order:
+            given = torch.stack([target for _, target, _ in samples]).flatten()
+            if not torch.equal(torch.as_tensor(y, dtype=given.dtype).flatten(), given):
+                raise ValueError(
+                    f"collate_fn {self.collate_fn!r} returned other targets than those of its "
+                    "samples, or in another order. What is predicted, scored or weighted has to "
+                    "keep it: leave the samples in their order in collate_fn."
+                )
+        return as_inputs(X), y, torch.stack([weight for _, _, weight in samples])

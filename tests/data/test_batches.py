@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from sktorch.data.batches import BLOCK_BYTES, Batches, epoch_order
 from sktorch.data.loaders import row_batches
@@ -106,23 +106,6 @@ def test_rows_of_arrays_and_sparse_arrays(kind, to_kind):
     else:
         batches = row_batches(*parts, device=CPU, options=options)
     assert torch.cat([X for X, _, _ in batches]).tolist() == X[[5, 0, 3]].tolist()
-
-
-def test_a_loader_takes_what_a_loader_takes():
-    batches = batches_of(
-        row_batches,
-        6,
-        batch_size=4,
-        sampler=SequentialSampler(range(6)),
-        collate_fn=lambda rows: tuple(torch.stack(part) for part in zip(*rows[::-1], strict=True)),
-    )
-    assert [y.tolist() for _, y, _ in batches] == [[3, 2, 1, 0], [5, 4]]
-    assert [weight.tolist() for _, _, weight in batches] == [[0, 0.5, 1, 1.5], [2, 2.5]]
-
-
-def test_a_loader_names_what_it_does_not_know():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
-        batches_of(row_batches, 6, batchsize=4)
 
 
 @pytest.mark.parametrize("weighted", [True, False])
