@@ -1,5 +1,7 @@
 """X as scikit-learn's rules want it: checked, counted, its names remembered."""
 
+from itertools import islice
+
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -43,6 +45,7 @@ def check_X(estimator, X, *, reset, has_targets=None, collate_fn=None):
     """
     if isinstance(X, Dataset):
         return _check_dataset(X, estimator, reset, has_targets, collate_fn)
+    _refuse_samples(X)
     cardinalities = _cardinalities(X)
     if cardinalities is not None:
         X = _codes_as_floats(X, cardinalities)
@@ -57,6 +60,7 @@ def check_X(estimator, X, *, reset, has_targets=None, collate_fn=None):
         X = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", allow_nd=True, dtype="numeric"
         )
+        X = _numbers(X)
     if reset:
         estimator.cardinalities_ = cardinalities
     shape = sample_shape(X)
@@ -102,6 +106,32 @@ def n_inputs(shape):
     return len(shape) if several else 1
 
 
+def _refuse_samples(X):
+    """Raise ValueError for the samples that scikit-learn makes of a Dataset when it indexes one."""
+    if not isinstance(X, list) or not X or not isinstance(X[0], tuple | dict):
+        return
+    parts = X[0] if isinstance(X[0], tuple) else X[0].values()
+    if any(isinstance(part, torch.Tensor | dict) or np.ndim(part) for part in parts):
+        raise ValueError(
+            f"X is a list of samples, each a {type(X[0]).__name__}; expected an array or a "
+            "dataset. Where scikit-learn indexes a dataset, pass it as "
+            "sktorch.data.SliceableDataset(dataset)."
+        )
+
+
+def _numbers(X):
+    """X, a new array of float64 where scikit-learn has left objects: pandas' categories."""
+    if X.dtype != object:
+        return X
+    try:
+        return X.astype(np.float64)
+    except ValueError as error:
+        raise ValueError(
+            f"X holds categories that are no numbers: {error}. Encode them, for example with "
+            "sktorch.preprocessing.make_cleaner()."
+        ) from error
+
+
 def _cardinalities(X):
     """The number of codes of each column of a DataFrame that holds codes, 0 for numbers.
 
@@ -138,24 +168,34 @@ def _codes_as_floats(X, cardinalities):
 
 def _check_dataset(X, estimator, reset, has_targets, collate_fn):
     """Wrap a dataset in what the rest of the package indexes or streams."""
-    if not reset and has_targets is None and not isinstance(X, SliceableDataset):
-        sample = next(iter(X)) if isinstance(X, IterableDataset) else X[0]
+    sample = _first_sample(X, estimator)
+    if not reset and has_targets is None:
         n_parts = len(sample) if isinstance(sample, tuple | list) else 1
         has_targets = n_parts > n_inputs(estimator.input_shape_)
     if isinstance(X, IterableDataset):
         X = Stream(X, bool(has_targets))
-    else:
-        if len(X) == 0:
-            raise ValueError(
-                f"Found a dataset with 0 sample(s) while a minimum of 1 is required by "
-                f"{type(estimator).__name__}."
-            )
-        X = X if isinstance(X, SliceableDataset) else SliceableDataset(X, has_targets)
+    elif not isinstance(X, SliceableDataset):
+        X = SliceableDataset(X, has_targets)
     if reset:
         _forget_features(estimator)
         estimator.cardinalities_ = None
         estimator.input_shape_ = _shape_of_dataset(X, collate_fn)
     return X
+
+
+def _first_sample(X, estimator):
+    """The first sample of a dataset, which has to have one."""
+    if isinstance(X, IterableDataset):
+        samples = islice(X, 1)
+    else:
+        rows = X if isinstance(X, SliceableDataset) else SliceableDataset(X, has_targets=False)
+        samples = (X[0] for _ in range(min(len(rows), 1)))
+    for sample in samples:
+        return sample
+    raise ValueError(
+        f"Found a dataset with 0 sample(s) while a minimum of 1 is required by "
+        f"{type(estimator).__name__}."
+    )
 
 
 def _has_several_lengths(X, fitted_shape):
@@ -165,7 +205,8 @@ def _has_several_lengths(X, fitted_shape):
     if not len(X) or not all(hasattr(x, "shape") and len(x.shape) > 0 for x in X):
         return False
     of_sequences = isinstance(fitted_shape, tuple) and fitted_shape[:1] == (None,)
-    return of_sequences or len({x.shape[0] for x in X}) > 1
+    of_arrays = not isinstance(X, list) and X.ndim == 1  # A fold's may be of one length by chance.
+    return of_sequences or of_arrays or len({x.shape[0] for x in X}) > 1
 
 
 def _check_sequences(X, estimator, reset):
@@ -206,6 +247,11 @@ def _check_dict(X, estimator, reset):
         raise ValueError(
             f"X is a dict with the entries {list(X)}, but {type(estimator).__name__} was fitted "
             f"on {list(fitted)}. Change the entries of X."
+        )
+    if not X or not all(isinstance(name, str) for name in X):
+        raise ValueError(
+            f"X is a dict with the keys {list(X)}; expected the names of the arguments of the "
+            "module's forward. Change the keys of X."
         )
     if reset:
         _forget_features(estimator)
