@@ -1,7 +1,5 @@
 """X as scikit-learn's rules want it: checked, counted, its names remembered."""
 
-from itertools import islice
-
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -168,14 +166,16 @@ def _codes_as_floats(X, cardinalities):
 
 def _check_dataset(X, estimator, reset, has_targets, collate_fn):
     """Wrap a dataset in what the rest of the package indexes or streams."""
-    sample = _first_sample(X, estimator)
-    if not reset and has_targets is None:
-        n_parts = len(sample) if isinstance(sample, tuple | list) else 1
-        has_targets = n_parts > n_inputs(estimator.input_shape_)
-    if isinstance(X, IterableDataset):
-        X = Stream(X, bool(has_targets))
-    elif not isinstance(X, SliceableDataset):
-        X = SliceableDataset(X, has_targets)
+    if not isinstance(X, SliceableDataset):
+        if has_targets is None:
+            has_targets = _n_parts(X) > n_inputs(estimator.input_shape_)
+        wrap = Stream if isinstance(X, IterableDataset) else SliceableDataset
+        X = wrap(X, has_targets)
+    if not any(True for _ in X) if isinstance(X, Stream) else len(X) == 0:
+        raise ValueError(
+            f"Found a dataset with 0 sample(s) while a minimum of 1 is required by "
+            f"{type(estimator).__name__}."
+        )
     if reset:
         _forget_features(estimator)
         estimator.cardinalities_ = None
@@ -183,19 +183,12 @@ def _check_dataset(X, estimator, reset, has_targets, collate_fn):
     return X
 
 
-def _first_sample(X, estimator):
-    """The first sample of a dataset, which has to have one."""
-    if isinstance(X, IterableDataset):
-        samples = islice(X, 1)
-    else:
-        rows = X if isinstance(X, SliceableDataset) else SliceableDataset(X, has_targets=False)
-        samples = (X[0] for _ in range(min(len(rows), 1)))
+def _n_parts(X):
+    """How many inputs and targets the first sample of a dataset has; 0 without one."""
+    samples = X if isinstance(X, IterableDataset) else SliceableDataset(X, has_targets=False)[:1]
     for sample in samples:
-        return sample
-    raise ValueError(
-        f"Found a dataset with 0 sample(s) while a minimum of 1 is required by "
-        f"{type(estimator).__name__}."
-    )
+        return len(sample) if isinstance(sample, tuple | list) else 1
+    return 0
 
 
 def _has_several_lengths(X, fitted_shape):

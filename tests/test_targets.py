@@ -271,51 +271,6 @@ def test_given_weights_are_not_changed(blobs):
     np.testing.assert_array_equal(weights, before)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5])
-def test_hold_out_is_stratified(fraction, seed):
-    codes = np.repeat([0, 1, 2], [60, 30, 10])
-    index = np.arange(100)
-    train, valid = hold_out(index, codes, fraction, seed)
-    assert sorted([*train, *valid]) == index.tolist()
-    assert np.bincount(codes[valid]).tolist() == [60 * fraction, 30 * fraction, 10 * fraction]
-    again = hold_out(index, codes, fraction, seed)
-    np.testing.assert_array_equal(valid, again[1])
-    assert not np.array_equal(valid, hold_out(index, codes, fraction, seed + 10)[1])
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(
-    ("counts", "fraction"),
-    [([50, 1], 0.1), ([10, 10, 1, 1], 0.2), ([50, 2, 2], 0.1), ([20, 3, 2], 0.2), ([6, 2], 0.5)],
-)
-def test_every_class_stays_in_training(counts, fraction, seed):
-    codes = np.repeat(np.arange(len(counts)), counts)
-    index = np.random.RandomState(seed).permutation(len(codes))
-    train, valid = hold_out(index, codes, fraction, seed)
-    assert sorted([*train, *valid]) == list(range(len(codes)))
-    assert set(codes[train]) == set(range(len(counts)))
-    alone = [code for code, count in enumerate(counts) if count == 1]
-    assert not set(codes[valid]) & set(alone)
-
-
-def test_hold_out_of_some_rows_only():
-    codes = np.repeat([0, 1], 20)
-    index = np.arange(0, 40, 2)
-    train, valid = hold_out(index, codes, 0.2, 0)
-    assert sorted([*train, *valid]) == index.tolist()
-    assert np.bincount(codes[valid]).tolist() == [2, 2]
-
-
-@pytest.mark.parametrize(
-    ("counts", "fraction"), [([1, 1, 1], 0.1), ([2], 0.9), ([2, 2], 0.9), ([1], 0.1)]
-)
-def test_too_few_rows_for_a_hold_out(counts, fraction):
-    codes = np.repeat(np.arange(len(counts)), counts)
-    with pytest.raises(ValueError, match=r"needs a hold-out.*validation_fraction"):
-        hold_out(np.arange(len(codes)), codes, fraction, 0)
-
-
 # Weights in training and validation
 
 

@@ -1,0 +1,530 @@
+"""Each kind of input is fitted, predicted, scored, cross-validated, cloned and pickled.
+
+Every kind holds the same flowers, so that all give the model of the plain table; beside them
+stand the wrong inputs with what is said about them.
+"""
+
+import pickle
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from torch import nn
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
+
+from sktorch import TorchClassifier
+from sktorch.data import SliceableDataset, pad_sequences
+from sktorch.modules import MLP, TabularMLP
+from tests.data.samples import Files, Items, ItemStream
+
+NAMES = np.array(["setosa", "versicolor", "virginica"])
+
+
+class Parts(nn.Module):
+    """Takes its input in two parts, by name or by position."""
+
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.mlp = MLP(4, n_outputs, hidden=(8,))
+
+    def forward(self, sepal, petal):
+        return self.mlp(torch.cat([sepal, petal], dim=1))
+
+
+class MeanStep(nn.Module):
+    """Judges a sequence by the mean of its steps."""
+
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.mlp = MLP(4, n_outputs, hidden=(8,))
+
+    def forward(self, steps, lengths):
+        return self.mlp(steps.sum(1) / lengths[:, None])
+
+
+@dataclass
+class Given:
+    """X and y as they are given, and what they are compared with."""
+
+    X: object
+    y: object = None  # None: inside
+    parameters: dict = field(default_factory=dict)
+    indexable: object = None  # X for cross-validation, if another; False where there is none
+    plain: object = None  # the table for the same parameters; None: that of the numbers
+    plain_parameters: dict = field(default_factory=dict)
+
+
+def classifier(**parameters):
+    settings = {
+        "module": MLP,
+        "max_epochs": 12,
+        "lr": 0.05,
+        "batch_size": 32,
+        "random_state": 0,
+        "device": "cpu",
+    }
+    settings |= parameters
+    if settings["module"] is MLP or settings["module"] is TabularMLP:
+        settings |= {"module__hidden": (8,)}
+    return TorchClassifier(**settings)
+
+
+@pytest.fixture(scope="module")
+def flowers(iris):
+    """Float32 of shape (150, 4), in another order than by class, and codes."""
+    order = np.random.RandomState(0).permutation(150)
+    X, y = iris
+    return X[order].astype("float32"), y[order]
+
+
+def parts_of(x):
+    return {"sepal": x[..., :2], "petal": x[..., 2:]}
+
+
+def sequences_of(X):
+    """Sequences of one to four steps whose mean is the row."""
+    return [np.tile(x, (1 + position % 4, 1)) for position, x in enumerate(X)]
+
+
+def pairs_of(X, y):
+    return [(torch.from_numpy(x), int(label)) for x, label in zip(X, y, strict=True)]
+
+
+def inputs_of(X):
+    return [torch.from_numpy(x) for x in X]
+
+
+def frame_with_codes(X, y, folder):
+    codes = np.stack([np.digitize(column, [-0.5, 0, 0.5]) for column in X.T[2:]], axis=1)
+    frame = pd.DataFrame(X[:, :2], columns=["a", "b"])
+    for name, column in zip("cd", codes.T, strict=True):
+        frame[name] = pd.Categorical(column, categories=range(4))
+    table = np.c_[X[:, :2], codes].astype("float32")
+    return Given(
+        frame,
+        y,
+        {"module": TabularMLP},
+        plain=table,
+        plain_parameters={"module__cardinalities": (0, 0, 4, 4)},
+    )
+
+
+def objects(X, y, folder):
+    sequences = np.empty(len(X), dtype=object)
+    sequences[:] = sequences_of(X)
+    return Given(sequences, y, {"module": MeanStep})
+
+
+def padded_dataset(X, y, folder):
+    samples = [(torch.from_numpy(s), int(c)) for s, c in zip(sequences_of(X), y, strict=True)]
+    return Given(
+        Items(samples),
+        parameters={
+            "module": MeanStep,
+            "iterator_train__collate_fn": pad_sequences,
+            "iterator_valid__collate_fn": pad_sequences,
+        },
+    )
+
+
+def memory_map(X, y, folder):
+    X.tofile(folder / "X.dat")
+    return Given(np.memmap(folder / "X.dat", dtype="float32", mode="r", shape=X.shape), y)
+
+
+def files(X, y, folder):
+    paths = [folder / f"{position}.npy" for position in range(len(X))]
+    for path, x in zip(paths, X, strict=True):
+        np.save(path, x)
+    return Given(Files(paths, NAMES[y]))
+
+
+UNSHUFFLED = {"iterator_train__shuffle": False}
+
+KINDS = {
+    "table": lambda X, y, _: Given(X, y),
+    "frame with codes": frame_with_codes,
+    "images": lambda X, y, _: Given(X.reshape(-1, 1, 2, 2), y),
+    "sparse": lambda X, y, _: Given(sparse.csr_array(X), y),
+    "dict": lambda X, y, _: Given(
+        parts_of(X), y, {"module": Parts}, indexable=slice_dict(parts_of(X))
+    ),
+    "dict of tensors": lambda X, y, _: Given(
+        parts_of(torch.from_numpy(X)), y, {"module": Parts}, indexable=slice_dict(parts_of(X))
+    ),
+    "list of sequences": lambda X, y, _: Given(sequences_of(X), y, {"module": MeanStep}),
+    "array of sequences": objects,
+    "list of tensors, sequences": lambda X, y, _: Given(
+        [torch.from_numpy(s) for s in sequences_of(X)], y, {"module": MeanStep}
+    ),
+    "list of tensors": lambda X, y, _: Given(inputs_of(X), y),
+    "TensorDataset": lambda X, y, _: Given(TensorDataset(torch.tensor(X), torch.tensor(y))),
+    "TensorDataset, y beside": lambda X, y, _: Given(TensorDataset(torch.tensor(X)), NAMES[y]),
+    "Dataset of dicts": lambda X, y, _: Given(
+        Items([(parts_of(x), NAMES[c]) for x, c in zip(X, y, strict=True)]),
+        parameters={"module": Parts},
+    ),
+    "Dataset of two inputs": lambda X, y, _: Given(
+        Items([(x[:2], x[2:], c) for x, c in pairs_of(X, y)]), parameters={"module": Parts}
+    ),
+    "Dataset, y beside": lambda X, y, _: Given(Items(inputs_of(X)), y),
+    "Subset": lambda X, y, _: Given(
+        Subset(Items([*pairs_of(X[::-1], y[::-1]), (torch.zeros(9), 7)]), range(149, -1, -1))
+    ),
+    "ConcatDataset": lambda X, y, _: Given(
+        ConcatDataset(
+            [
+                Items(pairs_of(X[:50], y[:50])),
+                TensorDataset(torch.tensor(X[50:]), torch.tensor(y[50:])),
+            ]
+        )
+    ),
+    "SliceableDataset": lambda X, y, _: Given(SliceableDataset(Items(pairs_of(X, y)))),
+    "Dataset with a padding collate_fn": padded_dataset,
+    "memory map": memory_map,
+    "files": files,
+    "stream": lambda X, y, _: Given(
+        ItemStream(pairs_of(X, y)), indexable=False, plain_parameters=UNSHUFFLED
+    ),
+    "stream, y beside": lambda X, y, _: Given(
+        ItemStream(inputs_of(X)), NAMES[y], indexable=False, plain_parameters=UNSHUFFLED
+    ),
+    "stream of dicts": lambda X, y, _: Given(
+        ItemStream([(parts_of(x), c) for x, c in pairs_of(X, y)]),
+        parameters={"module": Parts},
+        indexable=False,
+        plain_parameters=UNSHUFFLED,
+    ),
+}
+
+
+def slice_dict(X):
+    from skorch.helper import SliceDict
+
+    return SliceDict(**X)
+
+
+@pytest.fixture(params=KINDS)
+def given(request, flowers, tmp_path):
+    return KINDS[request.param](*flowers, tmp_path)
+
+
+def plain_of(given, X):
+    """The table that the input comes to, and an estimator for it."""
+    module = given.parameters.get("module", MLP)
+    parameters = {"module": module if module is TabularMLP else MLP} | given.plain_parameters
+    return (X if given.plain is None else given.plain), classifier(**parameters)
+
+
+def test_fit_predict_score_clone_and_pickle(given, flowers):
+    X, y = flowers
+    fitted = classifier(**given.parameters).fit(given.X, given.y)
+    table, plain = plain_of(given, X)
+    expected = plain.fit(table, y).predict_proba(table)
+    probabilities = fitted.predict_proba(given.X)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(fitted.loss_curve_, plain.loss_curve_, rtol=1e-4)
+
+    labels = fitted.predict(given.X)
+    np.testing.assert_array_equal(labels, fitted.classes_[expected.argmax(1)])
+    assert fitted.score(given.X, given.y) == plain.score(table, y) > 0.85
+
+    again = clone(fitted).fit(given.X, given.y)
+    np.testing.assert_array_equal(again.predict_proba(given.X), probabilities)
+    revived = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(revived.predict_proba(given.X), probabilities)
+    assert revived.partial_fit(given.X, given.y).n_epochs_ == 13
+
+
+def test_cross_validation(given, flowers):
+    X, y = flowers
+    if given.indexable is False:
+        with pytest.raises(TypeError, match=r"must be an array-like .*ItemStream"):
+            cross_val_score(classifier(), given.X, y, cv=2)
+        return
+    indexable = given.X if given.indexable is None else given.indexable
+    if isinstance(given.X, torch.utils.data.Dataset):
+        indexable = SliceableDataset(given.X, has_targets=given.y is None)
+    table, plain = plain_of(given, X)
+    scores = cross_val_score(classifier(**given.parameters), indexable, y, cv=2)
+    np.testing.assert_allclose(scores, cross_val_score(plain, table, y, cv=2), atol=0.014)
+
+
+@pytest.mark.parametrize("kind", ["TensorDataset", "Dataset of dicts", "files"])
+def test_rows_held_out_are_those_of_the_table(kind, flowers, tmp_path):
+    X, y = flowers
+    given = KINDS[kind](X, y, tmp_path)
+    fitted = classifier(early_stopping=True, **given.parameters).fit(given.X)
+    expected = classifier(early_stopping=True).fit(X, y)
+    np.testing.assert_allclose(fitted.validation_scores_, expected.validation_scores_)
+    np.testing.assert_allclose(fitted.predict_proba(given.X), expected.predict_proba(X), rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["TensorDataset", "stream", "Dataset, y beside"])
+def test_weights_beside_a_dataset(kind, flowers, tmp_path):
+    X, y = flowers
+    weights = np.random.RandomState(0).randint(1, 4, len(y)).astype(float)
+    given = KINDS[kind](X, y, tmp_path)
+    fitted = classifier().fit(given.X, given.y, sample_weight=weights)
+    expected = classifier(**given.plain_parameters).fit(X, y, sample_weight=weights)
+    np.testing.assert_allclose(fitted.loss_curve_, expected.loss_curve_, rtol=1e-5)
+
+
+# Wrong inputs
+
+X, Y = np.random.RandomState(0).randn(40, 4).astype("float32"), np.arange(40) % 2
+PAIRS, INPUTS = pairs_of(X, Y), inputs_of(X)
+SEQUENCES = sequences_of(X)
+WITH_NAN = [*SEQUENCES[:-1], np.full((2, 4), np.nan, dtype="float32")]
+ODD_ONE = [*PAIRS[:-1], (torch.zeros(5), 1)]
+TWO_LENGTHS = [(torch.from_numpy(s), int(c)) for s, c in zip(SEQUENCES, Y, strict=True)]
+
+
+class Unsized(torch.utils.data.Dataset):
+    def __getitem__(self, position):
+        return PAIRS[position]
+
+
+def with_strings(X):
+    return pd.DataFrame(X, columns=list("abcd")).assign(
+        d=pd.Categorical(["low", "high"] * (len(X) // 2))
+    )
+
+
+# name: (X, y, parameters, error, message)
+WRONG_TO_FIT = {
+    "no samples": (Items([]), None, {}, ValueError, r"dataset with 0 sample\(s\) while a minimum"),
+    "no samples, y beside": (Items([]), [], {}, ValueError, r"dataset with 0 sample\(s\)"),
+    "stream without samples": (ItemStream([]), None, {}, ValueError, r"dataset with 0 sample"),
+    "no targets": (Items(INPUTS), None, {}, TypeError, "A sample .* is Tensor.*pass y beside"),
+    "stream without targets": (ItemStream(INPUTS), None, {}, TypeError, "pass y beside"),
+    "no length": (Unsized(), None, {}, TypeError, "Unsized has no length.*Pass a map-style"),
+    "no length, y beside": (Unsized(), Y, {}, TypeError, "Unsized has no length"),
+    "y too short": (Items(INPUTS), Y[:30], {}, ValueError, r"numbers of samples: \[40, 30\]"),
+    "y of a stream too short": (
+        ItemStream(INPUTS),
+        Y[:30],
+        {},
+        ValueError,
+        "gives more samples than the 30 of y. Give y as many rows",
+    ),
+    "y of a stream too long": (
+        ItemStream(INPUTS[:30]),
+        Y,
+        {},
+        ValueError,
+        "gives fewer samples than the 40 of y. Give y as many rows",
+    ),
+    "stream to split": (
+        ItemStream(PAIRS),
+        None,
+        {"early_stopping": True},
+        ValueError,
+        r"IterableDataset can't be split. Pass .* as validation=\(X_val, y_val\)",
+    ),
+    "stream with y beside and workers": (
+        ItemStream(INPUTS),
+        Y,
+        {"iterator_train__num_workers": 2},
+        ValueError,
+        "num_workers=2 reads .* in another order than y.*Leave out num_workers",
+    ),
+    "shuffled stream": (
+        ItemStream(PAIRS),
+        None,
+        {"iterator_train__shuffle": True},
+        ValueError,
+        "expected unspecified shuffle option",
+    ),
+    "samples of two shapes": (
+        Items(TWO_LENGTHS),
+        None,
+        {},
+        ValueError,
+        "don't stack to a batch.*iterator_train__collate_fn .*pad_sequences",
+    ),
+    "a later sample of another shape": (
+        Items(ODD_ONE),
+        None,
+        {},
+        ValueError,
+        r"don't stack to a batch: .*\[4\].*\[5\].*Let the dataset return tensors of one shape",
+    ),
+    "samples of text": (
+        Items([("good", 1), ("bad", 0)]),
+        None,
+        {},
+        ValueError,
+        "inputs are collated to str; expected a tensor",
+    ),
+    "samples of anything": (
+        Items([(object(), 1), (object(), 0)]),
+        None,
+        {},
+        ValueError,
+        "don't stack to a batch: default_collate: batch must contain tensors",
+    ),
+    "a list of samples": (PAIRS, Y, {}, ValueError, "list of samples, each a tuple.*Sliceable"),
+    "a list of dicts": (
+        [parts_of(x) for x in X],
+        Y,
+        {},
+        ValueError,
+        "list of samples, each a dict.*SliceableDataset",
+    ),
+    "NaN in a sequence": (WITH_NAN, Y, {"module": MeanStep}, ValueError, r"X\[39\] contains NaN"),
+    "sequences of other steps": (
+        [*SEQUENCES[:-1], np.zeros((3, 5))],
+        Y,
+        {"module": MeanStep},
+        ValueError,
+        r"steps have the shapes \[\(4,\), \(5,\)\]; expected one shape",
+    ),
+    "an empty sequence": (
+        [*SEQUENCES[:-1], np.zeros((0, 4), dtype="float32")],
+        Y,
+        {"module": MeanStep},
+        ValueError,
+        r"0 sample\(s\)",
+    ),
+    "NaN in a dict": (
+        parts_of(np.where(np.arange(40)[:, None] == 3, np.nan, X)),
+        Y,
+        {"module": Parts},
+        ValueError,
+        r"X\['sepal'\] contains NaN",
+    ),
+    "a dict of other lengths": (
+        {"sepal": X[:, :2], "petal": X[:30, 2:]},
+        Y,
+        {"module": Parts},
+        ValueError,
+        r"inconsistent numbers of samples: \[40, 30",
+    ),
+    "a dict of other names": (
+        {"sepal": X[:, :2], "leaf": X[:, 2:]},
+        Y,
+        {"module": Parts},
+        ValueError,
+        "Parts does not take a batch.*unexpected keyword argument 'leaf'",
+    ),
+    "an empty dict": ({}, Y, {}, ValueError, r"dict with the keys \[\]; expected the names"),
+    "keys that are no names": ({0: X}, Y, {}, ValueError, r"keys \[0\]; expected the names"),
+    "categories of text": (
+        with_strings(X),
+        Y,
+        {},
+        ValueError,
+        "categories that are no numbers: .*Encode them.*make_cleaner",
+    ),
+    "NaN in a Dataset": (
+        Items([*PAIRS, (torch.full((4,), torch.nan), 1)]),
+        None,
+        {},
+        ValueError,
+        "train_loss is nan in epoch 1, batch 2 of 2",
+    ),
+    "too few for a hold-out": (
+        Items(PAIRS[:2]),
+        None,
+        {"early_stopping": True},
+        ValueError,
+        "needs a hold-out of 1 rows.*Set early_stopping=False",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TO_FIT)
+def test_wrong_to_fit(name):
+    X, y, parameters, error, message = WRONG_TO_FIT[name]
+    estimator = classifier(**parameters)
+    with pytest.raises(error, match=message):
+        estimator.fit(X, y)
+    assert not [attribute for attribute in vars(estimator) if attribute.endswith("_")]
+
+
+FITS = {
+    "table": lambda: classifier().fit(X, Y),
+    "dict": lambda: classifier(module=Parts).fit(parts_of(X), Y),
+    "sequences": lambda: classifier(module=MeanStep).fit(SEQUENCES, Y),
+    "dataset": lambda: classifier().fit(Items(PAIRS)),
+    "two inputs": lambda: classifier(module=Parts).fit(
+        Items([(x[:2], x[2:], c) for x, c in PAIRS])
+    ),
+    "padded dataset": lambda: classifier(
+        module=MeanStep, iterator_train__collate_fn=pad_sequences
+    ).fit(Items(TWO_LENGTHS)),
+    "loader without its last batch": lambda: (
+        classifier().fit(Items(PAIRS)).set_params(iterator_valid__drop_last=True)
+    ),
+    "loader with a sampler": lambda: (
+        classifier().fit(Items(PAIRS)).set_params(iterator_valid__sampler=[3, 2, 1])
+    ),
+    "loader with workers": lambda: (
+        classifier().fit(ItemStream(PAIRS)).set_params(iterator_valid__num_workers=2)
+    ),
+}
+
+WRONG_TO_PREDICT = [
+    ("dict", {"sepal": X[:, :2]}, r"entries \['sepal'\], but .* fitted on \['sepal', 'petal'\]"),
+    ("dict", parts_of(X) | {"leaf": X}, r"entries \['sepal', 'petal', 'leaf'\], but"),
+    ("dict", X, r"samples of shape \(4,\), but .*\{'sepal': \(2,\), 'petal': \(2,\)\}"),
+    ("dict", {"sepal": X, "petal": X}, r"its module does not take others.*Reshape X"),
+    ("table", parts_of(X), r"samples of shape \{'sepal'.*fitted on samples of shape \(4,\)"),
+    ("table", SEQUENCES, r"samples of shape \(None, 4\).*\(4,\)"),
+    ("sequences", X, r"samples of shape \(4,\), but .*\(None, 4\). Reshape X"),
+    ("sequences", [s[:, :3] for s in SEQUENCES], r"\(None, 3\).*\(None, 4\).*does not take others"),
+    ("dataset", X[:, :3], r"samples of shape \(3,\).*fitted on samples of shape \(4,\)"),
+    ("dataset", Items([]), r"dataset with 0 sample\(s\)"),
+    ("dataset", ItemStream([]), r"dataset with 0 sample\(s\)"),
+    ("dataset", Items(ODD_ONE), "don't stack to a batch"),
+    ("dataset", PAIRS, "list of samples, each a tuple"),
+    ("padded dataset", Items(TWO_LENGTHS), "don't stack.*iterator_valid__collate_fn"),
+    ("loader without its last batch", Items(PAIRS), r"iterator_valid can't take \['drop_last'\]"),
+    ("loader with a sampler", Items(PAIRS), r"iterator_valid can't take \['sampler'\]"),
+    ("loader with workers", ItemStream(PAIRS), "num_workers=2 reads .* another order"),
+]
+
+
+@pytest.mark.parametrize(("fitted", "wrong", "message"), WRONG_TO_PREDICT)
+def test_wrong_to_predict(fitted, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        FITS[fitted]().predict(wrong)
+
+
+def test_a_dataset_that_scikit_learn_indexes_says_what_wraps_it():
+    dataset = TensorDataset(torch.tensor(X), torch.tensor(Y))
+    with pytest.raises(ValueError, match=r"pass it as sktorch\.data\.SliceableDataset"):
+        cross_val_score(classifier(), dataset, Y, cv=2, error_score="raise")
+
+
+def test_inputs_may_come_without_their_targets_to_predict():
+    fitted = FITS["dataset"]()
+    expected = fitted.predict_proba(X)
+    for given in (Items(PAIRS), Items(INPUTS), ItemStream(PAIRS), ItemStream(INPUTS), X):
+        np.testing.assert_allclose(fitted.predict_proba(given), expected, rtol=1e-5)
+    two = FITS["two inputs"]()
+    with_targets = two.predict_proba(Items([(x[:2], x[2:], c) for x, c in PAIRS]))
+    without = two.predict_proba(Items([(x[:2], x[2:]) for x, _ in PAIRS]))
+    np.testing.assert_array_equal(with_targets, without)
+
+
+def test_sequences_of_one_length_by_chance_are_still_sequences():
+    sequences = np.empty(40, dtype=object)
+    sequences[:] = [np.tile(x, (2, 1)) for x in X]
+    fitted = classifier(module=MeanStep).fit(sequences, Y)
+    assert fitted.input_shape_ == (None, 4)
+    assert fitted.predict(SEQUENCES).shape == (40,)
+
+
+def test_pandas_categories_that_are_numbers_are_numbers():
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(d=pd.Categorical(np.arange(40) % 3 * 10))
+    expected = classifier().fit(frame.astype("float64"), Y).predict_proba(frame.astype("float64"))
+    fitted = classifier().fit(frame, Y)
+    assert fitted.cardinalities_ is None
+    np.testing.assert_array_equal(fitted.predict_proba(frame), expected)
