@@ -164,7 +164,7 @@ def _targets_of(dataset, rows):
     kept = getattr(dataset, "targets", None)  # torchvision's datasets have it
     if kept is not None and getattr(dataset, "target_transform", None) is None:
         return as_labels(kept)[rows]
-    return as_labels([dataset[int(row)][-1] for row in rows])
+    return as_labels([inputs_and_target(dataset[int(row)], True)[1] for row in rows])
 
 
 def _targets_of_parts(dataset, rows):

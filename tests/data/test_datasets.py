@@ -182,6 +182,11 @@ def test_a_dataset_of_a_dataset_is_one():
     assert not SliceableDataset(SliceableDataset(Items(PAIRS), has_targets=False)).has_targets
 
 
+def test_a_sample_alone_has_no_target_in_its_last_entry():
+    with pytest.raises(TypeError, match=r"A sample of the dataset is Tensor.*pass y beside"):
+        SliceableDataset(Items([*X]), has_targets=True).targets  # noqa: B018
+
+
 @pytest.mark.parametrize("dataset", [ItemStream(PAIRS), iter(PAIRS), 3])
 def test_what_has_no_length_is_refused(dataset):
     with pytest.raises(TypeError, match=r"has no length.*Pass a map-style Dataset"):
