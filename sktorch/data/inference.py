@@ -31,6 +31,8 @@ def input_batches(X, dtype, device, *, n_rows, options):
     """
     if isinstance(X, Stream | SliceableDataset):
         check_keeps_rows(options)
+        # The seed of its workers: a DataLoader draws it from the caller's numbers otherwise.
+        options = {"generator": torch.Generator()} | options
     if isinstance(X, Stream):
         batches = stream_batches(
             X,
