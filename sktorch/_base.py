@@ -145,8 +145,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         module = self._default_module if self.module is None else self.module
         criterion, prototype = self._criterion(seed)
         codec = self.codec_
-        codec.check_criterion(prototype, data.y)
-        self._fit_codec(prototype, data)
+        codec.check_criterion(prototype)
+        self._fit_codec(data)
         example = example_of(data.X, self._component_parameters("iterator_train").get("collate_fn"))
         parameters = {
             "module": self._component_parameters("module"),
@@ -192,6 +192,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _criterion(self, seed):
         """What makes the criterion, and one that it made, whose settings can be asked for."""
         given = self._given_criterion() or self.codec_.default_criterion
+        self.codec_.check_criterion(given)
         parameters = self._component_parameters("criterion")
         adapter = self.codec_.criterion_adapter
         factory = criterion_factory(given, parameters, None if adapter is None else adapter(given))
@@ -252,7 +253,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         class_weight = getattr(self, "class_weight", None)
         return self.codec_.row_weights(encoded, sample_weight, class_weight)
 
-    def _fit_codec(self, criterion, train):
+    def _fit_codec(self, train):
         """What the codec has to know of the rows to train on."""
 
     # What classifier and regressor do each in their own way.

@@ -3,6 +3,7 @@
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sktorch._base import TorchEstimator, as_array_of
@@ -68,13 +69,14 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         splitter of scikit-learn (``GroupKFold``, ``PredefinedSplit``, ``TimeSeriesSplit``, …),
         whose last split is used. Without early stopping they are only recorded.
     scoring : str, list, dict, function or None, default=None
-        Scorers of scikit-learn whose values are recorded after every epoch, as ``valid_max_error``
-        on the rows to validate on, or ``train_max_error`` on the training rows where there are
-        none. A name that begins with ``train_`` or ``valid_`` says which.
+        Scorers of scikit-learn, such as "neg_max_error", whose values are recorded after every
+        epoch: as ``valid_neg_max_error`` on the rows to validate on, or ``train_neg_max_error`` on
+        the training rows where there are none. A name that begins with ``train_`` or ``valid_``
+        says which.
     monitor : str or None, default=None
         The loss or score in ``history_`` that has to improve for training to go on, and decides
-        about the best weights: "valid_loss", "valid_max_error". None is R² on the rows
-        to validate on with early stopping, else "train_loss".
+        about the best weights: "valid_loss", "valid_neg_max_error". None is R² on the
+        rows to validate on with early stopping, else "train_loss".
     augment : function or None, default=None
         Changes the inputs of every training batch, ``X -> X``, on the device, for example by
         random shifts of images. What is predicted and validated is left alone.
@@ -378,6 +380,11 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         r2 : float
             1 at best; 0 for the mean of y.
 
+        Raises
+        ------
+        ValueError
+            If the predictions are several quantiles.
+
         Examples
         --------
         >>> from sklearn.datasets import load_diabetes
@@ -386,6 +393,13 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         >>> TorchRegressor(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.4
         True
         """
+        check_is_fitted(self)
+        if self.codec_.has_several_quantiles(self.net_.criterion_):
+            raise ValueError(
+                "R² compares one number a target, and predict(X) gives several quantiles. Judge "
+                "each column by sklearn.metrics.mean_pinball_loss, or pass scoring to what asks "
+                "for the score."
+            )
         return super().score(X, targets_inside(X) if y is None else y, sample_weight)
 
     def __sklearn_tags__(self):
@@ -398,11 +412,11 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
     def _check_target(self, X, y, classes, reset):
         y = check_numbers(y, X)
         if reset:
-            self.codec_ = Numbers.of(y)
+            self.codec_ = Numbers.of(y, self._given_criterion())
         return y
 
-    def _fit_codec(self, criterion, train):
-        if self.scale_target and self.codec_.scales(criterion):
+    def _fit_codec(self, train):
+        if self.scale_target and not self.codec_.are_counts:
             self.codec_.fit_scale(train.y[train.index], train.used_weights)
 
     def _as_y(self, values, X):

@@ -68,7 +68,7 @@ def scorers_by_part(scoring, has_valid):
 
     Parameters
     ----------
-    scoring : str, callable, list of str, dict of str to either, or None
+    scoring : str, callable, list of either, dict of str to either, or None
         A name may begin with ``train_`` or ``valid_``, which says on which rows it is evaluated;
         otherwise it is on those held out, or on the training rows where none are.
     has_valid : bool
@@ -83,35 +83,51 @@ def scorers_by_part(scoring, has_valid):
     Raises
     ------
     ValueError
-        For a name that scikit-learn does not know, or validation scores without validation rows.
+        For a name that scikit-learn does not know or that is given twice, for what is no scorer,
+        and for validation scores without validation rows.
     """
     by_part = {part: {} for part in PARTS}
     for name, scorer in _named(scoring).items():
-        part, separator, rest = name.partition("_")
-        if not separator or part not in PARTS:
-            part, rest = ("valid" if has_valid else "train"), name
+        part, rest = _part_and_rest(name)
+        part = part or ("valid" if has_valid else "train")
         if part == "valid" and not has_valid:
             raise ValueError(
                 f"scoring={name!r} needs rows to validate on, and none are held out. Set "
                 "early_stopping=True or pass validation, or score the training rows with "
                 f"'train_{rest}'."
             )
-        scorer = get_scorer(rest) if scorer is None else scorer
+        if rest == "loss" or not callable(scorer):
+            raise ValueError(
+                f"scoring holds {name!r}: {scorer!r}; expected functions of (estimator, X, y), or "
+                "names of scikit-learn's scorers, under other names than 'loss', which is there "
+                "in any case. Change scoring."
+            )
         by_part[part][f"{part}_{rest}"] = partial(_with_weights_if_taken, scorer)
     return by_part
 
 
+def _part_and_rest(name):
+    """``train_accuracy`` is ("train", "accuracy"), ``accuracy`` is (None, "accuracy")."""
+    part, _, rest = name.partition("_")
+    return (part, rest) if part in PARTS and rest else (None, name)
+
+
 def _named(scoring):
-    """Names of scorers, mapped to those that are given as functions, else to None."""
-    if scoring is None:
-        return {}
-    if isinstance(scoring, str):
-        return {scoring: None}
-    if callable(scoring):
-        return {getattr(scoring, "__name__", "score"): scoring}
+    """Names mapped to scorers."""
     if isinstance(scoring, dict):
         return {name: get_scorer(s) if isinstance(s, str) else s for name, s in scoring.items()}
-    return dict.fromkeys(scoring)
+    if scoring is None:
+        return {}
+    scorers = {}
+    for scorer in scoring if isinstance(scoring, list | tuple) else [scoring]:
+        name = scorer if isinstance(scorer, str) else getattr(scorer, "__name__", "score")
+        if name in scorers:
+            raise ValueError(
+                f"scoring={scoring!r} holds {name!r} twice. Pass a dict of names to scorers."
+            )
+        is_name = isinstance(scorer, str)
+        scorers[name] = get_scorer(_part_and_rest(name)[1]) if is_name else scorer
+    return scorers
 
 
 def _with_weights_if_taken(scorer, estimator, X, y, weights):

@@ -1,15 +1,14 @@
 """Every optimizer and every loss that torch has lowers the loss, or is named with the reason."""
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_diabetes
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from sktorch import TorchClassifier
-from sktorch.training.loop import train_epoch
-from sktorch.training.losses import LossFunction
-from sktorch.training.quantile import QuantileLoss
-from sktorch.training.step import make_step
+from sktorch import TorchClassifier, TorchRegressor
+from sktorch.losses import QuantileLoss
 
 QUICK = {"max_epochs": 10, "batch_size": 64, "random_state": 0, "device": "cpu"}
 N_ROWS = 400
@@ -85,20 +84,22 @@ CLASSIFICATION = {
     "NLLLoss": ending_in(nn.LogSoftmax(dim=1)),
     "SoftMarginLoss": None,
 }
-# Losses of numbers: how a module's output becomes their arguments.
-REGRESSION = {
-    "GaussianNLLLoss": lambda output: (output[:, 0], nn.functional.softplus(output[:, 1])),
-    "HuberLoss": lambda output: (output[:, 0],),
-    "L1Loss": lambda output: (output[:, 0],),
-    "MSELoss": lambda output: (output[:, 0],),
-    "PoissonNLLLoss": lambda output: (output[:, 0],),
-    "QuantileLoss": lambda output: (output[:, 0],),
-    "SmoothL1Loss": lambda output: (output[:, 0],),
-}
-# Losses of several labels a row: how indicators become their target.
+# Losses of numbers.
+REGRESSION = [
+    "GaussianNLLLoss",
+    "HuberLoss",
+    "L1Loss",
+    "MSELoss",
+    "PoissonNLLLoss",
+    "QuantileLoss",
+    "SmoothL1Loss",
+]
+# Losses of several labels a row, as indicators, with the module that they need.
 MULTILABEL = {
-    "MultiLabelMarginLoss": lambda indicators: _positions(indicators),
-    "MultiLabelSoftMarginLoss": lambda indicators: indicators,
+    "BCELoss": CLASSIFICATION["BCELoss"],
+    "BCEWithLogitsLoss": None,
+    "MultiLabelSoftMarginLoss": None,
+    "SoftMarginLoss": None,
 }
 EXCLUDED = {
     "AdaptiveLogSoftmaxWithLoss": "returns outputs beside the loss, and holds the last layer",
@@ -108,24 +109,22 @@ EXCLUDED = {
     "KLDivLoss": "takes distributions for targets, not labels",
     "LinearCrossEntropyLoss": "holds the last layer, whose outputs a prediction would need",
     "MarginRankingLoss": "takes pairs of inputs",
+    "MultiLabelMarginLoss": "ranks labels, and sets no bound between those that apply and others",
     "NLLLoss2d": "is the old name of NLLLoss",
     "TripletMarginLoss": "takes triplets of inputs",
     "TripletMarginWithDistanceLoss": "takes triplets of inputs",
 }
 
 
-def _positions(indicators):
-    """Positions of each row's labels, then -1, as MultiLabelMarginLoss wants them."""
-    positions = torch.arange(indicators.shape[1]).expand_as(indicators)
-    ordered = positions.masked_fill(indicators == 0, indicators.shape[1]).sort(dim=1).values
-    return ordered.masked_fill(ordered == indicators.shape[1], -1)
+# An older torch has fewer.
+EXCLUDED = {name: reason for name, reason in EXCLUDED.items() if name in LOSSES}
 
 
 def test_every_loss_has_one_place():
-    tables = [CLASSIFICATION, REGRESSION, MULTILABEL, EXCLUDED]
-    placed = [name for table in tables for name in table]
+    placed = [*CLASSIFICATION, *REGRESSION, *EXCLUDED]
     assert len(placed) == len(set(placed))
-    assert set(LOSSES) <= set(placed)  # An older torch has fewer.
+    assert set(LOSSES) <= {*placed, *MULTILABEL}
+    assert not set(MULTILABEL) & {*REGRESSION, *EXCLUDED}
     assert len(LOSSES) >= 20
     assert len(OPTIMIZERS) >= 14
 
@@ -144,37 +143,61 @@ def test_a_loss_of_labels_falls(digits_images, name, n_classes):
     assert classifier.score(X, y) > 0.8
 
 
-def train(criterion, X, y, n_outputs):
-    """Mean loss of each epoch of a linear module."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = nn.Linear(X.shape[1], n_outputs)
-    optimizer = torch.optim.Adam(module.parameters(), lr=0.05)
-    step = make_step(module, LossFunction(criterion), optimizer)
-    batches = [*zip(X.split(64), y.split(64), [None] * len(X.split(64)), strict=True)]
-    return [sum(train_epoch(module, step, batches)[0]) for _ in range(10)]
-
-
 @pytest.mark.parametrize("name", REGRESSION)
-def test_a_loss_of_numbers_falls(name):
-    loss = (QuantileLoss if name == "QuantileLoss" else getattr(nn, name))()
-    X, y = (torch.as_tensor(a, dtype=torch.float32) for a in load_diabetes(return_X_y=True))
-    X = (X - X.mean(0)) / X.std(0)
-    y = y / y.mean() if name == "PoissonNLLLoss" else (y - y.mean()) / y.std()
-
-    def criterion(output, target):
-        location, *variance = REGRESSION[name](output)
-        return loss(location, target, *variance)
-
-    first, *_, last = train(criterion, X, y, n_outputs=2)
-    assert last < 0.95 * first
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_a_loss_of_numbers_falls(name, n_targets):
+    X, y = load_diabetes(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    if n_targets > 1:
+        y = np.column_stack([y, 400 - y])
+    criterion = QuantileLoss if name == "QuantileLoss" else getattr(nn, name)
+    regressor = TorchRegressor(criterion=criterion, lr=0.01, **QUICK | {"max_epochs": 30})
+    regressor.fit(X, y)
+    first, *_, last = regressor.loss_curve_
+    assert last < 0.9 * first
+    assert regressor.predict(X).shape == y.shape
+    assert regressor.score(X, y) > 0.3
 
 
 @pytest.mark.parametrize("name", MULTILABEL)
 def test_a_loss_of_several_labels_falls(digits_images, name):
     images, labels = digits_images
-    y = torch.as_tensor(labels)
-    indicators = torch.stack([y % 2 == 0, y % 3 == 0, y > 4], dim=1).float()
-    X = torch.as_tensor(images).flatten(1)
-    first, *_, last = train(getattr(nn, name)(), X, MULTILABEL[name](indicators), n_outputs=3)
+    X = images.reshape(len(images), -1)[:N_ROWS]
+    Y = np.column_stack([labels % 2 == 0, labels % 3 == 0, labels > 4])[:N_ROWS].astype(int)
+    classifier = TorchClassifier(MULTILABEL[name], criterion=getattr(nn, name), lr=0.02, **QUICK)
+    classifier.fit(X, Y)
+    first, *_, last = classifier.loss_curve_
     assert last < 0.7 * first
+    assert classifier.predict(X).shape == Y.shape
+    assert (classifier.predict(X) == Y).mean() > 0.8
+
+
+# What keeps a loss from being trained, each beside the targets that come nearest.
+TARGETS = {
+    "labels": (TorchClassifier, np.arange(N_ROWS) % 3),
+    "indicators": (TorchClassifier, np.eye(3, dtype=int)[np.arange(N_ROWS) % 3]),
+    "numbers": (TorchRegressor, np.arange(N_ROWS) / N_ROWS),
+}
+FITTING = {
+    "labels": {*CLASSIFICATION, "NLLLoss2d"},
+    "indicators": {*MULTILABEL},
+    "numbers": {*REGRESSION},
+}
+
+
+@pytest.mark.parametrize(
+    ("targets", "name"),
+    [(targets, name) for targets in TARGETS for name in LOSSES if name not in FITTING[targets]],
+)
+def test_other_losses_are_refused_before_training(digits_images, name, targets):
+    images, _ = digits_images
+    kind, y = TARGETS[targets]
+    estimator = kind(criterion=getattr(nn, name), **QUICK)
+    with pytest.raises(ValueError, match=rf"criterion {name} does not learn .*Choose one of"):
+        estimator.fit(images[:N_ROWS], y)
+    assert not hasattr(estimator, "net_")
+
+
+def test_the_old_name_of_a_loss_is_told():
+    with pytest.raises(FutureWarning, match=r"NLLLoss2d.*deprecated"):
+        TorchClassifier(criterion=nn.NLLLoss2d, **QUICK).fit(np.zeros((4, 2)), [0, 1, 0, 1])

@@ -8,9 +8,10 @@ import torch
 from sklearn.utils.estimator_checks import check_array_api_input, check_estimator
 from torch import nn
 
-from sktorch import TorchClassifier
+from sktorch import TorchClassifier, TorchRegressor
 
-N_CHECKS = 69  # with scikit-learn 1.9.1; a change of this number is worth a look.
+# With scikit-learn 1.9.1; a change of these numbers is worth a look.
+N_CHECKS = {TorchClassifier: 69, TorchRegressor: 61}
 
 # The check compares weighted rows with repeated ones, to 1e-7. A hold-out of other rows, or
 # batches of other rows, are another training by the check's own construction.
@@ -39,8 +40,21 @@ class OwnModule(nn.Module):
         (TorchClassifier(OwnModule), set()),
         (TorchClassifier(early_stopping=True), WEIGHTS_AS_REPETITIONS),
         (TorchClassifier(batch_size=20), WEIGHTS_AS_REPETITIONS),
+        (TorchClassifier(criterion="bce_with_logits"), set()),
+        (TorchRegressor(), set()),
+        (TorchRegressor(OwnModule, criterion="huber"), set()),
+        (TorchRegressor(early_stopping=True), WEIGHTS_AS_REPETITIONS),
     ],
-    ids=["default", "own-module", "early-stopping", "small-batches"],
+    ids=[
+        "default",
+        "own-module",
+        "early-stopping",
+        "small-batches",
+        "one-logit",
+        "regressor",
+        "regressor-own-module",
+        "regressor-early-stopping",
+    ],
 )
 def test_check_estimator(estimator, not_comparable):
     with warnings.catch_warnings():
@@ -50,7 +64,7 @@ def test_check_estimator(estimator, not_comparable):
     for result in results:
         by_status[result["status"]].add(result["check_name"])
 
-    assert len(results) == N_CHECKS
+    assert len(results) == N_CHECKS[type(estimator)]
     assert by_status["failed"] == not_comparable, [
         result["exception"] for result in results if result["exception"] is not None
     ]
@@ -59,12 +73,13 @@ def test_check_estimator(estimator, not_comparable):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_torch_tensors_pass_the_array_api_check(dtype):
+@pytest.mark.parametrize("kind", [TorchClassifier, TorchRegressor])
+def test_torch_tensors_pass_the_array_api_check(kind, dtype):
     # The tag array_api_support is about every array library, and its checks skip those that are
     # not installed; tensors of torch, which go through, are checked here.
     check_array_api_input(
-        "TorchClassifier",
-        TorchClassifier(max_epochs=5, random_state=0),
+        kind.__name__,
+        kind(max_epochs=5, random_state=0),
         array_namespace="torch",
         device_name="cpu",
         dtype_name=dtype,

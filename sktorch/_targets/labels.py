@@ -58,7 +58,7 @@ class Labels:
         """One weight a row, or None."""
         return row_weights(codes, self.classes, sample_weight, class_weight)
 
-    def check_criterion(self, criterion, codes):
+    def check_criterion(self, criterion):
         """Raise ValueError if the criterion can't learn labels."""
         check_criterion(criterion, LINKS, "one label a row")
 
@@ -94,16 +94,11 @@ class Labels:
 
     def decision(self, criterion, output):
         """Scores, (n_rows, n_classes), or (n_rows,) for two classes."""
-        scores = link_of(criterion).scores(output)
-        if scores.ndim == 2 and len(self.classes) == 2:
-            return scores[:, 1] - scores[:, 0]
-        return scores
+        return decision(link_of(criterion), output, len(self.classes))
 
     def log_probabilities(self, criterion, output):
         """Logarithms of probabilities, (n_rows, n_classes)."""
-        if len(self.classes) == 1:
-            return output.new_zeros(len(output), 1)
-        return link_of(criterion).log_probabilities(output)
+        return log_probabilities(link_of(criterion), output, len(self.classes))
 
 
 def likeliest(link, output, n_classes):
@@ -111,6 +106,21 @@ def likeliest(link, output, n_classes):
     scores = link.scores(output)
     codes = (scores > 0).long() if scores.ndim == 1 else scores.argmax(dim=1)
     return codes.clamp(max=n_classes - 1)
+
+
+def decision(link, output, n_classes):
+    """Scores of some classes, (n_rows, n_classes), or (n_rows,) for two."""
+    scores = link.scores(output)
+    if scores.ndim == 2 and n_classes == 2:
+        return scores[:, 1] - scores[:, 0]
+    return scores
+
+
+def log_probabilities(link, output, n_classes):
+    """Logarithms of the probabilities of some classes, (n_rows, n_classes)."""
+    if n_classes == 1:
+        return output.new_zeros(len(output), 1)
+    return link.log_probabilities(output)
 
 
 def check_log_probabilities(criterion, output):

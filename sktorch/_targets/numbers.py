@@ -21,35 +21,40 @@ class Numbers:
     n_targets : int
     one_dimensional : bool
         Whether y has a single dimension.
+    are_counts : bool, default=False
+        Whether they are zero or more, and not to be scaled.
     """
 
     default_criterion = nn.MSELoss
 
-    def __init__(self, n_targets, one_dimensional):
+    def __init__(self, n_targets, one_dimensional, are_counts=False):
         self.n_targets, self.one_dimensional = n_targets, one_dimensional
+        self.are_counts = are_counts
         self.mean, self.scale = np.zeros(n_targets), np.ones(n_targets)
 
     @classmethod
-    def of(cls, y):
-        """The codec of these numbers."""
-        return cls(1 if y.ndim == 1 else y.shape[1], y.ndim == 1)
+    def of(cls, y, criterion):
+        """The codec of these numbers, for a criterion or its class."""
+        n_targets = 1 if y.ndim == 1 else y.shape[1]
+        return cls(n_targets, y.ndim == 1, number_link_of(criterion).counts)
 
     def fit_scale(self, y, weights):
         """Take mean and standard deviation of encoded targets for the scale."""
         scaler = StandardScaler().fit(y, sample_weight=weights)
         self.mean, self.scale = scaler.mean_, scaler.scale_
 
-    def scales(self, criterion):
-        """Whether the criterion lets targets be scaled."""
-        return number_link_of(criterion).scaled
-
     def encode(self, y):
-        """Numbers as float64, (n_samples, n_targets); ValueError for another number of targets."""
+        """Numbers as float64, (n_samples, n_targets); ValueError for those that don't fit."""
         n_targets = 1 if y.ndim == 1 else y.shape[1]
         if n_targets != self.n_targets:
             raise ValueError(
                 f"y has {n_targets} targets, but {self.n_targets} in the first fit. Change y, or "
                 "fit anew with warm_start=False."
+            )
+        if self.are_counts and (y < 0).any():
+            raise ValueError(
+                f"y holds {y.min()}, but the criterion is a loss of counts, zero or more. Change "
+                "y, or the criterion."
             )
         return y.reshape(len(y), self.n_targets)
 
@@ -73,14 +78,9 @@ class Numbers:
         """What wraps a loss of more than output and target; None for the others."""
         return number_link_of(criterion).adapt
 
-    def check_criterion(self, criterion, y):
+    def check_criterion(self, criterion):
         """Raise ValueError if the criterion can't learn these targets."""
         check_criterion(criterion, NUMBER_LINKS, "numbers")
-        if not self.scales(criterion) and (y < 0).any():
-            raise ValueError(
-                f"y holds {y.min()}, but {innermost(criterion)} is a loss of counts, zero or more. "
-                "Change y, or the criterion."
-            )
         if self.n_targets > 1 and self.has_several_quantiles(criterion):
             raise ValueError(
                 f"{innermost(criterion)} takes one target, y has {self.n_targets}. Ask for one "
@@ -94,7 +94,7 @@ class Numbers:
     def has_several_quantiles(self, criterion):
         """Whether the predictions are several quantiles of one target."""
         levels = getattr(innermost(criterion), "levels", None)
-        return levels is not None and levels.ndim > 0
+        return levels is not None and levels.numel() > 1
 
     def check_output(self, criterion, output, n_rows):
         """Raise ValueError if a module's output for ``n_rows`` rows doesn't fit."""

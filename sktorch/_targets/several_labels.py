@@ -14,8 +14,10 @@ from sktorch._targets.labels import (
     check_labels,
     check_log_probabilities,
     classes_of,
+    decision,
     encode_labels,
     likeliest,
+    log_probabilities,
 )
 from sktorch._targets.weights import row_weights_of_columns
 from sktorch.training.links import (
@@ -49,19 +51,32 @@ class Indicators:
 
     @classmethod
     def declared(cls, classes):
-        """The codec of labels that are told before any are seen."""
-        return cls(len(classes))
+        """The codec of labels that are told before any are seen: of columns, if they are nested."""
+        if _is_nested(classes):  # The first batch of columns may hold zeros and ones only.
+            return LabelColumns.declared(classes)
+        codec = cls(len(classes))
+        if not codec.is_of(classes):
+            raise ValueError(
+                f"classes={classes!r} was given for indicators; expected their positions, "
+                f"{codec.classes.tolist()}. Pass np.arange(y.shape[1])."
+            )
+        return codec
 
     def is_of(self, classes):
         """Whether these are the labels."""
         return np.array_equal(classes, self.classes)
 
     def encode(self, y):
-        """Zeros and ones, int64; ValueError for another number of labels."""
+        """Zeros and ones, int64; ValueError for other values, or another number of labels."""
         if y.ndim != 2 or y.shape[1] != len(self.classes):
             raise ValueError(
                 f"y has shape {y.shape}; expected one column for each of the "
                 f"{len(self.classes)} labels of the first fit."
+            )
+        if not np.isin(y, (0, 1)).all():
+            raise ValueError(
+                f"y holds {np.setdiff1d(y, (0, 1)).tolist()}; expected zeros and ones, as in the "
+                "first fit."
             )
         return y.astype(np.int64)
 
@@ -75,9 +90,10 @@ class Indicators:
 
     def row_weights(self, indicators, sample_weight, class_weight):
         """One weight a row, or None."""
-        return row_weights_of_columns(indicators, sample_weight, class_weight)
+        classes = [np.arange(2)] * len(self.classes)
+        return row_weights_of_columns(indicators, classes, sample_weight, class_weight)
 
-    def check_criterion(self, criterion, indicators):
+    def check_criterion(self, criterion):
         """Raise ValueError if the criterion can't learn several labels a row."""
         check_criterion(criterion, INDICATOR_LINKS, "several labels a row, as indicators")
 
@@ -172,9 +188,9 @@ class LabelColumns:
 
     def row_weights(self, codes, sample_weight, class_weight):
         """One weight a row, or None."""
-        return row_weights_of_columns(self.decode(codes), sample_weight, class_weight)
+        return row_weights_of_columns(codes, self.classes, sample_weight, class_weight)
 
-    def check_criterion(self, criterion, codes):
+    def check_criterion(self, criterion):
         """Raise ValueError if the criterion can't learn labels."""
         check_criterion(criterion, LINKS, "several columns of labels")
 
@@ -216,17 +232,20 @@ class LabelColumns:
 
     def predicted(self, criterion, output):
         """Codes of the likeliest classes, int64 of shape (n_rows, n_columns)."""
-        pairs = zip(self._parts(criterion, output), self.classes, strict=True)
-        return torch.stack([likeliest(link_of(criterion), o, len(c)) for o, c in pairs], dim=1)
+        return torch.stack(self._of_each(likeliest, criterion, output), dim=1)
 
     def decision(self, criterion, output):
-        """Scores of the classes, a list with one tensor a column."""
-        return [link_of(criterion).scores(part) for part in self._parts(criterion, output)]
+        """Scores, a list with (n_rows, n_classes) for each column, (n_rows,) for two classes."""
+        return self._of_each(decision, criterion, output)
 
     def log_probabilities(self, criterion, output):
         """Logarithms of probabilities, a list with (n_rows, n_classes) for each column."""
-        link = link_of(criterion)
-        return [link.log_probabilities(part) for part in self._parts(criterion, output)]
+        return self._of_each(log_probabilities, criterion, output)
+
+    def _of_each(self, function, criterion, output):
+        """What a function of link, output and number of classes makes of each column."""
+        pairs = zip(self._parts(criterion, output), self.classes, strict=True)
+        return [function(link_of(criterion), part, len(classes)) for part, classes in pairs]
 
     def _widths(self, criterion):
         return [link_of(criterion).widths(len(classes))[0] for classes in self.classes]

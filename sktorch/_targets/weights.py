@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 import torch
 from sklearn.utils import check_array
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 
 
 def row_weights(codes, classes, sample_weight, class_weight):
@@ -32,27 +32,18 @@ def row_weights(codes, classes, sample_weight, class_weight):
         return None
     weights = check_sample_weight(sample_weight, len(codes))
     if class_weight is not None:
-        present = np.unique(codes[weights > 0])
-        if isinstance(class_weight, dict):
-            class_weight = _weights_by_code(class_weight, classes)
-        by_code = np.ones(len(classes))
-        by_code[present] = compute_class_weight(
-            class_weight,
-            classes=present,
-            y=codes[weights > 0],
-            sample_weight=weights[weights > 0],
-        )
-        weights = weights * by_code[codes]
+        weights = weights * _weights_of_classes(codes, classes, weights, class_weight)
     return usable(weights)
 
 
-def row_weights_of_columns(y, sample_weight, class_weight):
+def row_weights_of_columns(codes, classes, sample_weight, class_weight):
     """As `row_weights`, for several columns of labels: the weights of a row's labels multiply.
 
     Parameters
     ----------
-    y : ndarray of shape (n_samples, n_columns)
-        Labels.
+    codes : ndarray of shape (n_samples, n_columns), int64
+    classes : list of ndarray
+        Of each column.
     sample_weight : array-like of shape (n_samples,), number or None
     class_weight : "balanced", list of one dict a column, or None
 
@@ -62,10 +53,33 @@ def row_weights_of_columns(y, sample_weight, class_weight):
     """
     if sample_weight is None and class_weight is None:
         return None
-    weights = check_sample_weight(sample_weight, len(y))
+    weights = check_sample_weight(sample_weight, len(codes))
     if class_weight is not None:
-        weights = weights * compute_sample_weight(class_weight, y)
+        wishes = [class_weight] * len(classes) if class_weight == "balanced" else class_weight
+        if not isinstance(wishes, list | tuple) or len(wishes) != len(classes):
+            raise ValueError(
+                f"class_weight={class_weight!r} was given for {len(classes)} columns of labels; "
+                "expected 'balanced' or a list of as many dicts. Change class_weight."
+            )
+        columns = zip(codes.T, classes, wishes, strict=True)
+        factors = [_weights_of_classes(c, known, weights, wish) for c, known, wish in columns]
+        weights = weights * np.prod(factors, axis=0)
     return usable(weights)
+
+
+def _weights_of_classes(codes, classes, weights, class_weight):
+    """The weight of each row's class; rows without weight count for nothing."""
+    present = np.unique(codes[weights > 0])
+    if isinstance(class_weight, dict):
+        class_weight = _weights_by_code(class_weight, classes)
+    by_code = np.ones(len(classes))
+    by_code[present] = compute_class_weight(
+        class_weight,
+        classes=present,
+        y=codes[weights > 0],
+        sample_weight=weights[weights > 0],
+    )
+    return by_code[codes]
 
 
 def usable(weights):

@@ -8,6 +8,7 @@ compares with, and how the module's output becomes predictions: `Link` for one l
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import FunctionType
 
 import torch
 import torch.nn.functional as F
@@ -121,6 +122,11 @@ _FUNCTIONS = {
     F.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
     F.binary_cross_entropy: nn.BCELoss,
     F.soft_margin_loss: nn.SoftMarginLoss,
+    F.multilabel_soft_margin_loss: nn.MultiLabelSoftMarginLoss,
+    F.mse_loss: nn.MSELoss,
+    F.l1_loss: nn.L1Loss,
+    F.smooth_l1_loss: nn.SmoothL1Loss,
+    F.huber_loss: nn.HuberLoss,
 }
 
 
@@ -152,12 +158,10 @@ def check_criterion(criterion, links, targets):
     Raises
     ------
     ValueError
-        For a class of torch's own that has no link. Other classes and functions are taken at
-        their word.
+        For a class or function of torch's own that has no link. Others are taken at their word.
     """
-    criterion = innermost(criterion)
-    kind = criterion if isinstance(criterion, type) else type(criterion)
-    if kind.__module__.startswith("torch.nn.modules") and _entry(links, kind, None) is None:
+    kind = _class_or_function(criterion)
+    if kind.__module__.startswith("torch.nn.") and _entry(links, kind, None) is None:
         known = ", ".join(loss.__name__ for loss, link in links.items() if link is not None)
         raise ValueError(
             f"criterion {kind.__name__} does not learn {targets}. Choose one of {known}, or write "
@@ -165,13 +169,18 @@ def check_criterion(criterion, links, targets):
         )
 
 
-def _entry(links, criterion, default):
-    """The entry of a criterion's nearest base class; functions of torch go by their class."""
+def _class_or_function(criterion):
+    """A criterion's class; functions go by the class that torch has for them, or as they are."""
     criterion = innermost(criterion)
-    if callable(criterion) and criterion in _FUNCTIONS:
-        criterion = _FUNCTIONS[criterion]
-    kind = criterion if isinstance(criterion, type) else type(criterion)
-    return next((links[base] for base in kind.__mro__ if base in links), default)
+    if isinstance(criterion, FunctionType):
+        return _FUNCTIONS.get(criterion, criterion)
+    return criterion if isinstance(criterion, type) else type(criterion)
+
+
+def _entry(links, criterion, default):
+    """The entry of a criterion's nearest base class."""
+    bases = getattr(_class_or_function(criterion), "__mro__", ())
+    return next((links[base] for base in bases if base in links), default)
 
 
 @dataclass(frozen=True)
@@ -228,8 +237,8 @@ class NumberLink:
         ``(criterion, n_targets) -> int``, the number of output columns.
     predict : callable
         ``(criterion, output) -> predictions`` of shape (n_rows, n_columns).
-    scaled : bool
-        Whether the targets may be scaled: not where the loss is one of counts.
+    counts : bool
+        Whether the targets are counts, zero or more, which can't be scaled.
     standard_deviation : callable or None
         ``output -> standard deviations``, where the loss learns them.
     adapt : callable or None
@@ -238,7 +247,7 @@ class NumberLink:
 
     width: Callable = lambda criterion, n_targets: n_targets
     predict: Callable = lambda criterion, output: output
-    scaled: bool = True
+    counts: bool = False
     standard_deviation: Callable | None = None
     adapt: Callable | None = None
 
@@ -257,7 +266,7 @@ NUMBER_LINKS = {
     nn.L1Loss: NUMBERS,
     nn.SmoothL1Loss: NUMBERS,
     nn.HuberLoss: NUMBERS,
-    nn.PoissonNLLLoss: NumberLink(predict=_counts, scaled=False),
+    nn.PoissonNLLLoss: NumberLink(predict=_counts, counts=True),
     nn.GaussianNLLLoss: NumberLink(
         width=lambda criterion, n_targets: 2 * n_targets,
         predict=lambda criterion, output: GaussianLoss.mean_and_variance(output)[0],
