@@ -1,6 +1,7 @@
 """What the estimators share: from validated arrays to a trained net, and back to outputs."""
 
 import secrets
+import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,13 +13,15 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
+from sktorch._batching import Part, normalised
 from sktorch._callbacks import copies_of_callbacks
 from sktorch._components import criterion_factory, module_factory, requires, takes
 from sktorch._device import resolve_device
 from sktorch._inputs import check_X, n_inputs, sample_shape, targets_inside
+from sktorch._net import differ
 from sktorch._parameters import ComponentParameters, check_parameters, is_auto
 from sktorch._targets.labels import dispatches
-from sktorch._training import Part, TrainingJob, normalised
+from sktorch._training import TrainingJob
 from sktorch.data.datasets import SliceableDataset, Stream
 from sktorch.data.loaders import example_of, loader_options
 from sktorch.data.splitting import hold_out, split_by
@@ -69,8 +72,11 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         name = f"valid_{self.codec_.score_name(self.net_.criterion_)}"
         return [row[name] for row in self.history_.to_list() if name in row] or None
 
-    def _fit(self, X, y, sample_weight, *, n_epochs, resume, validate, groups=None, classes=None):
-        """Train for ``n_epochs``, on new weights or on (``resume``) those there are."""
+    def _fit(self, X, y, sample_weight, *, n_epochs, resume, whole, groups=None, classes=None):
+        """Train for ``n_epochs``, on new weights or on (``resume``) those there are.
+
+        ``whole`` says whether this is a training of its own, rather than a further epoch.
+        """
         check_parameters(self)
         device = resolve_device(self.device)
         # The caller may be in no_grad or inference_mode.
@@ -80,20 +86,20 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             torch.enable_grad(),
         ):
             resume = resume and hasattr(self, "net_")
+            check_consistent_length(y, groups)
             data = self._check_data(X, y, sample_weight, classes, reset=not resume)
             seed = resolve_seed(self.random_state)
-            keep_best = validate and self.early_stopping
-            validate = keep_best or (validate and self.validation is not None)
-            train, valid = self._split(data, seed, groups) if validate else (data, None)
+            keep_best = whole and self.early_stopping
+            validate = keep_best or (whole and self.validation is not None)
+            train, valid = (
+                self._split(data, seed, groups, sample_weight) if validate else (data, None)
+            )
             train, valid = normalised(train), normalised(valid)
-            if resume:
-                net = self.net_
-                with net.undone_on_failure():
+            net = self.net_ if resume else self._build_net(train, device, seed)
+            with net.undone_on_failure():
+                if resume:
                     self._renew(net, seed)
-                    TrainingJob(self, net, train, valid, n_epochs, keep_best).run()
-            else:
-                net = self._build_net(train, device, seed)
-                TrainingJob(self, net, train, valid, n_epochs, keep_best).run()
+                TrainingJob(self, net, train, valid, n_epochs, keep_best, whole=whole).run()
             self.net_ = net
         return self
 
@@ -111,7 +117,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         index = np.arange(len(y)) if weights is None or is_stream else np.flatnonzero(weights)
         return Part(X, encoded, weights, index)
 
-    def _split(self, data, seed, groups):
+    def _split(self, data, seed, groups, sample_weight):
         """Rows to train on, and rows to validate on: those of ``validation``, or held out."""
         wish, strata = self.validation, self.codec_.strata(data.y)
         if isinstance(wish, tuple):
@@ -123,17 +129,26 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 "An IterableDataset can't be split. Pass the rows to validate on as "
                 "validation=(X_val, y_val) or as a dataset, or set early_stopping=False."
             )
-        check_consistent_length(data.y, groups)
         if wish is None:
             share = self.validation_fraction
             train, valid = hold_out(data.index, strata, share, seed, groups)
         else:
             y = self.codec_.decode(data.y) if strata is None else strata
             train, valid = split_by(wish, data.index, y, groups)
+        # Weights of classes, too, are those of the training rows.
+        counted = np.isin(np.arange(len(data.y)), train)
+        data = replace(data, weights=self._row_weights(data.y, sample_weight, counted))
         return replace(data, index=train), replace(data, index=valid)
 
     def _renew(self, net, seed):
-        """Take over settings that may have changed since the last ``fit``."""
+        """Take over settings that may have changed since the last ``fit``; warn of the others."""
+        changed = [n for n, v in self._of_net().items() if differ(v, net.built_from_.get(n))]
+        if changed:
+            warnings.warn(
+                f"{', '.join(sorted(changed))} changed since the first fit, and training goes on "
+                "with the net that was made then. Set warm_start=False and fit to make a new one.",
+                stacklevel=5,
+            )
         if torch.device(net.device) != net.stream_.device:  # unpickled without its GPU
             net.stream_ = RandomStream(seed, torch.device(net.device))
         optimizer = optimizer_class(self.optimizer)
@@ -177,6 +192,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             },
         )
         net.codec_, net.example_, net.initializer_ = codec, example, self.initializer
+        net.built_from_ = self._of_net()
         net.inference_options_ = self._inference_options()
         net.stream_ = RandomStream(seed, device)
         net.precision_ = self.precision
@@ -189,6 +205,16 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             net.check_loss(target, weighted=data.weights is not None)
         return net
 
+    def _of_net(self):
+        """The parameters that a net is made of, and keeps."""
+        kept = ("module", "criterion", "initializer", "device", "callbacks", "scale_target")
+        components = ("module", "criterion", "callbacks")
+        return {name: getattr(self, name) for name in kept if hasattr(self, name)} | {
+            f"{component}__{name}": value
+            for component in components
+            for name, value in self._component_parameters(component).items()
+        }
+
     def _criterion(self, seed):
         """What makes the criterion, and one that it made, whose settings can be asked for."""
         given = self._given_criterion() or self.codec_.default_criterion
@@ -197,7 +223,14 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         adapter = self.codec_.criterion_adapter
         factory = criterion_factory(given, parameters, None if adapter is None else adapter(given))
         with RandomStream(seed, torch.device("cpu")):  # One with parameters draws them.
-            prototype = factory(**parameters)
+            try:
+                prototype = factory(**parameters)
+            except TypeError as error:
+                names = ", ".join(f"criterion__{name}" for name in parameters)
+                raise TypeError(
+                    f"criterion {given} can't be made with {names or 'no parameters'}: {error}. "
+                    "Change criterion__*."
+                ) from error
         return factory, prototype
 
     def _filled_in(self, module, given, example, n_outputs, device):
@@ -248,10 +281,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """The criterion that was asked for, by name or itself; None for "auto"."""
         return None if is_auto(self.criterion) else criterion_class(self.criterion)
 
-    def _row_weights(self, encoded, sample_weight):
-        """One weight a row, or None."""
+    def _row_weights(self, encoded, sample_weight, counted=None):
+        """One weight a row, or None; "balanced" are the classes of the rows that are counted."""
         class_weight = getattr(self, "class_weight", None)
-        return self.codec_.row_weights(encoded, sample_weight, class_weight)
+        return self.codec_.row_weights(encoded, sample_weight, class_weight, counted)
 
     def _fit_codec(self, train):
         """What the codec has to know of the rows to train on."""

@@ -9,6 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from torch import nn
 
 from sktorch._base import TorchEstimator, as_array_of
+from sktorch._components import parameters_of
 from sktorch._inputs import targets_inside
 from sktorch._net import ClassifierNet
 from sktorch._scoring import accuracy
@@ -204,6 +205,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     _net_class = ClassifierNet
     _default_criterion = nn.CrossEntropyLoss
+    # Which of the losses "auto" is, y decides.
+    _criterion_parameters = (*parameters_of(nn.CrossEntropyLoss), "pos_weight")
     _score_of_epoch = staticmethod(accuracy)
 
     def __init__(
@@ -314,7 +317,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             sample_weight,
             n_epochs=self.max_epochs,
             resume=self.warm_start,
-            validate=True,
+            whole=True,
             groups=groups,
         )
 
@@ -361,9 +364,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 "class_weight='balanced' needs all of y, and partial_fit sees a part of it. Pass a "
                 "dict of weights: sklearn.utils.class_weight.compute_class_weight makes one."
             )
-        return self._fit(
-            X, y, sample_weight, n_epochs=1, resume=True, validate=False, classes=classes
-        )
+        return self._fit(X, y, sample_weight, n_epochs=1, resume=True, whole=False, classes=classes)
 
     def predict(self, X):
         """Labels of the likeliest classes.

@@ -66,6 +66,11 @@ def takes(function, name):
         return False
 
 
+def parameters_of(function):
+    """The names of a callable's parameters, a tuple."""
+    return tuple(inspect.signature(function).parameters)
+
+
 def requires(function, name):
     """Whether a callable has a parameter of this name, without a default."""
     return takes(function, name) and (

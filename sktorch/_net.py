@@ -244,7 +244,7 @@ class Net(NeuralNet):
         changed = {
             name: value
             for name, value in settings.items()
-            if _differ(value, getattr(self, _parameter_name(name), None))
+            if differ(value, getattr(self, _parameter_name(name), None))
         }
         vars(self).update({_parameter_name(name): value for name, value in settings.items()})
         if optimizer is not self.optimizer or "param_groups" in changed:
@@ -315,15 +315,17 @@ class ClassifierNet(ClassifierMixin, Net):
         return np.arange(len(self.codec_.classes))
 
     def predict_proba(self, X):
-        """Probabilities of the rows of X, ndarray of shape (n_rows, n_classes)."""
-        return self.codec_.log_probabilities(self.criterion_, self.forward(X)).exp().numpy()
+        """Probabilities of the rows of X, ndarray of shape (n_rows, n_classes) or a list."""
+        log_p = self.codec_.log_probabilities(self.criterion_, self.forward(X))
+        return [p.exp().numpy() for p in log_p] if isinstance(log_p, list) else log_p.exp().numpy()
 
 
 class RegressorNet(RegressorMixin, Net):
     """A net whose ``predict`` gives numbers in the scale of y."""
 
 
-def _differ(new, old):
+def differ(new, old):
+    """Whether two values of a parameter are not the same; arrays and tensors by their entries."""
     if new is old:
         return False
     different = new != old

@@ -38,6 +38,10 @@ def _is_data(value):
     return isinstance(value, Dataset) or (isinstance(value, tuple) and len(value) in (2, 3))
 
 
+def _is_splitter(value):
+    return callable(getattr(value, "split", None)) and not isinstance(value, str)
+
+
 def _is_named(value):
     return callable(value) or isinstance(value, str)
 
@@ -72,7 +76,7 @@ RULES = {
     "validation_fraction": _FRACTION,
     "validation": (
         object,
-        lambda value: value is None or hasattr(value, "split") or _is_data(value),
+        lambda value: value is None or _is_splitter(value) or _is_data(value),
         "None, a tuple (X, y) or (X, y, sample_weight), a torch Dataset, or a splitter of "
         "scikit-learn",
     ),
@@ -232,6 +236,8 @@ class ComponentParameters(BaseEstimator):
         try:
             if component == "lr_schedule":
                 return () if self.lr_schedule is None else schedule_parameters(self.lr_schedule)
+            if component == "criterion" and is_auto(self.criterion):
+                return self._criterion_parameters
             target = self._component_class(component)
         except (TypeError, ValueError):  # An unknown name; `fit` says so.
             return None

@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sktorch._base import TorchEstimator, as_array_of
+from sktorch._components import parameters_of
 from sktorch._inputs import targets_inside
 from sktorch._net import RegressorNet
 from sktorch._scoring import r2
@@ -180,6 +181,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
 
     _net_class = RegressorNet
     _default_criterion = nn.MSELoss
+    _criterion_parameters = parameters_of(nn.MSELoss)
     _score_of_epoch = staticmethod(r2)
 
     def __init__(
@@ -284,7 +286,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
             sample_weight,
             n_epochs=self.max_epochs,
             resume=self.warm_start,
-            validate=True,
+            whole=True,
             groups=groups,
         )
 
@@ -319,7 +321,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         >>> TorchRegressor().partial_fit(X[:200], y[:200]).partial_fit(X[200:], y[200:]).n_epochs_
         2
         """
-        return self._fit(X, y, sample_weight, n_epochs=1, resume=True, validate=False)
+        return self._fit(X, y, sample_weight, n_epochs=1, resume=True, whole=False)
 
     def predict(self, X, return_std=False):
         """Numbers in the scale of y: what the criterion makes of the module's output.

@@ -1,7 +1,7 @@
 """Scores of an epoch: scikit-learn's scorers on outputs that are already there."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,8 +26,8 @@ class Evaluation:
     estimator : estimator
         In its ``fit``; scorers see a copy of it whose outputs are those given.
     net : Net
-    y : ndarray of shape (n_rows, ...)
-        The rows' targets, as the user gave them.
+    targets : callable
+        Returns the rows' targets as the user gave them, ndarray of shape (n_rows, ...).
     weights : ndarray of shape (n_rows,), or None
     """
 
@@ -36,7 +36,7 @@ class Evaluation:
     scorers: dict
     estimator: object
     net: object
-    y: np.ndarray
+    targets: Callable
     weights: np.ndarray | None
 
     def scores(self, outputs):
@@ -47,19 +47,27 @@ class Evaluation:
         ValueError
             If there are more or fewer outputs than rows.
         """
-        if len(outputs) != len(self.y):
+        y = self.targets()
+        if len(outputs) != len(y):
             raise ValueError(
-                f"The {len(self.y)} rows to score came with {len(outputs)} outputs: the dataset "
-                "does not give the same samples in every pass."
+                f"The {len(y)} rows to score came with {len(outputs)} outputs: the dataset does "
+                "not give the same samples in every pass."
             )
         outputs = outputs.to("cpu", self.net.example_output_.dtype)
+        X = np.empty((len(y), 0))  # Stands for the rows, whose outputs are there.
+
+        def outputs_of(given):
+            if given is not X:
+                raise ValueError(
+                    "A scorer asks for predictions of other rows than those it was given. In "
+                    "scoring it may hand X, which is empty, to the estimator's methods as it is."
+                )
+            return X, outputs
+
         judged = copy.copy(self.estimator)
-        judged.net_ = self.net
-        judged._outputs = lambda X: (X, outputs)
-        X = np.empty((len(self.y), 0))  # Scorers hand it to the copy, which does not look at it.
+        judged.net_, judged._outputs = self.net, outputs_of
         return {
-            name: float(scorer(judged, X, self.y, self.weights))
-            for name, scorer in self.scorers.items()
+            name: float(scorer(judged, X, y, self.weights)) for name, scorer in self.scorers.items()
         }
 
 
@@ -135,8 +143,10 @@ def _with_weights_if_taken(scorer, estimator, X, y, weights):
         return scorer(estimator, X, y)
     try:
         return scorer(estimator, X, y, sample_weight=weights)
-    except TypeError:  # A metric without weights; what else is wrong shows without them, too.
-        return scorer(estimator, X, y)
+    except TypeError as error:
+        if "sample_weight" not in str(error):
+            raise
+        return scorer(estimator, X, y)  # a metric without weights
 
 
 def accuracy(estimator, X, y, weights):

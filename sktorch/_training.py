@@ -2,21 +2,17 @@
 
 import traceback
 import warnings
-from dataclasses import dataclass, replace
 from math import ceil
 
-import numpy as np
 import torch
-from skorch.dataset import Dataset
-from torch.utils.data import Subset
 
+from sktorch._batching import BatchMaker, dataset_of
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
 from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch.data.batches import AugmentedBatches
-from sktorch.data.datasets import Stream, as_labels
-from sktorch.data.loaders import loader_options, stream_batches
-from sktorch.data.making import make_batches
+from sktorch.data.datasets import SliceableDataset, Stream
+from sktorch.data.loaders import check_keeps_rows
 from sktorch.data.placement import choose_placement
 from sktorch.training.engine import Engine
 from sktorch.training.schedules import make_schedule
@@ -25,40 +21,6 @@ from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 
 REORDERING = {"shuffle", "sampler", "batch_sampler", "drop_last", "in_order"}
-
-
-@dataclass
-class Part:
-    """Rows to train on, or to validate on.
-
-    Attributes
-    ----------
-    X : array, dict of arrays, sequences, SliceableDataset or Stream
-    y : ndarray of shape (n_samples, ...)
-        Encoded targets.
-    weights : ndarray of shape (n_samples,), or None
-        Of mean one over the part's rows.
-    index : ndarray of int
-        The part's rows among those of X.
-    """
-
-    X: object
-    y: np.ndarray
-    weights: np.ndarray | None
-    index: np.ndarray
-
-    @property
-    def used_weights(self):
-        """Weights of the part's rows, or None."""
-        return None if self.weights is None else self.weights[self.index]
-
-
-def normalised(part):
-    """The part with weights of mean one over its rows; None stays None."""
-    if part is None or part.weights is None:
-        return part
-    mean = part.used_weights.sum() / len(part.index)
-    return replace(part, weights=part.weights / mean)
 
 
 class TrainingJob:
@@ -75,9 +37,13 @@ class TrainingJob:
     n_epochs : int
     keep_best : bool
         Whether the weights of the best epoch are kept, rather than the last.
+    whole : bool
+        Whether this is a training of its own, rather than a further epoch: that one has neither
+        a schedule nor anything to validate or to stop.
     """
 
-    def __init__(self, estimator, net, train, valid, n_epochs, keep_best):
+    def __init__(self, estimator, net, train, valid, n_epochs, keep_best, *, whole):
+        self.whole = whole
         self.estimator, self.net = estimator, net
         self.train, self.valid, self.n_epochs = train, valid, n_epochs
         self.best = BestWeights() if keep_best else None
@@ -96,6 +62,8 @@ class TrainingJob:
         """Train, between the hooks of the callbacks, and keep the best weights."""
         estimator, net = self.estimator, self.net
         told = self._told_to_callbacks()
+        by_others = isinstance(self.train.X, SliceableDataset | Stream)
+        net.stream_.swaps_others = by_others or estimator.augment is not None
         context = estimator._init_callback_context(max_subtasks=self.n_epochs)
         context.call_on_fit_task_begin(estimator=estimator, **told)
         try:
@@ -140,8 +108,8 @@ class TrainingJob:
         plateau = Plateau(estimator.n_iter_no_change, estimator.tol, sign)
         schedule = self.schedule = self._schedule(train, sign)
         datasets = {
-            "dataset_train": _dataset_of(self.train),
-            "dataset_valid": None if self.valid is None else _dataset_of(self.valid),
+            "dataset_train": dataset_of(self.train),
+            "dataset_valid": None if self.valid is None else dataset_of(self.valid),
         }
         self.engine.scheduled_by_batch = schedule is not None and schedule.per_batch
 
@@ -165,7 +133,7 @@ class TrainingJob:
         ValueError
             If it is none of those that are recorded.
         """
-        monitor = self.estimator.monitor
+        monitor = self.estimator.monitor if self.whole else None
         scores = [name for evaluation in evaluations for name in evaluation.scorers]
         losses = ["train_loss", *(["valid_loss"] if self.valid is not None else [])]
         if monitor is None:
@@ -182,10 +150,11 @@ class TrainingJob:
     def _schedule(self, train, sign):
         """The learning-rate schedule over the epochs to come, or None."""
         estimator = self.estimator
-        if estimator.lr_schedule is None:
+        if estimator.lr_schedule is None or not self.whole:
             return None
-        is_stream = isinstance(self.train.X, Stream)
-        n_batches = ceil(len(self.train.y) / estimator.batch_size) if is_stream else len(train)
+        n_batches = len(train)
+        if isinstance(self.train.X, Stream):  # It does not know its length, but y does.
+            n_batches = self._n_batches_of_stream()
         return make_schedule(
             estimator.lr_schedule,
             self.net.optimizer_,
@@ -195,15 +164,16 @@ class TrainingJob:
             sign=sign,
         )
 
+    def _n_batches_of_stream(self):
+        options = self.estimator._component_parameters("iterator_train")
+        n_batches = len(self.train.y) / options.get("batch_size", self.estimator.batch_size)
+        return int(n_batches) if options.get("drop_last") else ceil(n_batches)
+
     def _batches(self):
         """Batches to train on, and the evaluations that follow each epoch."""
-        reordered = self.estimator._component_parameters("iterator_valid").keys() & REORDERING
-        if reordered:
-            raise ValueError(
-                f"iterator_valid can't take {sorted(reordered)}: the score compares its batches "
-                f"with the rows held out, in their order. Leave out iterator_valid__*."
-            )
         estimator = self.estimator
+        check_keeps_rows(estimator._component_parameters("iterator_valid"))
+        self._check_sampler(estimator._component_parameters("iterator_train"))
         maker = BatchMaker(estimator, self.net, self.device)
         train = maker.batches(self.train, "iterator_train", shuffle=True)
         estimator.data_placement_ = choose_placement(
@@ -211,7 +181,8 @@ class TrainingJob:
         )
         if estimator.augment is not None:
             train = AugmentedBatches(train, estimator.augment)
-        scorers = scorers_by_part(estimator.scoring, self.valid is not None)
+        scoring = estimator.scoring if self.whole else None
+        scorers = scorers_by_part(scoring, self.valid is not None)
         if self.valid is not None and self.score_name is not None:
             own = {f"valid_{self.score_name}": estimator._score_of_epoch}
             scorers["valid"] = own | scorers["valid"]
@@ -223,13 +194,23 @@ class TrainingJob:
                 scorers[name],
                 estimator,
                 self.net,
-                estimator.codec_.decode(part.y[part.index]),
+                part.targets_of(estimator),
                 part.used_weights,
             )
             for name, part in parts.items()
             if part is not None
         ]
         return train, evaluations
+
+    def _check_sampler(self, options):
+        """Raise if a sampler's rows are others than the user counted."""
+        given = [name for name in ("sampler", "batch_sampler") if options.get(name) is not None]
+        if given and len(self.train.index) != len(self.train.y):
+            raise ValueError(
+                f"iterator_train__{given[0]} numbers the rows that are trained on, and of "
+                f"{len(self.train.y)} rows only {len(self.train.index)} are: others are held out, "
+                "or of weight zero. Pass them apart, as validation=(X_val, y_val)."
+            )
 
     def _told_to_callbacks(self):
         """What scikit-learn's callbacks may ask for; made only if one does."""
@@ -241,73 +222,6 @@ class TrainingJob:
             "metadata": None if weights is None else {"sample_weight": weights},
             "reconstruction_attributes": lambda: {"net_": self.net},
         }
-
-
-class BatchMaker:
-    """Cuts parts into batches; parts of the same X share what is converted and moved.
-
-    Parameters
-    ----------
-    estimator : TorchEstimator
-    net : Net
-    device : torch.device
-    """
-
-    def __init__(self, estimator, net, device):
-        self.estimator, self.net, self.device = estimator, net, device
-        self._placed = {}
-
-    def batches(self, part, component, shuffle):
-        """Batches of a part, with the options of an ``iterator_train`` or ``iterator_valid``."""
-        dtype, device = self.net.input_dtype_, self.device
-        is_stream = isinstance(part.X, Stream)  # It has an order of its own.
-        options = loader_options(
-            self.estimator.batch_size,
-            shuffle and not is_stream,
-            self.estimator._component_parameters(component),
-        )
-        weights = part.weights
-        if weights is not None:
-            weights = torch.as_tensor(weights, dtype=self.net.example_output_.dtype)
-        keep_order = component == "iterator_valid"  # What is scored is compared with the rows.
-        if is_stream:
-            beside = None if part.X.has_targets else self._target(part.y)
-            return stream_batches(
-                part.X,
-                self._encoded,
-                beside,
-                weights,
-                dtype=dtype,
-                device=device,
-                options=options,
-                keep_order=keep_order,
-            )
-        return make_batches(
-            part.X,
-            self._target(part.y),
-            weights,
-            torch.from_numpy(part.index),
-            dtype=dtype,
-            device=device,
-            wish=self.estimator.data_placement,
-            options=options,
-            placed=self._placed,
-            keep_order=keep_order,
-        )
-
-    def _target(self, y):
-        return self.estimator.codec_.target(self.net.criterion_, y, self.net.example_output_)
-
-    def _encoded(self, target):
-        """The loss's target for that of one sample of a stream."""
-        return self._target(self.estimator.codec_.encode(as_labels([target])))[0]
-
-
-def _dataset_of(part):
-    """A part as the dataset that skorch's callbacks are told."""
-    if isinstance(part.X, Stream):
-        return part.X.dataset
-    return Subset(Dataset(part.X, part.y), part.index)
 
 
 def in_meta_estimator():

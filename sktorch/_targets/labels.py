@@ -54,9 +54,9 @@ class Labels:
         """The codes by which a hold-out is stratified."""
         return codes
 
-    def row_weights(self, codes, sample_weight, class_weight):
+    def row_weights(self, codes, sample_weight, class_weight, counted=None):
         """One weight a row, or None."""
-        return row_weights(codes, self.classes, sample_weight, class_weight)
+        return row_weights(codes, self.classes, sample_weight, class_weight, counted)
 
     def check_criterion(self, criterion):
         """Raise ValueError if the criterion can't learn labels."""

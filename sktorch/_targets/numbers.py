@@ -62,7 +62,7 @@ class Numbers:
         """Numbers in the shape of the y of ``fit``."""
         return y[:, 0] if self.one_dimensional else y
 
-    def row_weights(self, y, sample_weight, class_weight=None):
+    def row_weights(self, y, sample_weight, class_weight=None, counted=None):
         """One weight a row, or None."""
         return None if sample_weight is None else usable(check_sample_weight(sample_weight, len(y)))
 

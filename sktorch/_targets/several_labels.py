@@ -88,10 +88,10 @@ class Indicators:
         """None: combinations of labels are too many to stratify by."""
         return None
 
-    def row_weights(self, indicators, sample_weight, class_weight):
+    def row_weights(self, indicators, sample_weight, class_weight, counted=None):
         """One weight a row, or None."""
         classes = [np.arange(2)] * len(self.classes)
-        return row_weights_of_columns(indicators, classes, sample_weight, class_weight)
+        return row_weights_of_columns(indicators, classes, sample_weight, class_weight, counted)
 
     def check_criterion(self, criterion):
         """Raise ValueError if the criterion can't learn several labels a row."""
@@ -186,9 +186,9 @@ class LabelColumns:
         """None: combinations of labels are too many to stratify by."""
         return None
 
-    def row_weights(self, codes, sample_weight, class_weight):
+    def row_weights(self, codes, sample_weight, class_weight, counted=None):
         """One weight a row, or None."""
-        return row_weights_of_columns(codes, self.classes, sample_weight, class_weight)
+        return row_weights_of_columns(codes, self.classes, sample_weight, class_weight, counted)
 
     def check_criterion(self, criterion):
         """Raise ValueError if the criterion can't learn labels."""
@@ -286,7 +286,9 @@ def check_label_matrix(y, X):
         y = y.toarray()
     y = check_array(y, dtype=None, ensure_all_finite=True, input_name="y", ensure_min_samples=1)
     check_consistent_length(X, y)
-    if y.dtype != object and type_of_target(y, input_name="y") == "multilabel-indicator":
+    kind = None if y.dtype == object else type_of_target(y, input_name="y")
+    # scikit-learn calls any two values so, and a class of 7 would be a target of 7.
+    if kind == "multilabel-indicator" and np.isin(y, (0, 1)).all():
         return y, Indicators
     for column in _columns(y):
         check_labels(column, column)

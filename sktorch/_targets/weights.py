@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight
 
 
-def row_weights(codes, classes, sample_weight, class_weight):
+def row_weights(codes, classes, sample_weight, class_weight, counted=None):
     """The product of sample and class weights.
 
     Parameters
@@ -17,6 +17,8 @@ def row_weights(codes, classes, sample_weight, class_weight):
     classes : ndarray of shape (n_classes,)
     sample_weight : array-like of shape (n_samples,), number or None
     class_weight : dict, "balanced" or None
+    counted : ndarray of shape (n_samples,), bool, default=None
+        The rows whose classes "balanced" counts; None counts all of them.
 
     Returns
     -------
@@ -32,11 +34,12 @@ def row_weights(codes, classes, sample_weight, class_weight):
         return None
     weights = check_sample_weight(sample_weight, len(codes))
     if class_weight is not None:
-        weights = weights * _weights_of_classes(codes, classes, weights, class_weight)
+        seen = weights if counted is None else weights * counted
+        weights = weights * _weights_of_classes(codes, classes, seen, class_weight)
     return usable(weights)
 
 
-def row_weights_of_columns(codes, classes, sample_weight, class_weight):
+def row_weights_of_columns(codes, classes, sample_weight, class_weight, counted=None):
     """As `row_weights`, for several columns of labels: the weights of a row's labels multiply.
 
     Parameters
@@ -46,6 +49,7 @@ def row_weights_of_columns(codes, classes, sample_weight, class_weight):
         Of each column.
     sample_weight : array-like of shape (n_samples,), number or None
     class_weight : "balanced", list of one dict a column, or None
+    counted : ndarray of shape (n_samples,), bool, default=None
 
     Returns
     -------
@@ -61,14 +65,15 @@ def row_weights_of_columns(codes, classes, sample_weight, class_weight):
                 f"class_weight={class_weight!r} was given for {len(classes)} columns of labels; "
                 "expected 'balanced' or a list of as many dicts. Change class_weight."
             )
+        seen = weights if counted is None else weights * counted
         columns = zip(codes.T, classes, wishes, strict=True)
-        factors = [_weights_of_classes(c, known, weights, wish) for c, known, wish in columns]
+        factors = [_weights_of_classes(c, known, seen, wish) for c, known, wish in columns]
         weights = weights * np.prod(factors, axis=0)
     return usable(weights)
 
 
 def _weights_of_classes(codes, classes, weights, class_weight):
-    """The weight of each row's class; rows without weight count for nothing."""
+    """The weight of each row's class; rows without weight are not counted."""
     present = np.unique(codes[weights > 0])
     if isinstance(class_weight, dict):
         class_weight = _weights_by_code(class_weight, classes)

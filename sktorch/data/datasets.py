@@ -108,14 +108,23 @@ class Stream:
 
     def __init__(self, dataset, has_targets):
         self.dataset, self.has_targets = dataset, has_targets
+        self._seen = []
 
     def __iter__(self):
+        self._seen = seen = []
         for sample in self.dataset:
-            yield inputs_and_target(sample, self.has_targets)
+            inputs, target = inputs_and_target(sample, self.has_targets)
+            seen.append(target)
+            yield inputs, target
 
     def targets(self):
-        """The targets of one pass, ndarray."""
+        """The targets of one more pass, ndarray."""
         return as_labels([target for _, target in self])
+
+    @property
+    def last_targets(self):
+        """The targets of the last pass, which may come in another order each time."""
+        return as_labels(self._seen)
 
 
 def inputs_and_target(sample, has_target):

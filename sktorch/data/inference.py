@@ -36,7 +36,7 @@ def input_batches(X, dtype, device, *, n_rows, options):
     if isinstance(X, Stream):
         batches = stream_batches(
             X,
-            _no_target,
+            _no_targets,
             None,
             None,
             dtype=dtype,
@@ -60,8 +60,8 @@ def input_batches(X, dtype, device, *, n_rows, options):
         yield inputs
 
 
-def _no_target(_):
-    return torch.tensor(0)
+def _no_targets(targets):
+    return torch.zeros(len(targets), dtype=torch.int64)
 
 
 def n_rows_of(X):

@@ -76,12 +76,18 @@ class LoaderBatches:
     keep_order : bool
         Whether a collate function has to leave the targets as they are, in their order. With
         weights it has to, too.
+    encode : callable, default=None
+        Makes the targets of a batch, a tensor, of those of its samples, a list; None where the
+        samples hold tensors already.
     """
 
-    def __init__(self, samples, dtype, device, *, weighted, collate_fn, options, keep_order):
+    def __init__(
+        self, samples, dtype, device, *, weighted, collate_fn, options, keep_order, encode=None
+    ):
         self.dtype, self.device, self.weighted = dtype, device, weighted
         given = options.get("collate_fn")
-        collate = _WeightedCollate(given or collate_fn, bool(given) and (weighted or keep_order))
+        keep_order = bool(given) and (weighted or keep_order)
+        collate = _WeightedCollate(given or collate_fn, keep_order, encode)
         options = options | {"collate_fn": collate}
         if device.type in ("cpu", "mps"):  # Only a warning would come of it.
             options.pop("pin_memory", None)
@@ -136,7 +142,7 @@ def stream_batches(stream, encode, targets, weights, *, dtype, device, options, 
     ----------
     stream : Stream
     encode : callable
-        ``target -> torch.Tensor``, what the loss takes for the target of one sample.
+        Makes what the loss takes, a tensor, of the targets of a batch's samples, a list.
     targets : torch.Tensor of shape (n_samples, ...), or None
         Targets beside the stream, in its order; None where its samples hold them.
     weights : torch.Tensor of shape (n_samples,) or None
@@ -167,13 +173,14 @@ def stream_batches(stream, encode, targets, weights, *, dtype, device, options, 
         )
     options = {name: value for name, value in options.items() if name != "shuffle" or value}
     return LoaderBatches(
-        _StreamSamples(stream, encode, targets, weights),
+        _StreamSamples(stream, targets, weights),
         dtype,
         device,
         weighted=weights is not None,
         collate_fn=default_collate,
         options=options,
         keep_order=keep_order,
+        encode=encode if targets is None else None,
     )
 
 
@@ -250,8 +257,8 @@ class _RowSamples(Dataset):
 
 
 class _StreamSamples(IterableDataset):
-    def __init__(self, stream, encode, targets, weights):
-        self.stream, self.encode, self.targets, self.weights = stream, encode, targets, weights
+    def __init__(self, stream, targets, weights):
+        self.stream, self.targets, self.weights = stream, targets, weights
 
     def __iter__(self):
         beside = self.weights if self.targets is None else self.targets
@@ -259,8 +266,8 @@ class _StreamSamples(IterableDataset):
         for inputs, target in self.stream:
             if beside is not None and count == len(beside):
                 raise self._another_length("more")
-            encoded = self.encode(target) if self.targets is None else self.targets[count]
-            yield inputs, encoded, one if self.weights is None else self.weights[count]
+            target = target if self.targets is None else self.targets[count]
+            yield inputs, target, one if self.weights is None else self.weights[count]
             count += 1
         if beside is not None and count < len(beside):
             raise self._another_length("fewer")
@@ -281,15 +288,19 @@ class _WeightedCollate:
 
     collate_fn: Callable
     keep_order: bool
+    encode: Callable | None = None
 
     def __call__(self, samples):
-        X, y = _collated([(X, y) for X, y, _ in samples], self.collate_fn)
+        inputs, targets, weights = zip(*samples, strict=True)
+        if self.encode is not None:  # A batch at a time: many times as fast as one by one.
+            targets = self.encode([*targets])
+        X, y = _collated([*zip(inputs, targets, strict=True)], self.collate_fn)
         if self.keep_order:
-            given = torch.stack([target for _, target, _ in samples]).flatten()
+            given = torch.stack([*targets]).flatten()
             if not torch.equal(torch.as_tensor(y, dtype=given.dtype).flatten(), given):
                 raise ValueError(
                     f"collate_fn {self.collate_fn!r} returned other targets than those of its "
                     "samples, or in another order. What is predicted, scored or weighted has to "
                     "keep it: leave the samples in their order in collate_fn."
                 )
-        return as_inputs(X), y, torch.stack([weight for _, _, weight in samples])
+        return as_inputs(X), y, torch.stack(weights)

@@ -1,5 +1,6 @@
 """Rows to train on and rows to validate on."""
 
+from collections import deque
 from math import ceil
 
 import numpy as np
@@ -45,8 +46,8 @@ def hold_out(index, strata, fraction, seed, groups=None):
         if strata is not None:
             rows += f", {len(candidates)} of them in classes of two or more,"
         raise ValueError(
-            f"early_stopping=True needs a hold-out of {max(n_valid, 1)} rows, but {rows} are too "
-            "few for it. Set early_stopping=False, or change validation_fraction."
+            f"A hold-out of {max(n_valid, 1)} rows is needed, but {rows} are too few for it. "
+            "Change validation_fraction, or set early_stopping=False."
         )
     train, valid = train_test_split(candidates, test_size=n_valid, stratify=kept, random_state=seed)
     return np.concatenate([train, index[alone]]), valid
@@ -71,8 +72,9 @@ def split_by(splitter, index, y, groups=None):
     Parameters
     ----------
     splitter : object with ``split(X, y, groups)``
+        It sees all rows.
     index : ndarray of int
-        The rows to split.
+        The rows to keep of its parts.
     y : ndarray of shape (n_samples, ...)
     groups : array of shape (n_samples,), default=None
 
@@ -83,13 +85,12 @@ def split_by(splitter, index, y, groups=None):
     Raises
     ------
     ValueError
-        If it gives no split, or an empty one, or rows in both parts.
+        If it gives no split, or an empty one, or rows or groups in both parts.
     """
-    groups = None if groups is None else np.asarray(groups)[index]
-    splits = [*splitter.split(np.zeros((len(index), 1)), y[index], groups)]
+    splits = deque(splitter.split(np.zeros((len(y), 1)), y, groups), maxlen=1)
     if not splits:
-        raise ValueError(f"validation={splitter!r} gave no split of the {len(index)} rows.")
-    train, valid = splits[-1]
+        raise ValueError(f"validation={splitter!r} gave no split of the {len(y)} rows.")
+    train, valid = (part[np.isin(part, index)] for part in splits[0])
     shared = np.intersect1d(train, valid)
     if len(shared) or not len(train) or not len(valid):
         raise ValueError(
@@ -97,4 +98,12 @@ def split_by(splitter, index, y, groups=None):
             f"validate on, {len(shared)} of them in both; expected two parts that share none. "
             "Change validation."
         )
-    return index[train], index[valid]
+    if groups is not None:
+        torn = np.intersect1d(np.asarray(groups)[train], np.asarray(groups)[valid])
+        if len(torn):
+            raise ValueError(
+                f"validation={splitter!r} gave rows of the groups {torn[:5].tolist()} to both "
+                "parts. Choose a splitter that keeps groups together, such as GroupKFold, or leave "
+                "groups out."
+            )
+    return train, valid

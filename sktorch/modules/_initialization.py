@@ -14,6 +14,15 @@ INITIALIZERS = {
     for name, function in inspect.getmembers(nn.init, inspect.isfunction)
     if name.endswith("_") and not name.startswith("_") and name != "constant_"
 }
+_OF_MATRICES = {
+    *("xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"),
+    *("orthogonal", "sparse", "dirac", "eye"),
+}
+_NORMALIZATIONS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm),
+)
 _SPARSITY = 0.1  # The only argument of theirs, but for the tensor, that has no default.
 
 _WEIGHT_LAYERS = (
@@ -85,6 +94,9 @@ def initialize(module, initializer):
     as ReLU. A module that holds no activation layer at all, because its ``forward`` calls
     functions instead, gets torch's defaults.
 
+    Names that only matrices can have (Xavier's, Kaiming's, "orthogonal", "sparse", "dirac", "eye")
+    leave the vectors of normalization layers alone, though a pattern may match them.
+
     Random numbers come from torch's default generator of the module's device.
 
     Examples
@@ -101,8 +113,10 @@ def initialize(module, initializer):
     plan = _match(owners, initializer) if by_name else _weights(owners, initializer)
     nonlinearities = _nonlinearities(module)
     for name, chosen in plan.items():
-        if chosen is not None:
-            layer, parameter = owners[name]
+        layer, parameter = owners[name]
+        # "*.weight" means matrices of layers; a normalization's vector of that name matches, too.
+        is_scale = chosen in _OF_MATRICES and isinstance(layer, _NORMALIZATIONS)
+        if chosen is not None and not (by_name and is_scale):
             _set(name, parameter, chosen, nonlinearities.get(layer))
             if getattr(layer, "padding_idx", None) is not None:
                 parameter[layer.padding_idx] = 0.0  # As torch does: padding stands for nothing.
