@@ -11,7 +11,7 @@ import torch
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from sktorch._batching import Part, normalised
 from sktorch._callbacks import copies_of_callbacks
@@ -260,6 +260,16 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
 
     def _inference_options(self):
         return loader_options(self.batch_size, False, self._component_parameters("iterator_valid"))
+
+    def _predicted_and_targets(self, X, y):
+        """What is predicted for X, and y: that inside the samples of a dataset, if it is None.
+
+        Targets of a stream are those that its samples had when they were predicted.
+        """
+        if y is None and isinstance(X, IterableDataset):
+            X = Stream(X, has_targets=True)
+            return self.predict(X), X.last_targets
+        return self.predict(X), targets_inside(X) if y is None else y
 
     def _outputs(self, X):
         """X, checked, and the module's outputs for it, on the module's device."""

@@ -5,14 +5,14 @@ from contextlib import suppress
 import torch
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
+from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 from torch import nn
 
 from sktorch._base import TorchEstimator, as_array_of
 from sktorch._components import parameters_of
-from sktorch._inputs import targets_inside
 from sktorch._net import ClassifierNet
-from sktorch._scoring import accuracy
+from sktorch._scoring import accuracy, rows_right
 from sktorch._targets.labels import Labels, check_labels, dispatches
 from sktorch._targets.several_labels import check_label_matrix, is_label_matrix
 from sktorch._targets.weights import check_sample_weight
@@ -499,12 +499,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         >>> TorchClassifier(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.93
         True
         """
-        y = targets_inside(X) if y is None else y
+        predicted, y = self._predicted_and_targets(X, y)
         if not is_label_matrix(y):
-            return super().score(X, y, sample_weight)
+            return accuracy_score(y, predicted, sample_weight=sample_weight)
         y, _ = check_label_matrix(y, y)
-        weights = check_sample_weight(sample_weight, len(y))
-        return accuracy(self, X, y, weights)
+        return rows_right(y, predicted, check_sample_weight(sample_weight, len(y)))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -41,7 +41,7 @@ def check_X(estimator, X, *, reset, has_targets=None, collate_fn=None):
     ValueError
         For no rows, NaN or infinity, fewer than two dimensions, or features other than in ``fit``.
     """
-    if isinstance(X, Dataset):
+    if isinstance(X, Dataset | Stream):
         return _check_dataset(X, estimator, reset, has_targets, collate_fn)
     _refuse_samples(X)
     cardinalities = _cardinalities(X)
@@ -166,11 +166,16 @@ def _codes_as_floats(X, cardinalities):
 
 def _check_dataset(X, estimator, reset, has_targets, collate_fn):
     """Wrap a dataset in what the rest of the package indexes or streams."""
-    if not isinstance(X, SliceableDataset):
+    if not isinstance(X, SliceableDataset | Stream):
         if has_targets is None:
             has_targets = _n_parts(X) > n_inputs(estimator.input_shape_)
         wrap = Stream if isinstance(X, IterableDataset) else SliceableDataset
         X = wrap(X, has_targets)
+    if isinstance(X, Stream) and iter(X.dataset) is iter(X.dataset):
+        raise ValueError(
+            f"{type(X.dataset).__name__}.__iter__ returns the same iterator every time, which can "
+            "be read only once. Let it return a new one, which begins with the first sample."
+        )
     if not any(True for _ in X) if isinstance(X, Stream) else len(X) == 0:
         raise ValueError(
             f"Found a dataset with 0 sample(s) while a minimum of 1 is required by "
@@ -220,6 +225,9 @@ def _check_sequences(X, estimator, reset):
             f"X holds sequences whose steps have the shapes {sorted(shapes)}; expected one shape. "
             "Only the first dimension, the length, may differ."
         )
+    dtype = np.result_type(*{x.dtype for x in checked})  # Batches have one.
+    for position, x in enumerate(checked):
+        checked[position] = x.astype(dtype, copy=False)
     if reset:
         _forget_features(estimator)
     return checked

@@ -3,12 +3,12 @@
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sktorch._base import TorchEstimator, as_array_of
 from sktorch._components import parameters_of
-from sktorch._inputs import targets_inside
 from sktorch._net import RegressorNet
 from sktorch._scoring import r2
 from sktorch._targets.numbers import Numbers, check_numbers
@@ -402,7 +402,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
                 "each column by sklearn.metrics.mean_pinball_loss, or pass scoring to what asks "
                 "for the score."
             )
-        return super().score(X, targets_inside(X) if y is None else y, sample_weight)
+        predicted, y = self._predicted_and_targets(X, y)
+        return r2_score(y, predicted, sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -154,7 +154,12 @@ def accuracy(estimator, X, y, weights):
     predicted = estimator.predict(X)
     if y.ndim == 1:
         return accuracy_score(y, predicted, sample_weight=weights)
-    return np.average((predicted == y).all(axis=1), weights=weights)
+    return rows_right(y, predicted, weights)
+
+
+def rows_right(y, predicted, weights):
+    """Share of the rows in which all of several labels are right."""
+    return float(np.average((predicted == y).all(axis=1), weights=weights))
 
 
 def r2(estimator, X, y, weights):

@@ -285,6 +285,23 @@ ODD_ONE = [*PAIRS[:-1], (torch.zeros(5), 1)]
 TWO_LENGTHS = [(torch.from_numpy(s), int(c)) for s, c in zip(SEQUENCES, Y, strict=True)]
 
 
+class Once(ItemStream):
+    """A stream that has only one pass."""
+
+    def __init__(self, items):
+        self.items = iter(items)
+
+    def __iter__(self):
+        return self.items
+
+
+class Shuffled(ItemStream):
+    """A stream that shuffles itself for every pass."""
+
+    def __iter__(self):
+        return iter([self.items[i] for i in torch.randperm(len(self.items))])
+
+
 class Unsized(torch.utils.data.Dataset):
     def __getitem__(self, position):
         return PAIRS[position]
@@ -333,6 +350,20 @@ WRONG_TO_FIT = {
         {"iterator_train__num_workers": 2},
         ValueError,
         "num_workers=2 reads .* in another order than y.*Leave out num_workers",
+    ),
+    "a stream that is read only once": (
+        Once(PAIRS),
+        None,
+        {},
+        ValueError,
+        "Once.__iter__ returns the same iterator every time.*Let it return a new one",
+    ),
+    "samples without a dimension": (
+        Items([(1.0, 0), (2.0, 1)]),
+        None,
+        {},
+        ValueError,
+        "MLP does not take a batch of shape .*n_features",
     ),
     "shuffled stream": (
         ItemStream(PAIRS),
@@ -512,6 +543,27 @@ def test_inputs_may_come_without_their_targets_to_predict():
     with_targets = two.predict_proba(Items([(x[:2], x[2:], c) for x, c in PAIRS]))
     without = two.predict_proba(Items([(x[:2], x[2:]) for x, _ in PAIRS]))
     np.testing.assert_array_equal(with_targets, without)
+
+
+def test_a_stream_that_shuffles_itself_can_be_trained_on_but_not_scored(flowers):
+    pairs = pairs_of(*flowers)
+    fitted = classifier().fit(Shuffled(pairs))
+    assert fitted.score(*flowers) > 0.9
+    with pytest.raises(ValueError, match=r"in another order, in every pass.*map-style Dataset"):
+        fitted.score(Shuffled(pairs))
+    with pytest.raises(ValueError, match=r"in another order, in every pass.*map-style Dataset"):
+        classifier(validation=Shuffled(pairs)).fit(*flowers)
+    ordered = classifier(validation=ItemStream(pairs)).fit(Shuffled(pairs))
+    assert ordered.validation_scores_[-1] == ordered.score(*flowers)
+
+
+def test_sequences_of_several_dtypes_and_read_only_ones():
+    mixed = [s.astype(["float32", "float64"][i % 2]) for i, s in enumerate(SEQUENCES)]
+    for sequence in mixed:
+        sequence.setflags(write=False)
+    fitted = classifier(module=MeanStep).fit(mixed, Y)
+    expected = FITS["sequences"]().predict_proba(SEQUENCES)
+    np.testing.assert_allclose(fitted.predict_proba(mixed), expected, rtol=1e-4)
 
 
 def test_sequences_of_one_length_by_chance_are_still_sequences():

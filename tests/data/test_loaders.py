@@ -28,7 +28,7 @@ def batches_of(values=X, weights=None, keep_order=False, **options):
     return row_batches(rows, Y, weights, index, device=CPU, options=options, keep_order=keep_order)
 
 
-def stream_of(samples, targets=None, weights=None, keep_order=False, **options):
+def stream_of(samples, targets=None, weights=None, keep_order=False, expected=None, **options):
     return stream_batches(
         Stream(ItemStream(samples), has_targets=targets is None),
         torch.tensor,
@@ -38,6 +38,7 @@ def stream_of(samples, targets=None, weights=None, keep_order=False, **options):
         device=CPU,
         options={"batch_size": 4} | options,
         keep_order=keep_order,
+        expected=expected,
     )
 
 
@@ -270,6 +271,16 @@ def test_a_stream_beside_targets_and_weights():
 def test_streams_of_another_length_or_order(samples, beside, message):
     with pytest.raises(ValueError, match=message):
         [*stream_of(samples, **beside)]
+
+
+@pytest.mark.parametrize("expected", [Y, Y.flip(0), Y[:5]])
+def test_targets_of_a_stream_are_those_that_are_expected(expected):
+    batches = stream_of([*zip(X, Y.tolist(), strict=True)], expected=expected)
+    if torch.equal(expected, Y):
+        assert [y.tolist() for _, y, _ in batches] == [[0, 1, 2, 3], [4, 5]]
+    else:
+        with pytest.raises(ValueError, match=r"in another order, in every pass.*keep its order"):
+            [*batches]
 
 
 def test_workers_read_a_stream_that_holds_its_targets():
