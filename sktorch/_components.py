@@ -111,7 +111,7 @@ def try_module(module, example):
     module.eval()
     try:
         output, work = measure_work(module, as_tensors(example, dtype, device, copy=True))
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, IndexError) as error:
         # Integers stay integers only where the module takes nothing else: an embedding.
         if isinstance(example, dict | tuple) or not is_integer(example):
             raise _unfit(module, example, error) from error

@@ -1,5 +1,6 @@
 """Sequences of different lengths, padded to one batch."""
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import default_collate
@@ -53,8 +54,14 @@ def pad_sequences(samples):
     return (inputs, *map(default_collate, others)) if others else inputs
 
 
+def _tensor_of(sequence):
+    if isinstance(sequence, np.ndarray) and not sequence.flags.writeable:
+        sequence = sequence.copy()  # torch warns that it could be written to
+    return torch.as_tensor(sequence)
+
+
 def _padded(sequences):
-    tensors = [torch.as_tensor(sequence) for sequence in sequences]
+    tensors = [_tensor_of(sequence) for sequence in sequences]
     first = tensors[0]
     for position, tensor in enumerate(tensors):
         if tensor.ndim == 0 or len(tensor) == 0:
