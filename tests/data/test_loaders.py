@@ -280,7 +280,7 @@ def test_targets_of_a_stream_are_those_that_are_expected(expected):
         assert [y.tolist() for _, y, _ in batches] == [[0, 1, 2, 3], [4, 5]]
     else:
         with pytest.raises(ValueError, match=r"in another order, in every pass.*keep its order"):
-            [*batches]
+            list(batches)
 
 
 def test_workers_read_a_stream_that_holds_its_targets():
