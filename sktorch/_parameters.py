@@ -7,6 +7,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sktorch.data.placement import PLACEMENTS
@@ -32,6 +33,10 @@ def _positive(value):
 _INTEGER = (Integral, _positive, "a positive integer")
 _FRACTION = (Real, lambda value: 0 < value < 1, "a number between 0 and 1, both excluded")
 _FLAG = ((bool, np.bool_, Integral), lambda value: value in (0, 1), "True or False")
+
+
+def _is_splitter(value):
+    return hasattr(value, "split") and not isinstance(value, str | Tensor)
 
 
 def _is_data(value):
@@ -83,7 +88,7 @@ RULES = {
     "scoring": (
         (str, list, tuple, dict, Callable, type(None)),
         lambda _: True,
-        "None, a scorer or its name, a list of names, or a dict of names to scorers",
+        "None, a scorer or its name, a list of either, or a dict of names to either",
     ),
     "monitor": ((str, type(None)), lambda _: True, "None or a name of a loss or score"),
     "n_iter_no_change": (Real, _positive, "a positive integer, or math.inf to never stop early"),

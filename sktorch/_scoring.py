@@ -143,10 +143,10 @@ def _with_weights_if_taken(scorer, estimator, X, y, weights):
         return scorer(estimator, X, y)
     try:
         return scorer(estimator, X, y, sample_weight=weights)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # A metric without weights, or none here: roc_auc_ovo.
         if "sample_weight" not in str(error):
             raise
-        return scorer(estimator, X, y)  # a metric without weights
+        return scorer(estimator, X, y)
 
 
 def accuracy(estimator, X, y, weights):

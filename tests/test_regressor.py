@@ -156,7 +156,6 @@ def test_squared_errors_find_the_mean(diabetes):
         ({"criterion": "gaussian_nll"}, np.mean),
         ({"criterion": F.l1_loss}, np.median),
     ],
-    ids=str,
 )
 def test_what_a_loss_finds_without_features(parameters, location):
     y = np.random.RandomState(0).gamma(2.0, 10.0, 2001)  # The median is well below the mean.

@@ -42,7 +42,6 @@ class OwnModule(nn.Module):
         (TorchClassifier(batch_size=20), WEIGHTS_AS_REPETITIONS),
         (TorchClassifier(criterion="bce_with_logits"), set()),
         (TorchRegressor(), set()),
-        (TorchRegressor(OwnModule, criterion="huber"), set()),
         (TorchRegressor(early_stopping=True), WEIGHTS_AS_REPETITIONS),
     ],
     ids=[
@@ -52,7 +51,6 @@ class OwnModule(nn.Module):
         "small-batches",
         "one-logit",
         "regressor",
-        "regressor-own-module",
         "regressor-early-stopping",
     ],
 )

@@ -1,0 +1,108 @@
+"""Numbers: shapes, scale and back, whatever the loss."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from sktorch._targets.numbers import Numbers, check_numbers
+from sktorch.losses import QuantileLoss
+from sktorch.training.losses import GaussianLoss
+
+Y = np.random.RandomState(0).gamma(2.0, 10.0, (20, 3))
+
+
+def codec_of(y, criterion=nn.MSELoss, scaled=True):
+    codec = Numbers.of(y, criterion)
+    if scaled:
+        codec.fit_scale(codec.encode(y), None)
+    return codec
+
+
+@pytest.mark.parametrize("y", [Y, Y[:, :1], Y[:, 0]], ids=lambda y: str(y.shape))
+def test_numbers_come_back_in_their_shape(y):
+    codec = codec_of(y)
+    encoded = codec.encode(y)
+    assert encoded.shape == (20, codec.n_targets)
+    np.testing.assert_array_equal(codec.decode(encoded), y)
+    output = torch.zeros(2, codec.n_targets, dtype=torch.float64)
+    target = codec.target(nn.MSELoss(), encoded, output)
+    np.testing.assert_allclose(target, StandardScaler().fit_transform(encoded))
+    # What the target says is what a perfect module predicts.
+    np.testing.assert_allclose(codec.predicted(nn.MSELoss(), target), encoded)
+
+
+def test_weights_count_in_the_scale():
+    weight = np.arange(20) % 3
+    codec = codec_of(Y, scaled=False)
+    codec.fit_scale(Y, weight)
+    repeated = np.repeat(Y, weight, axis=0)
+    np.testing.assert_allclose(codec.mean, repeated.mean(axis=0))
+    np.testing.assert_allclose(codec.scale, repeated.std(axis=0))
+
+
+def test_a_constant_column_keeps_a_scale():
+    codec = codec_of(np.full((5, 1), 3.0))
+    assert codec.scale.tolist() == [1.0]
+    output = torch.zeros(5, 1)
+    np.testing.assert_array_equal(codec.predicted(nn.MSELoss(), output), np.full((5, 1), 3.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_targets_and_predictions_have_the_outputs_dtype(dtype):
+    codec, output = codec_of(Y), torch.zeros(20, 3, dtype=dtype)
+    assert codec.target(nn.MSELoss(), Y, output).dtype is dtype
+    assert codec.predicted(nn.MSELoss(), output).dtype is dtype
+
+
+@pytest.mark.parametrize(
+    ("criterion", "n_targets", "width"),
+    [
+        (nn.MSELoss(), 3, 3),
+        (nn.PoissonNLLLoss(), 3, 3),
+        (GaussianLoss(nn.GaussianNLLLoss()), 3, 6),
+        (QuantileLoss(0.3), 3, 3),
+        (QuantileLoss([0.1, 0.5, 0.7, 0.9]), 1, 4),
+    ],
+    ids=str,
+)
+def test_what_a_module_should_return(criterion, n_targets, width):
+    codec = codec_of(Y[:, :n_targets], criterion, scaled=False)
+    codec.check_criterion(criterion)
+    assert codec.n_outputs(criterion) == width
+    codec.check_output(criterion, torch.zeros(20, width), 20)
+    with pytest.raises(ValueError, match=rf"expects \(20, {width}\)"):
+        codec.check_output(criterion, torch.zeros(20, width + 1), 20)
+    assert codec.predicted(criterion, torch.zeros(20, width)).shape == (20, width) or width == 6
+
+
+def test_means_and_deviations_are_scaled_back():
+    criterion, codec = GaussianLoss(nn.GaussianNLLLoss()), codec_of(Y)
+    output = torch.randn(4, 6, dtype=torch.float64)
+    mean, variance = output[:, :3], nn.functional.softplus(output[:, 3:])
+    predicted, deviation = (
+        function(criterion, output) for function in (codec.predicted, codec.standard_deviation)
+    )
+    np.testing.assert_allclose(predicted, mean.numpy() * Y.std(0) + Y.mean(0))
+    np.testing.assert_allclose(deviation, variance.sqrt().numpy() * Y.std(0))
+    assert codec.standard_deviation(nn.MSELoss(), output[:, :3]) is None
+
+
+@pytest.mark.parametrize(
+    ("criterion", "expected"),
+    [(nn.PoissonNLLLoss(), np.e), (nn.PoissonNLLLoss(log_input=False), 1.0)],
+)
+def test_counts_are_never_scaled(criterion, expected):
+    codec = codec_of(Y, criterion, scaled=False)
+    assert codec.are_counts
+    np.testing.assert_allclose(codec.predicted(criterion, torch.ones(1, 3)), expected)
+    with pytest.raises(ValueError, match=r"y holds -1\.0.*loss of counts"):
+        codec.encode(-np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("given", [Y, Y.tolist(), torch.from_numpy(Y), Y.astype(object)])
+def test_checked_numbers_are_float64(given):
+    checked = check_numbers(given, Y)
+    assert checked.dtype == np.float64
+    np.testing.assert_array_equal(checked, Y)
