@@ -27,6 +27,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",  # run every example, not only those named plot_*
+    "ignore_pattern": r"(__init__|datasets)\.py$",  # datasets.py is what examples import
     "image_scrapers": (),
     "reset_modules": (),
     "show_memory": False,
