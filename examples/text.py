@@ -43,6 +43,8 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 paths = sorted(folder.glob("*/*.txt"))
+if not paths:
+    raise SystemExit(f"No e-mails in {folder}: expected files such as spam-1/*.txt.")
 label_of_text = {
     read_email(path): "spam" if path.parent.name.startswith("spam") else "ham" for path in paths
 }
@@ -88,8 +90,8 @@ linear = GridSearchCV(
 # %%
 # The net against the linear model
 # --------------------------------
-# Cross-validation on the training e-mails chooses, the test e-mails judge. Both are right about 99 %
-# of them, and differ in a few e-mails only. A linear model is hard to beat on TF-IDF.
+# Cross-validation on the training e-mails chooses, the test e-mails judge. Both are right about
+# 99 % of them, and differ in a few e-mails only. A linear model is hard to beat on TF-IDF.
 print("Accuracy              cross-validation    test")
 for name, search in {"Net": net, "LogisticRegression": linear}.items():
     search.fit(texts_train, y_train)
