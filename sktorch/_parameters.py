@@ -43,10 +43,6 @@ def _is_data(value):
     return isinstance(value, Dataset) or (isinstance(value, tuple) and len(value) in (2, 3))
 
 
-def _is_splitter(value):
-    return callable(getattr(value, "split", None)) and not isinstance(value, str)
-
-
 def _is_named(value):
     return callable(value) or isinstance(value, str)
 
