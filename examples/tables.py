@@ -10,12 +10,17 @@ in the split that its authors made.
 # %%
 # Data
 # ----
-# ``python examples/datasets.py adult`` fetches the two files. They are read as they are: missing
-# values are written "?".
+# ``python examples/datasets.py adult`` fetches the two files; ``--data FOLDER`` takes them from
+# elsewhere. They are read as they are: missing values are written "?".
+import argparse
+from pathlib import Path
+
 import pandas as pd
 from datasets import fetch_adult
 
-folder = fetch_adult()
+parser = argparse.ArgumentParser()
+parser.add_argument("--data", type=Path, metavar="FOLDER", help="holds adult.data and adult.test")
+folder = parser.parse_args().data or fetch_adult()
 names = [
     *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation"),
     *("relationship", "race", "sex", "capital-gain", "capital-loss", "hours-per-week"),

@@ -250,7 +250,9 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             raise ValueError(
                 f"module {module} takes n_features, but samples of shape {shape} have no "
                 "fixed number of values in one array. Choose a module that takes input_shape, such "
-                "as sktorch.modules.RecurrentNet for sequences, or give module__n_features."
+                "as sktorch.modules.RecurrentNet for sequences, or give module__n_features. Where "
+                "samples of a dataset hold their targets, leave y out: with y, every part is an "
+                "input."
             )
         return {
             name: value
@@ -274,18 +276,25 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _outputs(self, X):
         """X, checked, and the module's outputs for it, on the module's device."""
         check_is_fitted(self)
-        X = check_X(self, X, reset=False)
+        options = self._inference_options()
+        X = check_X(self, X, reset=False, collate_fn=options.get("collate_fn"))
         try:
-            device, options = self.net_.device, self._inference_options()
-            return X, self.net_.forward(X, device=device, options=options)
+            outputs = self.net_.forward(X, device=self.net_.device, options=options)
         except RuntimeError as error:
-            if isinstance(X, Stream | SliceableDataset) or sample_shape(X) == self.input_shape_:
+            shape = sample_shape(X, options.get("collate_fn"))
+            if shape == self.input_shape_:
                 raise
             raise ValueError(
-                f"X has samples of shape {sample_shape(X)}, but {type(self).__name__} was "
+                f"X has samples of shape {shape}, but {type(self).__name__} was "
                 f"fitted on samples of shape {self.input_shape_}, and its module does not take "
                 f"others: {error}. Reshape X."
             ) from error
+        if isinstance(X, Stream | SliceableDataset) and not torch.isfinite(outputs).all():
+            raise ValueError(
+                "The module's outputs for the dataset hold NaN or infinity: its samples do, or "
+                "they are too large. Impute or drop them first."
+            )
+        return X, outputs
 
     def _given_criterion(self):
         """The criterion that was asked for, by name or itself; None for "auto"."""

@@ -61,7 +61,12 @@ def check_X(estimator, X, *, reset, has_targets=None, collate_fn=None):
         X = _numbers(X)
     if reset:
         estimator.cardinalities_ = cardinalities
-    shape = sample_shape(X)
+    _check_shape(estimator, sample_shape(X), reset)
+    return X
+
+
+def _check_shape(estimator, shape, reset):
+    """Set the shape of a sample, or compare with it."""
     if reset:
         estimator.input_shape_ = shape
     elif kind_of_shape(shape) != kind_of_shape(estimator.input_shape_):
@@ -69,7 +74,6 @@ def check_X(estimator, X, *, reset, has_targets=None, collate_fn=None):
             f"X has samples of shape {shape}, but {type(estimator).__name__} was fitted on "
             f"samples of shape {estimator.input_shape_}. Reshape X."
         )
-    return X
 
 
 def targets_inside(X):
@@ -84,8 +88,10 @@ def targets_inside(X):
     )
 
 
-def sample_shape(X):
+def sample_shape(X, collate_fn=None):
     """Shape of one sample: a tuple, or a dict or tuple of them; None for a length that varies."""
+    if isinstance(X, SliceableDataset | Stream):
+        return _shape_of_dataset(X, collate_fn)
     if is_ragged(X):
         return (None, *X[0].shape[1:])
     return each(lambda x: tuple(x.shape[1:]), X)
@@ -184,7 +190,7 @@ def _check_dataset(X, estimator, reset, has_targets, collate_fn):
     if reset:
         _forget_features(estimator)
         estimator.cardinalities_ = None
-        estimator.input_shape_ = _shape_of_dataset(X, collate_fn)
+    _check_shape(estimator, _shape_of_dataset(X, collate_fn), reset)
     return X
 
 
@@ -198,11 +204,13 @@ def _n_parts(X):
 
 def _has_several_lengths(X, fitted_shape):
     """Whether X is a list (or ndarray of objects) of arrays that can't be stacked."""
+    of_sequences = isinstance(fitted_shape, tuple) and fitted_shape[:1] == (None,)
+    if of_sequences and isinstance(X, np.ndarray | torch.Tensor) and X.dtype != object:
+        return X.ndim == len(fitted_shape) + 1  # sequences that happen to be of one length
     if not isinstance(X, list) and not (isinstance(X, np.ndarray) and X.dtype == object):
         return False
     if not len(X) or not all(hasattr(x, "shape") and len(x.shape) > 0 for x in X):
         return False
-    of_sequences = isinstance(fitted_shape, tuple) and fitted_shape[:1] == (None,)
     of_arrays = not isinstance(X, list) and X.ndim == 1  # A fold's may be of one length by chance.
     return of_sequences or of_arrays or len({x.shape[0] for x in X}) > 1
 

@@ -236,7 +236,7 @@ class ComponentParameters(BaseEstimator):
             return None  # Their names are known when they are built, in `fit`.
         try:
             if component == "lr_schedule":
-                return () if self.lr_schedule is None else schedule_parameters(self.lr_schedule)
+                return schedule_parameters(self.lr_schedule)
             if component == "criterion" and is_auto(self.criterion):
                 return self._criterion_parameters
             target = self._component_class(component)

@@ -68,12 +68,15 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         Rows to validate on after every epoch, in place of a share drawn at random:
         ``(X_val, y_val)``, ``(X_val, y_val, sample_weight)``, a dataset with its targets, or a
         splitter of scikit-learn (``GroupKFold``, ``PredefinedSplit``, ``TimeSeriesSplit``, …),
-        whose last split is used. Without early stopping they are only recorded.
+        whose last split is used. Without early stopping they decide nothing, but are recorded;
+        those of a splitter are not trained on either way. Rows of ``(X_val, y_val)`` are as the
+        module takes them: the steps before it in a pipeline don't see them.
     scoring : str, list, dict, function or None, default=None
         Scorers of scikit-learn, such as "neg_max_error", whose values are recorded after every
         epoch: as ``valid_neg_max_error`` on the rows to validate on, or ``train_neg_max_error`` on
         the training rows where there are none. A name that begins with ``train_`` or ``valid_``
-        says which.
+        says which. A function's X is empty: it
+        may only hand it on to the estimator's methods.
     monitor : str or None, default=None
         The loss or score in ``history_`` that has to improve for training to go on, and decides
         about the best weights: "valid_loss", "valid_neg_max_error". None is R² on the
@@ -151,6 +154,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         Where the rows were: "device", "host" or "source".
     eager_reason_ : str or None
         Why training steps were not replayed from a CUDA graph; None where they were.
+    codec_ : object
+        What encodes targets, and makes predictions of outputs.
     net_ : skorch.NeuralNet
         The net that callbacks see.
 
@@ -294,7 +299,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch on X and y, on top of what is there.
 
-        Nothing is held out, and early stopping does not apply. The first call decides how targets
+        Nothing is held out, and ``early_stopping``, ``monitor``, ``scoring`` and ``lr_schedule`` do
+        not apply. The first call decides how targets
         are scaled.
 
         Parameters

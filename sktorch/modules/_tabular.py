@@ -33,10 +33,10 @@ class TabularMLP(nn.Module):
     embedding_dim : int, default=None
         Length of each column's vectors. None takes ``min(50, ceil(1.6 * cardinality ** 0.56))``,
         the rule of thumb of fastai.
+    normalization : {"batch", "layer"} or None, default=None
+        See :class:`MLP`.
     dtype : torch.dtype, default=None
         Dtype of the parameters; None is torch's default, float32.
-    **mlp_parameters : dict
-        Further parameters of :class:`MLP`.
 
     Raises
     ------
@@ -66,8 +66,8 @@ class TabularMLP(nn.Module):
         activation="relu",
         dropout=0.0,
         embedding_dim=None,
+        normalization=None,
         dtype=None,
-        **mlp_parameters,
     ):
         super().__init__()
         cardinalities = _checked(cardinalities)
@@ -91,8 +91,8 @@ class TabularMLP(nn.Module):
             hidden=hidden,
             activation=activation,
             dropout=dropout,
+            normalization=normalization,
             dtype=dtype,
-            **mlp_parameters,
         )
 
     def forward(self, X):

@@ -35,23 +35,36 @@ class _Named:
     defaults: Callable = lambda training: {}
 
 
+def _share(training, share):
+    """A share of the steps, one at the least."""
+    return max(round(share * training.n_steps), 1)
+
+
 SCHEDULES = {
     "constant": _Named(lr_scheduler.ConstantLR, lambda training: {"factor": 1.0}),
     "cosine": _Named(lr_scheduler.CosineAnnealingLR),
-    "cosine_warm_restarts": _Named(lr_scheduler.CosineAnnealingWarmRestarts),
+    "cosine_warm_restarts": _Named(
+        lr_scheduler.CosineAnnealingWarmRestarts,
+        lambda training: {"T_0": _share(training, 1 / 4)},
+    ),
     "cyclic": _Named(lr_scheduler.CyclicLR),
-    "exponential": _Named(lr_scheduler.ExponentialLR),
+    "exponential": _Named(  # down to a hundredth
+        lr_scheduler.ExponentialLR, lambda training: {"gamma": 0.01 ** (1 / training.n_steps)}
+    ),
     "linear": _Named(
         lr_scheduler.LinearLR,
         lambda training: {"start_factor": 1.0, "end_factor": 0.0, "total_iters": training.n_steps},
     ),
-    "multi_step": _Named(lr_scheduler.MultiStepLR),
+    "multi_step": _Named(
+        lr_scheduler.MultiStepLR,
+        lambda training: {"milestones": [_share(training, 1 / 2), _share(training, 3 / 4)]},
+    ),
     "one_cycle": _Named(lr_scheduler.OneCycleLR),
     "plateau": _Named(lr_scheduler.ReduceLROnPlateau),
     "polynomial": _Named(
         lr_scheduler.PolynomialLR, lambda training: {"total_iters": training.n_steps}
     ),
-    "step": _Named(lr_scheduler.StepLR),
+    "step": _Named(lr_scheduler.StepLR, lambda training: {"step_size": _share(training, 1 / 3)}),
 }
 # What training decides, for a class as for its name. The ends of a cycle and its length are those
 # of L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, section 3.
@@ -92,10 +105,12 @@ def make_schedule(kind, optimizer, *, n_epochs, n_batches=None, parameters=None,
         schedules that step after each epoch.
     parameters : dict, default=None
         Those of torch's class. What the training decides (``T_max``, ``total_steps``, ``max_lr``,
-        ``mode``, …) is filled in where it is not given. Two more belong to every schedule:
-        ``warm_up``, the number of epochs, also a fraction, over which the learning rate first rises
-        from near zero, batch by batch; and ``step_every``, "batch" or "epoch", to change when the
-        scheduler steps.
+        ``mode``, …) is filled in where it is not given, and a name leaves nothing open: "step"
+        falls each third of the training, "multi_step" after half and three quarters of it,
+        "exponential" to a hundredth, "cosine_warm_restarts" starts anew each quarter. Two more
+        belong to every schedule: ``warm_up``, the number of epochs, also a fraction, over which
+        the learning rate first rises from near zero, batch by batch; and ``step_every``, "batch"
+        or "epoch", to change when the scheduler steps.
     sign : {-1, 1}, default=-1
         Whether a lower (-1) or a higher (1) value is better, for "plateau".
 
@@ -160,8 +175,8 @@ def schedule_parameters(kind):
 
     Parameters
     ----------
-    kind : str, LRScheduler class, or function
-        As in `make_schedule`.
+    kind : str, LRScheduler class, function, or None
+        As in `make_schedule`; None has what belongs to all, so that a search may try it, too.
 
     Returns
     -------
@@ -179,6 +194,8 @@ def schedule_parameters(kind):
     >>> schedule_parameters("step")
     ('step_size', 'gamma', 'warm_up', 'step_every')
     """
+    if kind is None:
+        return OWN_PARAMETERS
     signature = _signature(_entry(kind).scheduler)
     if signature is None or any(p.kind is p.VAR_KEYWORD for p in signature):
         return None

@@ -98,6 +98,15 @@ BY_HAND = [
         False,
     ),
     ("step", {"step_size": 2}, partial(lr_scheduler.StepLR, step_size=2), False),
+    ("step", {}, partial(lr_scheduler.StepLR, step_size=2), False),
+    ("multi_step", {}, partial(lr_scheduler.MultiStepLR, milestones=[3, 4]), False),
+    ("exponential", {}, partial(lr_scheduler.ExponentialLR, gamma=0.01 ** (1 / N_EPOCHS)), False),
+    (
+        "cosine_warm_restarts",
+        {},
+        partial(lr_scheduler.CosineAnnealingWarmRestarts, T_0=2),
+        False,
+    ),
 ]
 BY_HAND_IDS = [f"{name}-{'-'.join(parameters) or 'filled'}" for name, parameters, *_ in BY_HAND]
 
@@ -381,10 +390,8 @@ def test_one_epoch_of_one_batch():
 WRONG = [
     ("cosin", {}, r"lr_schedule='cosin' is not known\. Did you mean 'cosine'\?.* step\."),
     ("quick", {}, r"lr_schedule='quick' is not known\. .*constant, cosine"),
-    ("step", {}, r"lr_schedule='step' needs its parameter step_size\. Give lr_schedule__step_size"),
-    ("multi_step", {}, "needs its parameter milestones"),
-    ("exponential", {}, "needs its parameter gamma"),
-    ("cosine_warm_restarts", {}, "needs its parameter T_0"),
+    (lr_scheduler.StepLR, {}, r"needs its parameter step_size\. Give lr_schedule__step_size"),
+    (lr_scheduler.MultiStepLR, {}, "needs its parameter milestones"),
     (lr_scheduler.LambdaLR, {}, "needs its parameter lr_lambda"),
     ("step", {"stepsize": 1}, "lr_schedule__stepsize. Did you mean lr_schedule__step_size"),
     ("cosine", {"tmax": 1}, r"no parameter lr_schedule__tmax.* It takes T_max, eta_min, warm_up"),
