@@ -95,8 +95,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     scoring : str, list, dict, function or None, default=None
         Scorers of scikit-learn whose values are recorded after every epoch, as ``valid_roc_auc``
         on the rows to validate on, or ``train_roc_auc`` on the training rows where there are
-        none. A name that begins with ``train_`` or ``valid_`` says which. A function's X is empty: it
-        may only hand it on to the estimator's methods.
+        none. A name that begins with ``train_`` or ``valid_`` says which. A function's X is
+        empty: it may only hand it on to the estimator's methods.
     monitor : str or None, default=None
         The loss or score in ``history_`` that has to improve for training to go on, and decides
         about the best weights: "valid_loss", "valid_roc_auc". None is the accuracy on the rows
