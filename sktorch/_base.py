@@ -134,7 +134,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             train, valid = hold_out(data.index, strata, share, seed, groups)
         else:
             y = self.codec_.decode(data.y) if strata is None else strata
-            train, valid = split_by(wish, data.index, y, groups)
+            with numpy_and_python_seeded(seed):  # A splitter without random_state draws from them.
+                train, valid = split_by(wish, data.index, y, groups)
         # Weights of classes, too, are those of the training rows.
         counted = np.isin(np.arange(len(data.y)), train)
         data = replace(data, weights=self._row_weights(data.y, sample_weight, counted))

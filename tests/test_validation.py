@@ -104,6 +104,16 @@ def test_a_drawn_hold_out(fit_recorded):
     assert (trained, validated) == (set(train), set(valid))
 
 
+@pytest.mark.parametrize("splitter", [ShuffleSplit(1), KFold(4, shuffle=True)])
+def test_a_splitter_without_a_seed_of_its_own_goes_by_random_state(fit_recorded, splitter):
+    np.random.seed(1)
+    before = np.random.get_state()[1].copy()
+    first, again = (fit_recorded(validation=splitter)[1] for _ in range(2))
+    other = fit_recorded(validation=splitter, random_state=1)[1]
+    assert first == again != other
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
 @pytest.mark.parametrize("fraction", [0.1, 0.3])
 def test_groups_are_held_out_whole(fit_recorded, fraction):
     trained, validated, _ = fit_recorded(
@@ -166,10 +176,13 @@ def test_weights_of_given_rows(fit_recorded):
 
 def test_rows_without_weight_are_in_neither_part(fit_recorded):
     weight = (np.arange(N_ROWS) % 4 > 0).astype(float)
-    for parameters in ({"early_stopping": True}, {"validation": KFold(3)}):
+    fold = PredefinedSplit(np.where(GROUPS < 3, 0, -1))
+    for validation in (None, KFold(3), fold):
+        parameters = {"validation": validation, "early_stopping": True}
         trained, validated, _ = fit_recorded(weight, **parameters)
         assert trained | validated == set(np.flatnonzero(weight))
         assert not trained & validated
+    assert validated == {row for row in range(15) if weight[row]}
 
 
 @pytest.mark.parametrize("validation", [KFold(3), (X[40:], CODES[40:])], ids=["KFold", "tuple"])
@@ -252,6 +265,11 @@ class Overlapping:
         yield np.arange(40), np.arange(30, 60)
 
 
+class Torn:
+    def split(self, X, y=None, groups=None):
+        yield np.arange(18), np.arange(18, 60)
+
+
 class Empty:
     def split(self, X, y=None, groups=None):
         yield np.arange(60), np.arange(0)
@@ -293,6 +311,7 @@ def test_rows_that_can_not_be_validated_on(validation, message):
         ({"early_stopping": True}, GROUPS[:9], r"inconsistent numbers of samples: \[60, 9\]"),
         ({"early_stopping": True}, np.zeros(N_ROWS), "all rows are of one"),
         ({"validation": GroupKFold(3)}, GROUPS[:9], r"inconsistent numbers of samples"),
+        ({"validation": Torn()}, GROUPS, r"rows of the groups \[3\] to both.*leave groups out"),
         ({"validation": GroupKFold(30)}, GROUPS, "n_splits=30 greater than the number of groups"),
     ],
 )
