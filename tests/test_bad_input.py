@@ -209,7 +209,7 @@ BAD_COMPONENTS = {
     "too few rows to hold out": (
         {"early_stopping": True, "validation_fraction": 0.99},
         ValueError,
-        "early_stopping=True needs a hold-out of 30 rows.*validation_fraction",
+        "A hold-out of 30 rows is needed.*validation_fraction",
     ),
     "validation loss NaN": (
         {"module": lambda: NaNInEval(), "early_stopping": True},

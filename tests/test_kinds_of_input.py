@@ -465,7 +465,7 @@ WRONG_TO_FIT = {
         None,
         {"early_stopping": True},
         ValueError,
-        "needs a hold-out of 1 rows.*Set early_stopping=False",
+        "A hold-out of 1 rows is needed.*set early_stopping=False",
     ),
 }
 

@@ -219,7 +219,7 @@ X, Y = np.random.RandomState(0).randn(20, 3), np.arange(20) % 2
         ((X, Y, -1.0 * Y), {}, ValueError, r"zero or more.*from -1.0 to .*0.0"),
         ((X, Y, 0 * Y), {}, ValueError, "at least one of them above zero"),
         ((X, Y, np.full(20, np.nan)), {}, ValueError, "they range from nan to nan"),
-        ((X[:2], Y[:2]), {}, ValueError, "needs a hold-out.*validation_fraction"),
+        ((X[:2], Y[:2]), {}, ValueError, "A hold-out of 1 rows is needed.*validation_fraction"),
         ((ItemStream([*X]),), {}, TypeError, "ItemStream is an IterableDataset.*DataLoader"),
         ((Items([*X]),), {}, TypeError, "A sample .* is ndarray.*pass y beside"),
         ((X, Y), {"batchsize": 3}, TypeError, "unexpected keyword argument 'batchsize'"),

@@ -55,7 +55,7 @@ def test_hold_out_of_some_rows_only():
 )
 def test_too_few_rows_for_a_hold_out(counts, fraction):
     codes = np.repeat(np.arange(len(counts)), counts)
-    with pytest.raises(ValueError, match=r"needs a hold-out.*validation_fraction"):
+    with pytest.raises(ValueError, match=r"A hold-out of \d+ rows is needed.*validation_fraction"):
         hold_out(np.arange(len(codes)), codes, fraction, 0)
 
 
@@ -71,7 +71,7 @@ def test_hold_out_without_strata(fraction):
 def test_hold_out_without_strata_of_too_few_rows():
     train, valid = hold_out(np.arange(2), None, 0.1, 0)
     assert (len(train), len(valid)) == (1, 1)
-    with pytest.raises(ValueError, match=r"hold-out of 1 rows, but n_samples=1 rows are too few"):
+    with pytest.raises(ValueError, match=r"of 1 rows is needed, but n_samples=1 rows are too few"):
         hold_out(np.arange(1), None, 0.1, 0)
 
 
@@ -100,21 +100,33 @@ INDEX, LABELS = np.arange(10, 40), np.arange(50) % 3
         (KFold(3), None),
         (StratifiedKFold(5), None),
         (ShuffleSplit(2, test_size=0.3, random_state=0), None),
-        (TimeSeriesSplit(4), None),
+        (TimeSeriesSplit(4, test_size=12), None),
         (GroupKFold(4), np.arange(50) // 6),
-        (PredefinedSplit(np.where(np.arange(30) < 20, -1, 0)), None),
+        (PredefinedSplit(np.where(np.arange(50) < 20, -1, 0)), None),
     ],
 )
-def test_the_last_split_of_a_splitter(splitter, groups):
+def test_the_last_split_of_a_splitter_less_the_rows_left_out(splitter, groups):
     train, valid = split_by(splitter, INDEX, LABELS, groups)
-    own_groups = None if groups is None else groups[INDEX]
-    *_, (expected_train, expected_valid) = splitter.split(INDEX, LABELS[INDEX], own_groups)
-    np.testing.assert_array_equal(train, INDEX[expected_train])
-    np.testing.assert_array_equal(valid, INDEX[expected_valid])
+    *_, (expected_train, expected_valid) = splitter.split(LABELS, LABELS, groups)
+    np.testing.assert_array_equal(train, [row for row in expected_train if 10 <= row < 40])
+    np.testing.assert_array_equal(valid, [row for row in expected_valid if 10 <= row < 40])
     if isinstance(splitter, TimeSeriesSplit):
         assert train.max() < valid.min()
     if groups is not None:
         assert not set(groups[train]) & set(groups[valid])
+
+
+@pytest.mark.filterwarnings("ignore:The groups parameter is ignored")
+@pytest.mark.parametrize("to_kind", [np.asarray, np.ndarray.tolist, lambda g: g.astype(str)])
+def test_splits_that_tear_groups_apart(to_kind):
+    splitter, groups = ShuffleSplit(1, test_size=0.3, random_state=0), np.arange(50) // 6
+    assert len(split_by(splitter, INDEX, LABELS)[1])  # Without groups it may.
+    with pytest.raises(ValueError, match=r"gave rows of the groups \[.*to both.*GroupKFold"):
+        split_by(splitter, INDEX, LABELS, to_kind(groups))
+    alone = to_kind(np.arange(50))  # Groups of one row can't be torn.
+    np.testing.assert_array_equal(
+        split_by(splitter, INDEX, LABELS, alone)[1], split_by(splitter, INDEX, LABELS)[1]
+    )
 
 
 class Fixed:
@@ -133,10 +145,11 @@ class Fixed:
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ([], r"validation=Fixed\(\) gave no split of the 30 rows"),
-        ([([0, 1, 2], [2, 3])], "3 rows to train on and 2 to validate on, 1 of them in both"),
-        ([([0, 1], [])], "2 rows to train on and 0 to validate on.*Change validation"),
-        ([([], [1])], "0 rows to train on"),
+        ([], r"validation=Fixed\(\) gave no split of the 50 rows"),
+        ([([10, 11, 12], [12, 13])], "3 rows to train on and 2 to validate on, 1 of them in both"),
+        ([([10, 11], [])], "2 rows to train on and 0 to validate on.*Change validation"),
+        ([([], [11])], "0 rows to train on and 1 to"),
+        ([([10, 11], [1, 45])], "2 rows to train on and 0 to"),  # rows that are left out
     ],
 )
 def test_splits_that_are_no_good(splits, message):
