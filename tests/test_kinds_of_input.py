@@ -6,6 +6,7 @@ stand the wrong inputs with what is said about them.
 
 import pickle
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,12 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
 from torch import nn
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
-from sktorch import TorchClassifier
+from sktorch import TorchClassifier, TorchRegressor
 from sktorch.data import SliceableDataset, pad_sequences
 from sktorch.modules import MLP, TabularMLP
 from tests.data.samples import Files, Items, ItemStream
@@ -545,16 +547,41 @@ def test_inputs_may_come_without_their_targets_to_predict():
     np.testing.assert_array_equal(with_targets, without)
 
 
-def test_a_stream_that_shuffles_itself_can_be_trained_on_but_not_scored(flowers):
-    pairs = pairs_of(*flowers)
+def test_a_stream_that_shuffles_itself_is_scored_by_the_targets_of_the_same_pass(flowers):
+    X, y = flowers
+    pairs = pairs_of(X, y)
     fitted = classifier().fit(Shuffled(pairs))
-    assert fitted.score(*flowers) > 0.9
-    with pytest.raises(ValueError, match=r"in another order, in every pass.*map-style Dataset"):
-        fitted.score(Shuffled(pairs))
-    with pytest.raises(ValueError, match=r"in another order, in every pass.*map-style Dataset"):
-        classifier(validation=Shuffled(pairs)).fit(*flowers)
-    ordered = classifier(validation=ItemStream(pairs)).fit(Shuffled(pairs))
-    assert ordered.validation_scores_[-1] == ordered.score(*flowers)
+    assert fitted.score(Shuffled(pairs)) == fitted.score(X, y) > 0.9
+    validated = classifier(validation=Shuffled(pairs), scoring="neg_log_loss").fit(X, y)
+    last = validated.history_[-1]
+    assert last["valid_acc"] == validated.score(X, y)
+    expected = -log_loss(y, validated.predict_proba(X), labels=validated.classes_)
+    assert last["valid_neg_log_loss"] == pytest.approx(expected, rel=1e-5)
+    on_train = classifier(scoring="accuracy").fit(Shuffled(pairs))
+    assert on_train.history_[-1, "train_accuracy"] == on_train.score(X, y)
+
+
+def identity(n_features=3):
+    module = nn.Linear(n_features, n_features, bias=False)
+    nn.init.eye_(module.weight)
+    return module
+
+
+def test_a_perfect_model_scores_one_on_a_stream_that_shuffles_itself():
+    codes = np.arange(40) % 3
+    pairs = [(torch.eye(3)[code], NAMES[code]) for code in codes]
+    perfect = classifier(module=identity, lr=1e-9, validation=Shuffled(pairs), early_stopping=True)
+    perfect.fit(Shuffled(pairs))
+    assert perfect.validation_scores_ == [1.0] * perfect.n_epochs_
+    assert perfect.score(Shuffled(pairs)) == 1.0
+
+    numbers = np.linspace(-1, 1, 40, dtype="float32")[:, None]
+    stream = Shuffled([(torch.from_numpy(x), float(x[0])) for x in numbers])
+    settings = {"module": partial(identity, 1), "lr": 1e-9, "max_epochs": 2, "device": "cpu"}
+    exact = TorchRegressor(validation=stream, scale_target=False, random_state=0, **settings)
+    exact.fit(stream)
+    assert exact.validation_scores_ == pytest.approx([1.0, 1.0])
+    assert exact.score(stream) == pytest.approx(1.0)
 
 
 def test_sequences_of_several_dtypes_and_read_only_ones():

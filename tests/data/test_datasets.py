@@ -247,6 +247,25 @@ def test_a_stream_gives_the_same_in_every_pass():
     assert torch.equal(torch.stack([x for x, _ in stream]), X)
 
 
+class InAnotherOrder(ItemStream):
+    """Begins one sample later in every pass."""
+
+    def __iter__(self):
+        self.items = [*self.items[1:], self.items[0]]
+        return iter(self.items)
+
+
+def test_a_stream_remembers_the_targets_of_its_last_pass():
+    stream = Stream(InAnotherOrder(PAIRS), has_targets=True)
+    orders = []
+    for _ in range(2):
+        passed = [int(y) for _, y in stream]
+        assert stream.last_targets.tolist() == passed
+        orders.append(passed)
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(Y.tolist())
+
+
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [

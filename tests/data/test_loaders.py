@@ -28,17 +28,18 @@ def batches_of(values=X, weights=None, keep_order=False, **options):
     return row_batches(rows, Y, weights, index, device=CPU, options=options, keep_order=keep_order)
 
 
-def stream_of(samples, targets=None, weights=None, keep_order=False, expected=None, **options):
+def stream_of(
+    samples, targets=None, weights=None, keep_order=False, encode=torch.tensor, **options
+):
     return stream_batches(
         Stream(ItemStream(samples), has_targets=targets is None),
-        torch.tensor,
+        encode,
         targets,
         weights,
         dtype=torch.float32,
         device=CPU,
         options={"batch_size": 4} | options,
         keep_order=keep_order,
-        expected=expected,
     )
 
 
@@ -273,14 +274,20 @@ def test_streams_of_another_length_or_order(samples, beside, message):
         [*stream_of(samples, **beside)]
 
 
-@pytest.mark.parametrize("expected", [Y, Y.flip(0), Y[:5]])
-def test_targets_of_a_stream_are_those_that_are_expected(expected):
-    batches = stream_of([*zip(X, Y.tolist(), strict=True)], expected=expected)
-    if torch.equal(expected, Y):
-        assert [y.tolist() for _, y, _ in batches] == [[0, 1, 2, 3], [4, 5]]
-    else:
-        with pytest.raises(ValueError, match=r"in another order, in every pass.*keep its order"):
-            list(batches)
+def test_targets_of_a_stream_are_encoded_once_a_batch():
+    seen = []
+
+    def encode(targets):
+        seen.append(targets)
+        return torch.tensor([len(target) for target in targets])
+
+    words = ["a", "bb", "ccc", "dd", "", "f"]
+    batches = [*stream_of([*zip(X, words, strict=True)], encode=encode)]
+    assert seen == [words[:4], words[4:]]
+    assert [y.tolist() for _, y, _ in batches] == [[1, 2, 3, 2], [0, 1]]
+    beside = stream_of([*X], targets=Y, encode=encode)
+    assert torch.cat([y for _, y, _ in beside]).tolist() == Y.tolist()
+    assert len(seen) == 2  # Targets beside a stream come encoded.
 
 
 def test_workers_read_a_stream_that_holds_its_targets():
