@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from torch.utils.data import (
     Dataset,
     IterableDataset,
@@ -105,10 +105,37 @@ def test_a_sampler_that_weighs_rows():
     assert not np.array_equal(other.predict_proba(X), fitted.predict_proba(X))
 
 
-def test_a_sampler_of_more_rows_than_are_trained_on():
-    sampler = WeightedRandomSampler(torch.ones(N), N, replacement=False)
-    with pytest.raises(IndexError, match=r"only 54 rows are trained on. Make the sampler"):
-        classifier(early_stopping=True, iterator_train__sampler=sampler).fit(X, Y)
+@pytest.mark.parametrize(
+    ("parameters", "weights"),
+    [
+        ({"early_stopping": True}, None),
+        ({"validation": KFold(3)}, None),
+        ({}, np.arange(N) % 2),
+        ({"validation": (X, Y)}, np.arange(N) % 2),
+        ({"class_weight": {0: 0, 1: 1}}, None),
+    ],
+)
+@pytest.mark.parametrize("given", [(X, Y), (Items(PAIRS), None)], ids=["arrays", "dataset"])
+@pytest.mark.parametrize(
+    ("name", "rows"), [("sampler", [3, 1, 2]), ("batch_sampler", [[3, 1], [2]])]
+)
+def test_a_sampler_of_rows_that_are_not_all_trained_on(name, rows, given, parameters, weights):
+    estimator = classifier(**{f"iterator_train__{name}": rows}, **parameters)
+    with pytest.raises(
+        ValueError, match=rf"iterator_train__{name} numbers the rows that are trained on.*_val\)"
+    ):
+        estimator.fit(*given, sample_weight=weights)
+    assert not hasattr(estimator, "net_")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), [("sampler", [3, 1, 2]), ("batch_sampler", [[3, 1], [2]])]
+)
+def test_a_sampler_beside_rows_to_validate_on(name, rows):
+    estimator = classifier(**{f"iterator_train__{name}": rows}, validation=(X, Y))
+    fitted = estimator.fit(X, Y, sample_weight=1.0 + np.arange(N))
+    assert sum(b.get("train_batch_size", 0) for b in fitted.history_[0, "batches"]) == 3
+    assert fitted.validation_scores_[-1] == fitted.score(X, Y)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from sklearn.model_selection import KFold
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from sktorch import TorchClassifier
@@ -54,6 +56,18 @@ def test_row_weights_are_the_product(sample_weight, class_weight, expected):
     else:
         assert weights.dtype == np.float64
         np.testing.assert_allclose(weights, expected)
+
+
+@pytest.mark.parametrize("counted", [[1, 0, 1, 1, 1, 1], [1, 1, 1, 0, 1, 1], [1, 1, 0, 1, 1, 1]])
+def test_balanced_counts_the_rows_it_is_told(counted):
+    counted = np.array(counted, dtype=bool)
+    counts = np.bincount(CODES[counted], minlength=3)
+    by_class = counted.sum() / ((counts > 0).sum() * np.maximum(counts, 1))
+    by_class[counts == 0] = 1  # Of a class that is nowhere counted nothing is known.
+    weights = row_weights(CODES, CLASSES, None, "balanced", counted)
+    np.testing.assert_allclose(weights, by_class[CODES])
+    given = row_weights(CODES, CLASSES, None, {"a": 5}, counted)
+    np.testing.assert_array_equal(given, [5, 5, 1, 1, 1, 1])
 
 
 @pytest.mark.parametrize(
@@ -133,11 +147,28 @@ def test_both_weights_multiply(class_weight, by_class, weights, batch_size, blob
     fitted.fit(X, codes, sample_weight=weights)
 
     ones = np.ones(N_ROWS) if weights is None else weights
-    product = ones * np.asarray(by_class(np.bincount(codes, ones)))[codes]
+    train, _ = hold_out(np.flatnonzero(ones), codes, 0.1, 0)  # Its classes are those counted.
+    product = ones * np.asarray(by_class(np.bincount(codes[train], ones[train])))[codes]
     explicit = TorchClassifier(**settings).fit(X, codes, sample_weight=product)
     np.testing.assert_allclose(explicit.loss_curve_, fitted.loss_curve_, rtol=1e-12)
     np.testing.assert_allclose(explicit.predict_proba(X), fitted.predict_proba(X), rtol=1e-12)
     np.testing.assert_allclose(explicit.validation_scores_, fitted.validation_scores_, rtol=1e-12)
+
+
+def test_balanced_weights_of_a_fold_are_those_of_its_training_rows(blobs):
+    X, codes = blobs
+    rows = np.argsort(codes, kind="stable")
+    X, codes = X[rows], codes[rows]  # The last fold holds class 2 only.
+    *_, (train, valid) = KFold(4).split(X)
+    settings = {"module": Logits(), "class_weight": "balanced", "max_epochs": 2, "device": "cpu"}
+    split = TorchClassifier(validation=KFold(4), random_state=0, **settings).fit(X, codes)
+    by_class = compute_class_weight("balanced", classes=np.unique(codes), y=codes[train])
+    settings |= {"class_weight": dict(enumerate(by_class))}
+    apart = TorchClassifier(validation=(X[valid], codes[valid]), random_state=0, **settings)
+    apart.fit(X[train], codes[train])
+    np.testing.assert_allclose(split.loss_curve_, apart.loss_curve_, rtol=1e-12)
+    losses = (fitted.history_[:, "valid_loss"] for fitted in (split, apart))
+    np.testing.assert_allclose(*losses, rtol=1e-12)
 
 
 def test_the_first_loss_is_the_weighted_mean(blobs):
