@@ -3,7 +3,7 @@
 import secrets
 import warnings
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +28,7 @@ from sktorch.data.splitting import hold_out, split_by
 from sktorch.data.structure import leaves
 from sktorch.modules import MLP
 from sktorch.training.names import criterion_class, optimizer_class
-from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
+from sktorch.training.randomness import RandomStream, all_seeded, numpy_and_python_seeded
 
 
 class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
@@ -87,13 +87,15 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         ):
             resume = resume and hasattr(self, "net_")
             check_consistent_length(y, groups)
-            data = self._check_data(X, y, sample_weight, classes, reset=not resume)
             seed = resolve_seed(self.random_state)
             keep_best = whole and self.early_stopping
             validate = keep_best or (whole and self.validation is not None)
-            train, valid = (
-                self._split(data, seed, groups, sample_weight) if validate else (data, None)
-            )
+            by_others = isinstance(X, Dataset) or self.validation is not None
+            with all_seeded(seed) if by_others else nullcontext():  # Samples and splitters draw.
+                data = self._check_data(X, y, sample_weight, classes, reset=not resume)
+                train, valid = (
+                    self._split(data, seed, groups, sample_weight) if validate else (data, None)
+                )
             train, valid = normalised(train), normalised(valid)
             net = self.net_ if resume else self._build_net(train, device, seed)
             with net.undone_on_failure():
@@ -134,8 +136,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             train, valid = hold_out(data.index, strata, share, seed, groups)
         else:
             y = self.codec_.decode(data.y) if strata is None else strata
-            with numpy_and_python_seeded(seed):  # A splitter without random_state draws from them.
-                train, valid = split_by(wish, data.index, y, groups)
+            train, valid = split_by(wish, data.index, y, groups)
         # Weights of classes, too, are those of the training rows.
         counted = np.isin(np.arange(len(data.y)), train)
         data = replace(data, weights=self._row_weights(data.y, sample_weight, counted))
@@ -163,7 +164,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         codec = self.codec_
         codec.check_criterion(prototype)
         self._fit_codec(data)
-        example = example_of(data.X, self._component_parameters("iterator_train").get("collate_fn"))
+        collate_fn = self._component_parameters("iterator_train").get("collate_fn")
+        by_others = isinstance(data.X, SliceableDataset | Stream)
+        with all_seeded(seed) if by_others else nullcontext():
+            example = example_of(data.X, collate_fn)
         parameters = {
             "module": self._component_parameters("module"),
             "criterion": self._component_parameters("criterion"),

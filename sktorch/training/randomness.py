@@ -104,3 +104,13 @@ def numpy_and_python_seeded(seed):
             yield
         finally:
             _set_others(before)
+
+
+@contextmanager
+def all_seeded(seed):
+    """Seed torch's generator of the CPU, numpy's and Python's inside, restore them afterwards.
+
+    For samples of a dataset that draw, when they are looked at before anything is trained.
+    """
+    with RandomStream(seed, torch.device("cpu")), numpy_and_python_seeded(seed):
+        yield

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import Dataset, IterableDataset
 
 from sktorch import TorchClassifier
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
@@ -104,6 +105,22 @@ def test_numpy_and_python_are_seeded_inside():
     assert drawn == (np.random.RandomState(4).rand(2).tolist(), random.Random(4).random())
 
 
+def test_a_stream_may_stand_in_for_numpys_and_pythons_generators_too():
+    expected = np.random.RandomState(3).rand(4).tolist(), random.Random(3)
+    before = global_states()
+    stream, drawn = RandomStream(3, CPU), []
+    stream.swaps_others = True
+    for _ in range(2):  # It goes on where it stopped.
+        with stream:
+            drawn += np.random.rand(2).tolist()
+            assert random.random() == expected[1].random()
+    assert drawn == expected[0]
+    assert global_states() == before
+    stream.swaps_others = False
+    with stream:
+        assert np.random.get_state()[1].tolist() == before[2]
+
+
 def test_threads_side_by_side_draw_what_each_draws_alone():
     def draw(seed, wait=lambda: None):
         stream, drawn = RandomStream(seed, CPU), []
@@ -150,6 +167,55 @@ def data():
 def estimator(random_state, **parameters):
     settings = {"max_epochs": 3, "batch_size": 8, "device": "cpu", "early_stopping": True}
     return TorchClassifier(Random, random_state=random_state, **(settings | parameters))
+
+
+def noise(shape):
+    """Noise of numpy's and Python's global generators, as transforms of others draw it."""
+    return torch.from_numpy(np.random.randn(*shape).astype("float32")) * random.random()
+
+
+def augment(X):
+    return X + noise(X.shape)
+
+
+class Noisy(Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, row):
+        X, y = data()
+        return torch.from_numpy(X[row]) + noise([4]), y[row]
+
+
+class NoisyStream(IterableDataset):
+    def __iter__(self):
+        for x, label in zip(*data(), strict=True):
+            yield torch.from_numpy(x) + noise([4]), label
+
+
+OTHERS = {
+    "augment": lambda seed: estimator(seed, augment=augment).fit(*data()),
+    "dataset": lambda seed: estimator(seed).fit(Noisy()),
+    "in a worker": lambda seed: estimator(seed, max_epochs=1, iterator_train__num_workers=1).fit(
+        Noisy()
+    ),
+    "stream": lambda seed: estimator(seed, early_stopping=False).fit(NoisyStream()),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_draws_of_others_go_by_random_state(name):
+    fit, losses = OTHERS[name], []
+    for outside in (0, 1):
+        np.random.seed(outside)
+        random.seed(outside)
+        before = global_states()
+        fitted = fit(7)
+        assert global_states() == before
+        losses.append(fitted.loss_curve_)
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) == len(losses[0])
+    assert fit(8).loss_curve_ != losses[0]
 
 
 @pytest.mark.parametrize("loader", [{}, {"iterator_train__num_workers": 0}])
