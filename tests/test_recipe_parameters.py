@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from skorch.callbacks import Callback
 from torch import nn
 from torch.optim import lr_scheduler
@@ -166,13 +166,25 @@ def test_a_warm_start_begins_the_schedule_anew(iris):
     assert fitted.optimizer_.param_groups[0]["lr"] == LR
 
 
-@pytest.mark.parametrize("name", ["cosine", "one_cycle", "plateau"])
-def test_each_partial_fit_is_a_training_of_its_own(iris, name):
-    fitted = classifier(lr_schedule=name)
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        *({"lr_schedule": name} for name in ("cosine", "one_cycle", "plateau")),
+        {"scoring": ["accuracy", "train_f1_macro", "valid_accuracy"]},
+        {"monitor": "valid_loss"},
+        {"early_stopping": True, "monitor": "valid_acc", "scoring": "f1_macro"},
+        {"validation": KFold(3)},
+    ],
+)
+def test_partial_fit_is_a_further_epoch_without_schedule_scores_and_validation(iris, ignored):
+    given, plain = classifier(**ignored), classifier()
     for _ in range(3):
-        fitted.partial_fit(*iris, classes=[0, 1, 2])
-    assert len(set(fitted.history_[:, "lr"])) == 1
-    assert fitted.optimizer_.param_groups[0]["lr"] == LR
+        for estimator in (given, plain):
+            estimator.partial_fit(*iris, classes=[0, 1, 2])
+    assert given.loss_curve_ == plain.loss_curve_
+    assert given.history_[-1].keys() == plain.history_[-1].keys()
+    assert given.optimizer_.param_groups[0]["lr"] == LR
+    np.testing.assert_array_equal(given.predict_proba(iris[0]), plain.predict_proba(iris[0]))
 
 
 def test_copies_go_on_with_a_schedule(iris):
@@ -289,6 +301,23 @@ def test_a_warm_start_and_partial_fit_keep_what_is_learnt(iris):
     loss = fitted.loss_curve_[-1]
     assert fitted.fit(*iris).loss_curve_[EPOCHS] < loss
     assert fitted.partial_fit(*iris).loss_curve_[-1] < loss
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+@pytest.mark.parametrize("name", ["orthogonal", "kaiming_normal"])
+def test_patterns_leave_the_vectors_of_normalization_layers(iris, name, normalization):
+    patterns = {"*.weight": name, "*.bias": "zeros"}
+    settings = {"module__hidden": (8, 8), "module__normalization": normalization}
+    module = untrained(iris, initializer=patterns, **settings)
+    plain = untrained(iris, **settings)
+    for own, (key, expected) in zip(module.parameters(), plain.named_parameters(), strict=True):
+        if key in ("2.weight", "5.weight"):
+            torch.testing.assert_close(own, torch.ones(8).double(), rtol=0, atol=1e-25)
+        elif key.endswith("bias"):
+            assert own.abs().max() < 1e-25
+        else:
+            assert own.ndim == 2
+            assert not torch.equal(own, expected)
 
 
 def test_initializers_are_searched_by_name(iris):

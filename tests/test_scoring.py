@@ -152,14 +152,51 @@ def test_training_rows_are_scored_where_none_are_held_out(scaled):
     assert held_out[:, "valid_accuracy"] == held_out[:, "valid_acc"]
 
 
-def test_partial_fit_scores_its_rows(scaled):
+def test_partial_fit_scores_nothing(scaled):
     X, y = scaled("wine")
-    fitted = classifier(scoring="accuracy").partial_fit(X, y, classes=[0, 1, 2])
-    assert fitted.history_[-1, "train_accuracy"] == fitted.score(X, y)
+    fitted = classifier(scoring=["accuracy", "valid_f1"], monitor="valid_f1")
+    fitted.partial_fit(X, y, classes=[0, 1, 2])
+    assert {n for n in fitted.history_[-1] if n.startswith(("train_", "valid_"))} == {
+        "train_loss",
+        "train_loss_best",
+        "train_batch_count",
+    }
 
 
 def rows_seen(estimator, X, y):
     return len(y)
+
+
+def test_a_scorer_may_hand_on_its_x_which_is_empty(scaled):
+    X, y = scaled("wine")
+    heights = []
+
+    def share_right(estimator, given, targets):
+        heights.append(given.shape)
+        assert estimator.predict_proba(given).shape == (len(targets), 3)
+        return (estimator.predict(given) == targets).mean()
+
+    fitted = classifier(scoring=[share_right, "accuracy"], early_stopping=True).fit(X, y)
+    assert heights == [(18, 0)] * fitted.n_epochs_
+    assert fitted.history_[:, "valid_share_right"] == fitted.history_[:, "valid_accuracy"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [lambda given: given[:2], lambda given: given.copy(), lambda given: np.zeros((len(given), 13))],
+    ids=["rows of it", "a copy", "another"],
+)
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score"])
+def test_a_scorer_may_not_ask_for_other_rows(scaled, method, other):
+    def of_others(estimator, given, targets):
+        given = other(given)
+        beside = [targets[: len(given)]] if method == "score" else []
+        return np.mean(getattr(estimator, method)(given, *beside))
+
+    estimator = classifier(scoring=of_others)
+    with pytest.raises(ValueError, match=r"other rows than those it was given.*scoring it may"):
+        estimator.fit(*scaled("wine"))
+    assert not hasattr(estimator, "net_")
 
 
 SCORINGS = {
@@ -274,6 +311,23 @@ def test_a_quantile_by_its_own_metric():
 
 def broken(estimator, X, y):
     raise ZeroDivisionError("a metric of one's own")
+
+
+def mistyped(estimator, X, y, sample_weight=None):
+    return "three" + 4
+
+
+def without_weights(estimator, X, y):
+    return estimator.score(X, y)
+
+
+def test_errors_of_own_scorers_are_not_taken_for_missing_weights(scaled):
+    X, y = scaled("wine")
+    for weights in (None, np.ones(len(y))):
+        with pytest.raises(TypeError, match="can only concatenate str"):
+            classifier(scoring=mistyped).fit(X, y, sample_weight=weights)
+    fitted = classifier(scoring=without_weights).fit(X, y, sample_weight=1 + y)
+    assert fitted.history_[-1, "train_without_weights"] == fitted.score(X, y)
 
 
 @pytest.mark.parametrize(
