@@ -145,6 +145,16 @@ def test_the_first_pattern_counts_and_none_leaves():
     assert changed(module, None) == set()
 
 
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+@pytest.mark.parametrize("name", ["orthogonal", "xavier_uniform", "kaiming_normal", "sparse"])
+def test_patterns_of_matrices_leave_the_vectors_of_normalization(name, normalization):
+    module = MLP(4, 3, (5, 6), normalization=normalization)
+    patterns = {"*.weight": name, "*.bias": "ones"}
+    scales = {"2.weight", "5.weight"}
+    assert changed(module, patterns) == dict(module.named_parameters()).keys() - scales
+    assert {*module[2].weight.tolist(), *module[5].weight.tolist()} == {1.0}
+
+
 @pytest.mark.parametrize("pattern", ["weight", "*weight", "*.weight", "w*"])
 def test_patterns_match_the_modules_own_parameters(pattern):
     assert changed(nn.Linear(4, 3), {pattern: "ones"}) == {"weight"}

@@ -1,6 +1,7 @@
 """Several labels a row: indicators, and columns of labels."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,28 @@ def test_names_of_the_same_loss(indicators, criterion):
     np.testing.assert_allclose(fitted.predict_proba(X), expected.predict_proba(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("criterion", ["auto", "bce_with_logits"])
+def test_pos_weight_of_indicators(indicators, criterion):
+    X, Y = indicators
+    weight = torch.tensor([1.0, 9.0, 0.1])
+    fitted = net(criterion=criterion, criterion__pos_weight=weight).fit(X.astype("float32"), Y)
+    by_hand = net(criterion=partial(F.binary_cross_entropy_with_logits, pos_weight=weight))
+    by_hand.fit(X.astype("float32"), Y)
+    np.testing.assert_allclose(fitted.predict_proba(X), by_hand.predict_proba(X), rtol=1e-5)
+    plain = net().fit(X.astype("float32"), Y).predict_proba(X).mean(axis=0)
+    weighted = fitted.predict_proba(X).mean(axis=0)
+    assert weighted[1] > plain[1]
+    assert weighted[2] < plain[2]
+
+
+def test_pos_weight_is_for_indicators_only(digits, columns):
+    for X, y in (digits, columns):
+        estimator = net(criterion__pos_weight=torch.ones(3))
+        with pytest.raises(TypeError, match=r"can't be made with criterion__pos_weight"):
+            estimator.fit(X, y)
+        assert not hasattr(estimator, "net_")
+
+
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_label_that_all_rows_have_or_none(indicators, value):
     X, Y = indicators
@@ -180,6 +203,14 @@ def test_columns_share_one_module(columns):
     parity, remainder = fitted.decision_function(X)
     np.testing.assert_array_equal(parity > 0, fitted.predict(X)[:, 0] == "odd")
     assert (parity.shape, remainder.shape) == ((N_ROWS,), (N_ROWS, 3))
+
+
+def test_the_net_gives_the_probabilities_of_each_column(columns):
+    fitted = net().fit(*columns)
+    inside = fitted.net_.predict_proba(columns[0])
+    assert isinstance(inside, list)
+    for own, expected in zip(inside, fitted.predict_proba(columns[0]), strict=True):
+        np.testing.assert_array_equal(own, expected)
 
 
 def test_the_loss_of_columns_is_the_mean_of_theirs(columns):
@@ -413,11 +444,27 @@ def test_wrong_class_weights(kind, class_weight, message, request):
         net(class_weight=class_weight).fit(*request.getfixturevalue(kind))
 
 
+@pytest.mark.parametrize("values", [(-1, 1), (0, 7), (1, 2), (3, 4)])
+@pytest.mark.parametrize("dtype", [int, float])
+def test_two_values_other_than_zero_and_one_are_columns_of_labels(indicators, values, dtype):
+    X, Y = indicators
+    labels = np.array(values, dtype=dtype)[Y]
+    fitted = net(max_epochs=30).fit(X, labels)
+    assert [classes.tolist() for classes in fitted.classes_] == [list(values)] * 3
+    assert [p.shape for p in fitted.predict_proba(X)] == [(N_ROWS, 2)] * 3
+    assert set(np.unique(fitted.predict(X))) == set(values)
+    assert fitted.score(X, labels) == (fitted.predict(X) == labels).all(axis=1).mean() > 0.9
+    with pytest.raises(ValueError, match="does not learn several columns of labels"):
+        net(criterion="multi_label_soft_margin").fit(X, labels)
+
+
 @pytest.mark.parametrize(
     ("Y", "codec", "n_columns"),
     [
         ([[0, 1], [1, 1], [0, 0]], Indicators, 2),
         ([[0, 2], [1, 1], [0, 0]], LabelColumns, 2),
+        ([[-1, 1], [1, 1], [-1, -1]], LabelColumns, 2),
+        ([[0, 7], [7, 7], [0, 0]], LabelColumns, 2),
         ([["a", "b"], ["b", "b"], ["a", "b"]], LabelColumns, 2),
         ([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], Indicators, 2),
         (sparse.eye_array(3), Indicators, 3),
