@@ -326,10 +326,13 @@ class RegressorNet(RegressorMixin, Net):
 
 def differ(new, old):
     """Whether two values of a parameter are not the same; arrays and tensors by their entries."""
+    arrays = torch.Tensor | np.ndarray
     if new is old:
         return False
+    if isinstance(new, arrays) and isinstance(old, arrays) and new.shape != old.shape:
+        return True
     different = new != old
-    return bool(different.any() if isinstance(different, torch.Tensor | np.ndarray) else different)
+    return bool(different.any() if isinstance(different, arrays) else different)
 
 
 def _parameter_name(name):

@@ -62,7 +62,8 @@ class TrainingJob:
         """Train, between the hooks of the callbacks, and keep the best weights."""
         estimator, net = self.estimator, self.net
         told = self._told_to_callbacks()
-        by_others = isinstance(self.train.X, SliceableDataset | Stream)
+        parts = [self.train] if self.valid is None else [self.train, self.valid]
+        by_others = any(isinstance(part.X, SliceableDataset | Stream) for part in parts)
         net.stream_.swaps_others = by_others or estimator.augment is not None
         context = estimator._init_callback_context(max_subtasks=self.n_epochs)
         context.call_on_fit_task_begin(estimator=estimator, **told)

@@ -199,23 +199,24 @@ OTHERS = {
     "in a worker": lambda seed: estimator(seed, max_epochs=1, iterator_train__num_workers=1).fit(
         Noisy()
     ),
+    "validation": lambda seed: estimator(seed, validation=Noisy()).fit(*data()),
     "stream": lambda seed: estimator(seed, early_stopping=False).fit(NoisyStream()),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_draws_of_others_go_by_random_state(name):
-    fit, losses = OTHERS[name], []
+    fit, losses, part = OTHERS[name], [], "valid" if name == "validation" else "train"
     for outside in (0, 1):
         np.random.seed(outside)
         random.seed(outside)
         before = global_states()
         fitted = fit(7)
         assert global_states() == before
-        losses.append(fitted.loss_curve_)
+        losses.append(fitted.history_[:, f"{part}_loss"])
     assert losses[0] == losses[1]
     assert len(set(losses[0])) == len(losses[0])
-    assert fit(8).loss_curve_ != losses[0]
+    assert fit(8).history_[:, f"{part}_loss"] != losses[0]
 
 
 @pytest.mark.parametrize("loader", [{}, {"iterator_train__num_workers": 0}])
