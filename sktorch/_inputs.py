@@ -155,10 +155,11 @@ def _cardinalities(X):
 
 def _shape_of_dataset(X, collate_fn):
     """Shape of a dataset's samples; of one input that is collated to several, its own."""
-    inputs = X[0] if isinstance(X, SliceableDataset) else next(iter(X))[0]
     batch = example_of(X, collate_fn)
-    if isinstance(batch, tuple) and not isinstance(inputs, tuple):  # padded, and their lengths
-        return (None, *np.shape(inputs)[1:])
+    if isinstance(batch, tuple):
+        inputs = X[0] if isinstance(X, SliceableDataset) else next(iter(X))[0]
+        if not isinstance(inputs, tuple):  # padded, and their lengths
+            return (None, *np.shape(inputs)[1:])
     return sample_shape(batch)
 
 

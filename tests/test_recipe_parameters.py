@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from skorch.callbacks import Callback
 from torch import nn
 from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from sktorch import TorchClassifier, TorchRegressor
@@ -219,7 +220,7 @@ def test_schedules_are_searched_by_name(iris):
             {"lr_schedule": "step", "lr_schedule__step_sise": 2},
             "no parameter 'lr_schedule__step_sise'. Did you mean 'lr_schedule__step_size'",
         ),
-        ({"lr_schedule": "step"}, "needs its parameter step_size. Give lr_schedule__step_size"),
+        ({"lr_schedule": StepLR}, "needs its parameter step_size. Give lr_schedule__step_size"),
         ({"lr_schedule": "cosine", "lr_schedule__warm_up": 9}, "warm_up=9 must be .* less"),
         ({"lr_schedule": 3}, "lr_schedule must be None, a name"),
         ({"lr_schedule": "cosine", "lr_schedule__T_max": "x"}, "can't be made|unsupported"),

@@ -98,15 +98,6 @@ BY_HAND = [
         False,
     ),
     ("step", {"step_size": 2}, partial(lr_scheduler.StepLR, step_size=2), False),
-    ("step", {}, partial(lr_scheduler.StepLR, step_size=2), False),
-    ("multi_step", {}, partial(lr_scheduler.MultiStepLR, milestones=[3, 4]), False),
-    ("exponential", {}, partial(lr_scheduler.ExponentialLR, gamma=0.01 ** (1 / N_EPOCHS)), False),
-    (
-        "cosine_warm_restarts",
-        {},
-        partial(lr_scheduler.CosineAnnealingWarmRestarts, T_0=2),
-        False,
-    ),
 ]
 BY_HAND_IDS = [f"{name}-{'-'.join(parameters) or 'filled'}" for name, parameters, *_ in BY_HAND]
 
@@ -191,6 +182,21 @@ def test_plateau_looks_at_the_value(sign, mode, kind):
     assert len({tuple(lrs) for lrs in expected}) > 2
     with pytest.raises(ValueError, match=r"looks at a loss or score .* and there is none"):
         schedule.after_epoch()
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler"),
+    [
+        ("step", partial(lr_scheduler.StepLR, step_size=2)),
+        ("multi_step", partial(lr_scheduler.MultiStepLR, milestones=[3, 4])),
+        ("exponential", partial(lr_scheduler.ExponentialLR, gamma=0.01 ** (1 / N_EPOCHS))),
+        ("cosine_warm_restarts", partial(lr_scheduler.CosineAnnealingWarmRestarts, T_0=2)),
+    ],
+)
+def test_a_name_leaves_nothing_open(name, scheduler):
+    optimizer, other = make_optimizer(), make_optimizer()
+    seen = scheduled(make(name, optimizer), optimizer)
+    np.testing.assert_allclose(seen, by_hand(scheduler(other), other, False, N_STEPS))
 
 
 @pytest.mark.parametrize(("name", "parameters", "scheduler", "per_batch"), BY_HAND, ids=BY_HAND_IDS)
