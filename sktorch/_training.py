@@ -20,8 +20,6 @@ from sktorch.training.stopping import BestWeights, Plateau
 from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 
-REORDERING = {"shuffle", "sampler", "batch_sampler", "drop_last", "in_order"}
-
 
 class TrainingJob:
     """Trains a net for an estimator.
