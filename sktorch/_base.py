@@ -93,12 +93,12 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             by_others = isinstance(X, Dataset) or self.validation is not None
             with all_seeded(seed) if by_others else nullcontext():  # Samples and splitters draw.
                 data = self._check_data(X, y, sample_weight, classes, reset=not resume)
-                train, valid = (
-                    self._split(data, seed, groups, sample_weight) if validate else (data, None)
-                )
+                train, valid = data, None
+                if validate:
+                    train, valid = self._split(data, seed, groups, sample_weight)
             train, valid = normalised(train), normalised(valid)
             net = self.net_ if resume else self._build_net(train, device, seed)
-            with net.undone_on_failure():
+            with net.undone_on_failure() if resume else nullcontext():
                 if resume:
                     self._renew(net, seed)
                 TrainingJob(self, net, train, valid, n_epochs, keep_best, whole=whole).run()
