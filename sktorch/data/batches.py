@@ -52,7 +52,14 @@ class Batches:
     shuffle : bool
     drop_last : bool
         Whether to leave out a last batch that is shorter than the others.
+
+    Attributes
+    ----------
+    block_bytes : int
+        What is copied in a new order at a time.
     """
+
+    block_bytes = BLOCK_BYTES
 
     def __init__(self, rows, targets, weights, index, *, batch_size, shuffle, drop_last=False):
         self.rows, self.targets, self.weights, self.index = rows, targets, weights, index
@@ -85,7 +92,7 @@ class Batches:
         if not self.rows.is_whole:
             return self.batch_size
         row_bytes = sum(x[:1].nbytes for x in leaves(self.rows.values))
-        n_batches = BLOCK_BYTES // max(row_bytes * self.batch_size, 1)
+        n_batches = self.block_bytes // max(row_bytes * self.batch_size, 1)
         return self.batch_size * max(n_batches, 1)
 
 

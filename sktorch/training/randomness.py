@@ -63,6 +63,21 @@ class RandomStream:
             _set_others(self._outer_others)
         _swap.release()
 
+    @contextmanager
+    def paused(self):
+        """Inside ``with stream:``, leave it for a while, so that other threads can draw."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+    def next_seed(self):
+        """A number that follows from the stream, which stays where it is."""
+        generator = torch.Generator()
+        generator.set_state(self._states[0])
+        return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+
 
 def _device_modules(device):
     return [] if device.type == "cpu" else [torch.get_device_module(device)]

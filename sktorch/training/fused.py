@@ -1,0 +1,191 @@
+"""One epoch of many models in lockstep.
+
+A *pass* is one model's way through the batches of an epoch. Passes of one kind (structure, loss,
+class of optimizer, shapes) go together: their tensors are stacked, every step is one step of all,
+and each model ends where it would have ended alone. Others pass alone, beside them.
+"""
+
+import math
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from sktorch.training.optimizers import without_hooks
+from sktorch.training.program import make_program, stacked_batch
+from sktorch.training.stacking import Stack, Unlike, sorting_key
+from sktorch.training.subnormals import subnormals_flushed
+from sktorch.training.threads import threads_worth
+
+# What the models of one stack may take on a CPU: about its caches. Between a third and four times
+# as much the time of a step was the same, below a third Python's share grows.
+CACHE_BYTES = 8 * 2**20
+# The share of a GPU's free memory that a stack may take.
+SHARE = 0.4
+
+
+class Fuser:
+    """Takes passes through their epochs together; keeps what it learns for the next ones.
+
+    Parameters
+    ----------
+    n_workers : int, default: torch.get_num_threads()
+        Number of threads on a CPU, each with a stack of its own.
+    report : callable, default=None
+        Told one line of text about every new kind of pass.
+    """
+
+    def __init__(self, n_workers=None, report=None):
+        self.n_workers = n_workers or torch.get_num_threads()
+        self._report = report
+        self._programs, self._reported = {}, set()
+        self._largest = math.inf
+
+    def run(self, passes):
+        """Take passes through all their batches; errors are written to them."""
+        waiting = list(passes)
+        with ThreadPoolExecutor(self.n_workers) as pool:
+            while waiting := [p for p in waiting if p.batch is not None and p.error is None]:
+                jobs = self._jobs(waiting)
+                for outcome in [pool.submit(self._work, *job) for job in jobs]:
+                    outcome.result()
+
+    def _jobs(self, passes):
+        """Stacks and single passes, each with its kind (None: alone)."""
+        kinds, jobs = defaultdict(list), []
+        for one in passes:
+            try:
+                kinds[one.kind()].append(one)
+            except Unlike as error:
+                self._tell([one], f"alone: {error}")
+                jobs.append((None, [one]))
+        for kind, members in kinds.items():
+            if len(members) == 1:
+                self._tell(members, "alone: there is no other of its kind")
+                jobs.append((None, members))
+            else:
+                jobs += [(kind, stack) for stack in self._stacks(members)]
+        return jobs
+
+    def _stacks(self, members):
+        """Cut members in stacks, neighbours with the same settings."""
+        if members[0].optimizer is not None:
+            members = sorted(members, key=lambda one: sorting_key(one.optimizer))
+        device, n_bytes = members[0].device, max(members[0].n_bytes, 1)
+        on_cpu = device.type == "cpu"
+        room = SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
+        width = min(max(room // n_bytes, 4 if on_cpu else 1), self._largest)
+        n_stacks = math.ceil(len(members) / width)
+        if on_cpu and len(members) >= 4 * self.n_workers:  # every worker gets as many stacks
+            n_stacks = self.n_workers * math.ceil(n_stacks / self.n_workers)
+        cuts = [round(number * len(members) / n_stacks) for number in range(n_stacks + 1)]
+        return [members[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+
+    def _work(self, kind, members):
+        try:
+            with threads_worth(0), subnormals_flushed():
+                if kind is None:
+                    members[0].alone()
+                else:
+                    self._together(kind, members)
+        except BaseException as error:
+            for one in members:
+                one.error = error
+
+    def _together(self, kind, members):
+        """Take a stack through the batches that all its members have of the same shape."""
+        try:
+            if self._in_lockstep(kind, members):
+                return
+            halves = [[one] for one in members]
+        except torch.OutOfMemoryError:
+            if len(members) == 1:
+                raise
+            half = len(members) // 2
+            self._largest = min(self._largest, len(members) - half)
+            halves = [members[:half], members[half:]]
+        for half in halves:
+            self._work(kind if len(half) > 1 else None, half)
+
+    def _in_lockstep(self, kind, members):
+        """Whether the stack could be trained; nothing has changed otherwise."""
+        optimizers = None if kind[1] is type(None) else [one.optimizer for one in members]
+        stack = Stack([one.objective for one in members], optimizers)
+        generator = torch.Generator(members[0].device)
+        seed = sum(one.stream.next_seed() for one in members) % 2**63
+        program = self._program(kind, members, stack, generator.manual_seed(seed))
+        if program.recording is None:
+            return False
+        walk = _Walk(members, stack, program, generator.manual_seed(seed))
+        walk.step()  # Memory is highest in the first: what fails here leaves all as it was.
+        while walk.advance():
+            walk.step()
+        walk.finish()
+        return True
+
+    def _program(self, kind, members, stack, generator):
+        key = kind, len(members)
+        if key not in self._programs:
+            program = self._programs[key] = make_program(members, stack, generator)
+            how = f"together, {len(members)} in a stack"
+            self._tell(members, f"alone: {program.reason}" if program.reason else how)
+        return self._programs[key]
+
+    def _tell(self, members, how):
+        if self._report is None:
+            return
+        name = type(members[0].module).__name__
+        n_parameters = sum(p.numel() for p in members[0].module.parameters())
+        what = "train" if members[0].optimizer is not None else "evaluate"
+        line = f"{name} of {n_parameters:,} parameters {what}s {how}"
+        if line not in self._reported:
+            self._reported.add(line)
+            self._report(line)
+
+
+class _Walk:
+    """A stack on its way through the batches of its members."""
+
+    def __init__(self, members, stack, program, generator):
+        self.members, self.stack = members, stack
+        self.program, self.generator = program, generator
+        self.losses, self.outputs = [], []
+        self._n_rows = len(members[0].batch[1])
+        self._askers = {one.cancelled for one in members}
+        self._optimizer = stack.optimizer and without_hooks(stack.optimizer)
+
+    def step(self):
+        """One step of all, on their present batches."""
+        stack = self.stack
+        value = self.program.recording(
+            self.generator, stack.trained, stack.fixed, stack.buffers, *stacked_batch(self.members)
+        )
+        if stack.optimizer is None:
+            loss, output = value
+            self.outputs.append(output)
+        else:
+            gradients, loss = value
+            for name in self.program.without_gradient:
+                gradients[name] = None
+            stack.set_gradients(gradients)
+            self._optimizer.step()
+        self.losses.append(loss)
+
+    def advance(self):
+        """Go to the next batches; whether all have one again, of as many rows."""
+        for one in self.members:
+            one.sizes.append(self._n_rows)
+            one.advance()
+        batches = [one.batch for one in self.members]
+        same = all(batch is not None and len(batch[1]) == self._n_rows for batch in batches)
+        return same and not all(asker() for asker in self._askers)
+
+    def finish(self):
+        """Give every member what is its own."""
+        self.stack.unstack()
+        for one, losses in zip(self.members, torch.stack(self.losses, 1).tolist(), strict=True):
+            one.losses += losses
+        if self.outputs:
+            outputs = torch.cat(self.outputs, 1)
+            for one, own in zip(self.members, outputs.unbind(), strict=True):
+                one.outputs.append(own)

@@ -1,0 +1,141 @@
+"""A model's way through the batches of an epoch, alone or as one of many."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import chain, islice
+
+import torch
+
+from sktorch.data.structure import leaves
+from sktorch.training.loop import evaluate, train_epoch
+from sktorch.training.losses import LossFunction
+from sktorch.training.precision import Precision
+from sktorch.training.randomness import RandomStream
+from sktorch.training.stacking import Objective, Unlike, fingerprint, why_not_stacked
+from sktorch.training.step import make_step
+
+
+@dataclass(eq=False)
+class Pass:
+    """One model's way through the batches of an epoch.
+
+    Attributes
+    ----------
+    module, criterion : torch.nn.Module
+    batches : iterator of tuple
+        ``(X, y, weight)`` each.
+    stream : RandomStream
+        The model's own random numbers.
+    optimizer : torch.optim.Optimizer or None
+        None evaluates, in eval mode and without gradients.
+    precision : Precision
+    clip_norm : float or None
+    row_bytes : float
+        About the memory that a row takes in the forward pass.
+    cancelled : callable
+        Whether nobody waits for the result any more.
+    losses, sizes : list
+        Of each batch: its mean loss and its number of rows, when the pass is over.
+    outputs : list of torch.Tensor
+        Of an evaluation.
+    error : BaseException or None
+        What ended the pass before its time.
+    """
+
+    module: torch.nn.Module
+    criterion: torch.nn.Module
+    batches: Iterator
+    stream: RandomStream
+    optimizer: torch.optim.Optimizer | None = None
+    precision: Precision = field(default_factory=lambda: Precision.named("float32", "cpu"))
+    clip_norm: float | None = None
+    row_bytes: float = 0.0
+    cancelled: Callable = bool
+    losses: list = field(default_factory=list)
+    sizes: list = field(default_factory=list)
+    outputs: list = field(default_factory=list)
+    error: BaseException | None = None
+
+    def __post_init__(self):
+        self.objective = Objective(self.module, self.criterion)
+        self.objective.train(self.optimizer is not None)
+        self.advance()
+
+    def advance(self):
+        """Go to the next batch; None when there is none left."""
+        self.batch = next(self.batches, None)
+
+    def alone(self):
+        """Go through the batches that are left, by the loop of a single model."""
+        batches = chain([self.batch], self.batches)
+        # Whoever draws random numbers holds a lock: not needed for those that draw none.
+        with self.stream:
+            before = torch.get_rng_state()
+            self._go(islice(batches, 1))
+            draws = self.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
+        with self.stream if draws else nullcontext():
+            self._go(batches)
+        self.batch = None
+
+    def _go(self, batches):
+        self.batch = next(batches, None)
+        if self.batch is None:
+            return
+        batches = chain([self.batch], batches)
+        loss_function = LossFunction(self.criterion)
+        if self.optimizer is None:
+            losses, sizes, outputs = evaluate(
+                self.module, loss_function, batches, autocast=self.precision.autocast
+            )
+            self.outputs.append(outputs)
+        else:
+            options = {"precision": self.precision, "clip_norm": self.clip_norm}
+            step = make_step(self.module, loss_function, self.optimizer, **options)
+            losses, sizes = train_epoch(self.module, step, batches)
+        self.losses += losses
+        self.sizes += sizes
+
+    @property
+    def device(self):
+        """The device that the batches are on."""
+        return self.batch[1].device
+
+    @property
+    def n_bytes(self):
+        """About the memory that the model takes in a stack."""
+        parameters = sum(p.nbytes for p in self.module.parameters())
+        n_rows = len(self.batch[1])
+        if self.optimizer is None:
+            return parameters + self.row_bytes * n_rows
+        return 4 * parameters + 2 * self.row_bytes * n_rows
+
+    def kind(self):
+        """What passes that can go together share.
+
+        Raises
+        ------
+        Unlike
+            If the pass can't go with others; the message says why.
+        """
+        if self.precision.scaler.is_enabled():
+            raise Unlike("float16 needs a gradient scaler for each model")
+        if self.optimizer is not None and (reason := why_not_stacked(self.optimizer)):
+            raise Unlike(reason)
+        settings = self.precision.autocast, self.precision.backward, self.clip_norm
+        return (
+            fingerprint(self.objective),
+            type(self.optimizer),
+            fingerprint(settings),
+            shape_of(self.batch),
+        )
+
+
+def shape_of(batch):
+    """Shapes, dtypes and devices of a batch's tensors, hashable."""
+    return tuple(
+        None
+        if part is None
+        else tuple((tuple(x.shape), x.dtype, x.device) for x in leaves(part))
+        for part in batch
+    )

@@ -1,0 +1,189 @@
+"""What one step of a stack of models does, tried before it is used."""
+
+import copy
+import time
+import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch.func import functional_call, grad_and_value, vmap
+
+from sktorch.training.randomness import RandomStream
+from sktorch.training.recording import Recording, record
+from sktorch.training.stacking import skeleton
+
+# The largest difference to the model alone, relative to the largest number, that is rounding.
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+COARSE = 5e-2
+
+
+@dataclass(frozen=True)
+class Program:
+    """A step of a stack.
+
+    Attributes
+    ----------
+    recording : Recording or None
+        From the stack's tensors and a batch to gradients (dict) and losses, or in an evaluation
+        to losses and outputs; None where the models are better off alone.
+    without_gradient : frozenset of str
+        Parameters that the loss does not depend on: an optimizer leaves them alone.
+    reason : str or None
+        Why there is no recording.
+    """
+
+    recording: Recording | None = None
+    without_gradient: frozenset = frozenset()
+    reason: str | None = None
+
+
+def stacked_batch(members):
+    """The batches of all members as one, with a new first dimension; without what is None."""
+    parts = zip(*(one.batch for one in members), strict=True)
+    return [_stacked(part) for part in parts if part[0] is not None]
+
+
+def _stacked(parts):
+    if isinstance(parts[0], dict):
+        return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+    return torch.stack(parts)
+
+
+def make_program(members, stack, generator):
+    """Record a step of a stack, and hold it against its first model alone: numbers and time.
+
+    Neither the stack nor the members change.
+
+    Parameters
+    ----------
+    members : list of Pass
+        Of one kind.
+    stack : Stack
+    generator : torch.Generator
+        To draw from in the trial.
+
+    Returns
+    -------
+    program : Program
+    """
+    buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+    inputs = stack.trained, stack.fixed, buffers, *stacked_batch(members)
+    step = _step_of_stack(members[0])
+    try:
+        with warnings.catch_warnings():  # of vmap, about operations that it runs one by one
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            recording, value = record(step, generator, *inputs)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a module does that can't be batched
+        return Program(reason=f"it can't be batched, {_first_line(error)}")
+    after = {name: buffer[0].clone() for name, buffer in buffers.items()}
+    # A throw-away stream: the trial may draw random numbers, and must not take the model's.
+    with RandomStream(0, members[0].device) if recording.random else nullcontext():
+        alone, missing = _alone(members[0])
+        if not recording.random and not _agree(alone(), (value, after), members[0]):
+            return Program(reason="batched it computes something else")
+        if members[0].device.type == "cpu":
+            seconds = _seconds(lambda: recording(generator, *inputs)) / len(members)
+            ratio = seconds / _seconds(alone)
+            if ratio > 1:
+                return Program(reason=f"in a stack of {len(members)} it takes {ratio:.1f}x as long")
+    return Program(recording, missing)
+
+
+def _step_of_stack(one):
+    """A function of stacked tensors and a batch, differentiated and batched."""
+    bare, clip_norm = skeleton(one.objective), one.clip_norm
+
+    def evaluate(trained, fixed, buffers, *batch):
+        with one.precision.autocast():
+            return functional_call(bare, (trained, fixed, buffers), batch)
+
+    def train(trained, fixed, buffers, *batch):
+        def loss_of(trained):
+            return evaluate(trained, fixed, buffers, *batch)[0]
+
+        with one.precision.backward():
+            gradients, loss = grad_and_value(loss_of)(trained)
+        if clip_norm is not None:
+            gradients = _clipped(gradients, clip_norm)
+        return gradients, loss.detach()
+
+    return vmap(train if one.optimizer is not None else evaluate, randomness="different")
+
+
+def _clipped(gradients, clip_norm):
+    """As ``torch.nn.utils.clip_grad_norm_`` clips those of the module, the criterion's left out."""
+    own = {name: g for name, g in gradients.items() if name.startswith("module.")}
+    norm = torch.nn.utils.get_total_norm(own.values())
+    share = (clip_norm / (norm + 1e-6)).clamp(max=1)
+    return gradients | {name: gradient * share for name, gradient in own.items()}
+
+
+def _alone(one):
+    """A step of one model on a copy, as a function, and the parameters without a gradient."""
+    objective = copy.deepcopy(one.objective)
+    trained = {}
+    if one.optimizer is not None:
+        stepped = {id(p) for group in one.optimizer.param_groups for p in group["params"]}
+        own = zip(objective.named_parameters(), one.objective.parameters(), strict=True)
+        trained = {n: p for (n, p), source in own if p.requires_grad and id(source) in stepped}
+    batch = [part for part in one.batch if part is not None]
+
+    def step():
+        with one.precision.autocast(), torch.set_grad_enabled(bool(trained)):
+            loss, output = objective(*batch)
+        buffers = {name: buffer.clone() for name, buffer in objective.named_buffers()}
+        if not trained:
+            return (loss, output), buffers
+        gradients = torch.autograd.grad(loss, [*trained.values()], allow_unused=True)
+        gradients = dict(zip(trained, gradients, strict=True))
+        if one.clip_norm is not None:
+            there = {name: g for name, g in gradients.items() if g is not None}
+            gradients |= _clipped(there, one.clip_norm)
+        return (gradients, loss.detach()), buffers
+
+    missing = frozenset()
+    if trained:
+        state = copy.deepcopy(objective.state_dict())
+        missing = frozenset(name for name, g in step()[0][0].items() if g is None)
+        objective.load_state_dict(state)
+    return step, missing
+
+
+def _agree(alone, stacked, one):
+    """Whether what a model computes alone is the first row of what the stack computes."""
+    (alone, alone_buffers), (value, buffers) = alone, stacked
+    pairs = [(buffers[name], buffer) for name, buffer in alone_buffers.items()]
+    for single, many in zip(alone, value, strict=True):
+        if isinstance(single, dict):
+            pairs += [(many[name][0], g) for name, g in single.items() if g is not None]
+        else:
+            pairs.append((many[0], single))
+    plain = one.precision.autocast is nullcontext
+    return all(_close(*pair, plain) for pair in pairs)
+
+
+def _close(stacked, alone, plain):
+    if stacked.shape != alone.shape:
+        return False
+    tolerance = TOLERANCE.get(alone.dtype, COARSE) if plain else COARSE
+    alone, stacked = alone.double(), stacked.double()
+    scale = alone.abs().max() if alone.numel() else 0
+    near = (stacked - alone).abs() <= tolerance * scale + 1e-7
+    return bool((near | (stacked.isnan() & alone.isnan()) | (stacked == alone)).all())
+
+
+def _seconds(function):
+    """The shortest of three runs, after one that warms up."""
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def _first_line(error):
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
