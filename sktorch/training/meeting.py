@@ -1,0 +1,152 @@
+"""Where threads that train side by side meet, once an epoch, to go through it together.
+
+Each thread runs its own training: history, callbacks, early stopping and schedules know of no
+other. Only an epoch's way through the batches is handed in. When every thread that takes part
+waits or has left, all that was handed in is done at once, and everybody gets its own back.
+"""
+
+import threading
+from contextlib import contextmanager, nullcontext
+
+_here = threading.local()
+
+
+class Cancelled(BaseException):
+    """Raised in a thread whose result nobody waits for any more; nobody should catch it."""
+
+
+class Ticket:
+    """One call's share in a meeting point: what was started together is cancelled together.
+
+    Parameters
+    ----------
+    meeting : MeetingPoint
+    parent : Ticket, default=None
+        Of the call that made this one; cancelling it cancels this one, too.
+    """
+
+    def __init__(self, meeting, parent=None):
+        self.meeting, self._parent = meeting, parent
+        self._cancelled = False
+
+    def is_cancelled(self):
+        """Whether nobody waits for the results."""
+        return self._cancelled or (self._parent is not None and self._parent.is_cancelled())
+
+    def cancel(self):
+        """Let the threads that wait, or come to wait, end with `Cancelled`."""
+        self._cancelled = True
+        self.meeting.send_away_cancelled()
+
+
+class MeetingPoint:
+    """Counts who takes part, and has done together what all of them hand in.
+
+    Parameters
+    ----------
+    together : callable
+        Takes a list of passes through their batches; writes errors to them and raises none.
+    """
+
+    def __init__(self, together):
+        self._together = together
+        self._changed = threading.Condition()
+        self._n_active, self._waiting, self._under_way = 0, {}, False
+
+    def arrive(self):
+        """One more takes part: until it waits or leaves, the others wait for it."""
+        with self._changed:
+            self._n_active += 1
+
+    def leave(self):
+        """One less takes part."""
+        with self._changed:
+            self._n_active -= 1
+            self._start_if_complete()
+
+    @contextmanager
+    def apart(self):
+        """Inside, the others do not wait for this thread."""
+        self.leave()
+        try:
+            yield
+        finally:
+            self.arrive()
+
+    def hand_in(self, one):
+        """Wait until a pass is over.
+
+        Raises
+        ------
+        Cancelled
+            If nobody waits for it any more.
+        BaseException
+            What ended the pass before its time.
+        """
+        done = threading.Event()
+        with self._changed:
+            if one.cancelled():
+                raise Cancelled
+            self._waiting[one] = done
+            self._n_active -= 1
+            self._start_if_complete()
+        done.wait()
+        if one.cancelled():
+            raise Cancelled
+        if one.error is not None:
+            raise one.error
+
+    def send_away_cancelled(self):
+        """Wake those that wait in vain."""
+        with self._changed:
+            gone = {one: done for one, done in self._waiting.items() if one.cancelled()}
+            for one in gone:
+                del self._waiting[one]
+            self._wake(gone)
+
+    def _start_if_complete(self):
+        if self._n_active == 0 and self._waiting and not self._under_way:
+            self._under_way, present = True, self._waiting
+            self._waiting = {}
+            # A thread of its own: whoever came last may be one that an interrupt should reach.
+            threading.Thread(target=self._meet, args=(present,), daemon=True).start()
+
+    def _meet(self, present):
+        try:
+            self._together(list(present))
+        except BaseException as error:
+            for one in present:
+                one.error = one.error or error
+        with self._changed:
+            self._under_way = False
+            self._wake(present)
+
+    def _wake(self, present):
+        self._n_active += len(present)
+        for done in present.values():
+            done.set()
+        self._start_if_complete()
+
+
+def current_ticket():
+    """The ticket of the task that this thread runs; None outside of one."""
+    return getattr(_here, "ticket", None)
+
+
+@contextmanager
+def with_ticket(ticket):
+    """Run a task with a ticket."""
+    before = current_ticket()
+    _here.ticket = ticket
+    try:
+        yield
+    finally:
+        _here.ticket = before
+
+
+@contextmanager
+def apart():
+    """Inside, other tasks do not wait for this thread's; nothing outside of a task."""
+    ticket = current_ticket()
+    with nullcontext() if ticket is None else ticket.meeting.apart():
+        yield
