@@ -6,6 +6,7 @@ they decide depends on shapes and dtypes alone, so it is written down once and r
 """
 
 import operator
+import warnings
 
 import torch
 from torch import fx
@@ -30,9 +31,8 @@ class Recording:
         Whether an operation draws random numbers; a replay draws anew.
     """
 
-    def __init__(self, graph, spec, random):
-        self._run = graph.forward
-        self._spec, self.random = spec, random
+    def __init__(self, run, spec, random):
+        self._run, self._spec, self.random = run, spec, random
 
     def __call__(self, generator, *inputs):
         """The function's value for other inputs, nested as it returned it."""
@@ -71,7 +71,8 @@ def record(function, generator, *inputs):
     with recorder:
         value = function(*inputs)
     outputs, spec = tree_flatten(value)
-    return recorder.finish(outputs, spec), value
+    with torch.no_grad():
+        return recorder.finish(outputs, spec), value
 
 
 class _Recorder(TorchDispatchMode):
@@ -79,6 +80,7 @@ class _Recorder(TorchDispatchMode):
 
     def __init__(self, generator, inputs):
         super().__init__()
+        self._like_inputs = [torch.zeros_like(tensor) for tensor in inputs]
         self.graph, self.constants, self.random = fx.Graph(), {}, False
         self._generator = generator
         self._nodes, self._kept = {}, []
@@ -137,7 +139,27 @@ class _Recorder(TorchDispatchMode):
             if node.target is operator.getitem and not node.users:
                 self.graph.erase_node(node)
         module = fx.GraphModule(self.constants, self.graph)
-        return Recording(module, spec, self.random)
+        run = module.forward if self.random else _without_python(module, self._like_inputs)
+        return Recording(run, spec, self.random)
+
+
+def _without_python(module, inputs):
+    """The graph as a program that holds no lock of Python's while it runs.
+
+    By it, stacks in several threads keep several cores busy. TorchScript is deprecated and needed
+    for nothing else; without it the graph runs as Python, and the threads wait for each other.
+    """
+
+    def run(*tensors):
+        return tuple(module.forward(None, *tensors))
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace(run, tuple(inputs), check_trace=False)
+    except (RuntimeError, AttributeError):
+        return module.forward
+    return lambda generator, *tensors: traced(*tensors)
 
 
 def _drawing_from(generator, function, kwargs):
