@@ -81,7 +81,8 @@ class FusedBackend(ParallelBackendBase):
         outer = current_ticket()
         if outer is None:
             report = _report if self.parallel is not None and self.parallel.verbose else None
-            self._ticket = Ticket(MeetingPoint(Fuser(report=report).run))
+            fuser = Fuser(report=report)
+            self._ticket = Ticket(MeetingPoint(fuser.run, n_places=fuser.n_workers))
             self._ticket.meeting.arrive()
             self._dispatches = True
         else:  # The task that calls takes part already.
@@ -95,8 +96,13 @@ class FusedBackend(ParallelBackendBase):
         elif current_ticket() is None:  # a call that was ended, or goes on in another thread
             yield
         else:
-            with self._ticket.meeting.apart():
-                yield
+            meeting = self._ticket.meeting
+            with meeting.apart():
+                meeting.give_place()
+                try:
+                    yield
+                finally:
+                    meeting.take_place()
 
     def stop_call(self):
         """After the last result."""
@@ -124,6 +130,7 @@ class FusedBackend(ParallelBackendBase):
     def _run(self, func, callback):
         """Run a task and those that are queued, one after the other."""
         ticket = self._ticket
+        ticket.meeting.take_place()
         with with_ticket(ticket):
             while func is not None:
                 try:
@@ -133,6 +140,7 @@ class FusedBackend(ParallelBackendBase):
                 # It may hand out the next task, so it comes before this thread leaves.
                 callback(outcome)
                 func, callback = self._next()
+        ticket.meeting.give_place()
         ticket.meeting.leave()
 
     def _next(self):

@@ -6,6 +6,7 @@ waits or has left, all that was handed in is done at once, and everybody gets it
 """
 
 import threading
+from collections import deque
 from contextlib import contextmanager, nullcontext
 
 _here = threading.local()
@@ -42,25 +43,31 @@ class Ticket:
 class MeetingPoint:
     """Counts who takes part, and has done together what all of them hand in.
 
+    Of those who neither wait nor are apart, only a few run at a time: many threads that each hold
+    Python's lock for an instant spend their time waiting for it.
+
     Parameters
     ----------
     together : callable
         Takes a list of passes through their batches; writes errors to them and raises none.
+    n_places : int
+        How many threads run at a time.
     """
 
-    def __init__(self, together):
+    def __init__(self, together, n_places):
         self._together = together
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._n_active, self._waiting, self._under_way = 0, {}, False
+        self._n_free, self._queue = n_places, deque()
 
     def arrive(self):
         """One more takes part: until it waits or leaves, the others wait for it."""
-        with self._changed:
+        with self._lock:
             self._n_active += 1
 
     def leave(self):
         """One less takes part."""
-        with self._changed:
+        with self._lock:
             self._n_active -= 1
             self._start_if_complete()
 
@@ -73,6 +80,25 @@ class MeetingPoint:
         finally:
             self.arrive()
 
+    def take_place(self):
+        """Wait for a place to run in."""
+        mine = threading.Event()
+        with self._lock:
+            self._queue.append(mine)
+            self._fill_places()
+        mine.wait()
+
+    def give_place(self):
+        """Let another thread run in this one's place."""
+        with self._lock:
+            self._n_free += 1
+            self._fill_places()
+
+    def _fill_places(self):
+        while self._n_free and self._queue:
+            self._n_free -= 1
+            self._queue.popleft().set()
+
     def hand_in(self, one):
         """Wait until a pass is over.
 
@@ -84,11 +110,13 @@ class MeetingPoint:
             What ended the pass before its time.
         """
         done = threading.Event()
-        with self._changed:
+        with self._lock:
             if one.cancelled():
                 raise Cancelled
             self._waiting[one] = done
             self._n_active -= 1
+            self._n_free += 1
+            self._fill_places()
             self._start_if_complete()
         done.wait()
         if one.cancelled():
@@ -98,7 +126,7 @@ class MeetingPoint:
 
     def send_away_cancelled(self):
         """Wake those that wait in vain."""
-        with self._changed:
+        with self._lock:
             gone = {one: done for one, done in self._waiting.items() if one.cancelled()}
             for one in gone:
                 del self._waiting[one]
@@ -117,15 +145,15 @@ class MeetingPoint:
         except BaseException as error:
             for one in present:
                 one.error = one.error or error
-        with self._changed:
+        with self._lock:
             self._under_way = False
             self._wake(present)
+            self._start_if_complete()
 
     def _wake(self, present):
         self._n_active += len(present)
-        for done in present.values():
-            done.set()
-        self._start_if_complete()
+        self._queue.extend(present.values())
+        self._fill_places()
 
 
 def current_ticket():

@@ -59,7 +59,10 @@ class Pass:
 
     def __post_init__(self):
         self.objective = Objective(self.module, self.criterion)
-        self.objective.train(self.optimizer is not None)
+        training = self.optimizer is not None
+        for layer in self.objective.modules():
+            if layer.training is not training:  # Module.train() sets every layer, which is slower.
+                layer.training = training
         self.advance()
 
     def advance(self):
