@@ -170,7 +170,8 @@ class Stack:
                     if isinstance(own.get(key), torch.Tensor) and own[key].shape == new.shape:
                         own[key].copy_(new)
                     else:
-                        own[key] = copy.deepcopy(new)
+                        # A deep copy of a slice would keep the storage of the whole stack.
+                        own[key] = new.clone() if isinstance(new, torch.Tensor) else new
 
 
 def _names(parameters, optimizer):
