@@ -162,7 +162,11 @@ class Stack:
             owners = self._parameters if name in self.trained else self._buffers
             for own, new in zip(owners, stacked.unbind(), strict=True):
                 own[name].copy_(new)
-        for members, name, piece in self._runs if self.optimizer is not None else ():
+        if self.optimizer is None:
+            return
+        for optimizer in self._optimizers:
+            optimizer._opt_called = True  # what a schedule's wrapper of `step` notes
+        for members, name, piece in self._runs:
             for key, value in self.optimizer.state.get(piece, {}).items():
                 for place, member in enumerate(members):
                     own = self._optimizers[member].state[self._parameters[member][name]]
@@ -216,15 +220,23 @@ def sorting_key(optimizer):
     return repr(_key(optimizer))
 
 
+def _is_of_schedule(step):
+    # torch's schedules wrap `step` to see that it was called, and mark the wrapper; both names
+    # are private. Were they renamed, such optimizers would step alone.
+    return hasattr(step, "_wrapped_by_lr_sched")
+
+
 def why_not_stacked(optimizer):
     """Why an optimizer can't step a stack; None if it can."""
     name = type(optimizer).__name__
     if type(optimizer) not in ELEMENTWISE:
         return f"{name} is not known to update element by element"
     hooked = any(v for k, v in vars(optimizer).items() if k.endswith("_hooks"))
-    # A schedule wraps `step` on the instance to count calls; that changes nothing.
-    if hooked or "zero_grad" in vars(optimizer):
-        return f"the {name} has hooks"
+    replaced = "zero_grad" in vars(optimizer) or (
+        "step" in vars(optimizer) and not _is_of_schedule(optimizer.step)
+    )
+    if hooked or replaced:
+        return f"the {name} has hooks or replaced methods"
     try:
         _key(optimizer)
     except Unlike as error:

@@ -1,0 +1,306 @@
+"""Whatever runs its tasks by joblib, with and without the backend."""
+
+import threading
+import time
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from joblib.externals.loky import cpu_count  # noqa: F401
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    KFold,
+    cross_val_predict,
+    cross_validate,
+    learning_curve,
+    permutation_test_score,
+    validation_curve,
+)
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback, LRScheduler
+from torch import nn
+
+import sktorch.parallel
+from sktorch import TorchClassifier
+from sktorch.training.fused import Fuser
+
+
+def classifier(**parameters):
+    return TorchClassifier(
+        **{"max_epochs": 4, "batch_size": 32, "random_state": 0, "lr": 0.01} | parameters
+    )
+
+
+@pytest.fixture
+def met(monkeypatch):
+    """How many passes met each time."""
+    numbers = []
+    run = Fuser.run
+
+    def counting(self, passes):
+        numbers.append(len(passes))
+        run(self, passes)
+
+    monkeypatch.setattr(Fuser, "run", counting)
+    return numbers
+
+
+def both(function):
+    """What a function returns without the backend and with it."""
+    alone = function()
+    with joblib.parallel_config("sktorch"):
+        return alone, function()
+
+
+def grid_search(X, y, **parameters):
+    grid = {"lr": [0.001, 0.01], "optimizer__weight_decay": [0, 0.1]}
+    search = GridSearchCV(classifier(**parameters), grid, cv=KFold(4)).fit(X, y)
+    return search.cv_results_["mean_test_score"], search.predict_proba(X)
+
+
+def ensemble_of(kind):
+    def fit(X, y):
+        return kind.fit(X, y).predict_proba(X)
+
+    return fit
+
+
+USES = {
+    "grid_search": grid_search,
+    "early_stopping": lambda X, y: grid_search(
+        X, y, early_stopping=True, n_iter_no_change=2, max_epochs=10
+    ),
+    "class_weight": lambda X, y: grid_search(X, y, class_weight="balanced"),
+    "schedule": lambda X, y: grid_search(
+        X, y, callbacks=[LRScheduler("StepLR", step_size=2, gamma=0.1)]
+    ),
+    "halving": lambda X, y: HalvingGridSearchCV(
+        classifier(), {"lr": [0.001, 0.01, 0.1]}, cv=3, random_state=0
+    ).fit(X, y).predict_proba(X),
+    "cross_validate": lambda X, y: cross_validate(
+        classifier(), X, y, cv=KFold(7), return_train_score=True
+    )["train_score"],
+    "cross_val_predict": lambda X, y: cross_val_predict(
+        classifier(), X, y, method="predict_proba"
+    ),
+    "learning_curve": lambda X, y: learning_curve(
+        classifier(), X, y, cv=3, shuffle=True, random_state=0, train_sizes=[0.4, 0.7, 1.0]
+    )[2],
+    "validation_curve": lambda X, y: validation_curve(
+        classifier(), X, y, cv=3, param_name="lr", param_range=[0.001, 0.1]
+    )[1],
+    "permutation_test_score": lambda X, y: permutation_test_score(
+        classifier(), X, y, cv=3, n_permutations=3, random_state=0
+    )[1],
+    "bagging": ensemble_of(BaggingClassifier(classifier(), 5, random_state=0)),
+    "one_vs_rest": ensemble_of(OneVsRestClassifier(classifier())),
+    "voting": ensemble_of(
+        VotingClassifier([("a", classifier()), ("b", classifier(lr=0.1))], voting="soft")
+    ),
+    "stacking": ensemble_of(
+        StackingClassifier([("a", classifier()), ("b", classifier(lr=0.1))], LogisticRegression())
+    ),
+    "pipeline": lambda X, y: cross_validate(
+        make_pipeline(StandardScaler(), classifier()), X, y, cv=5
+    )["test_score"],
+    "nested": lambda X, y: cross_validate(
+        GridSearchCV(classifier(), {"lr": [0.01, 0.1]}, cv=3), X, y, cv=3
+    )["test_score"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", USES)
+def test_results_are_those_without_the_backend(name, iris, met):
+    alone, together = both(lambda: USES[name](*iris))
+    for expected, got in zip(alone, together, strict=True) if name == "x" else [(alone, together)]:
+        pairs = zip(expected, got, strict=True) if isinstance(expected, tuple) else [(expected, got)]
+        for first, second in pairs:
+            np.testing.assert_allclose(second, first, rtol=1e-7, atol=1e-9)
+    assert max(met) > 1
+
+
+def test_every_fit_of_a_search_meets_the_others(iris, met):
+    search = GridSearchCV(classifier(), {"lr": [0.001, 0.01]}, cv=5, refit=False)
+    with joblib.parallel_config("sktorch"):
+        search.fit(*iris)
+    assert met == [10] * 4
+
+
+def test_n_jobs_is_how_many_fits_run_together(iris, met):
+    search = GridSearchCV(classifier(), {"lr": [0.001, 0.01]}, cv=5, refit=False)
+    with joblib.parallel_config("sktorch", n_jobs=4):
+        search.fit(*iris)
+    assert max(met) == 4
+    assert sum(met) == 40
+    with pytest.raises(ValueError, match="n_jobs=0"), joblib.parallel_config("sktorch", n_jobs=0):
+        search.fit(*iris)
+
+
+def test_history_and_epochs_of_each_fit(iris):
+    def fitted():
+        return cross_validate(
+            classifier(early_stopping=True, n_iter_no_change=2, max_epochs=20, tol=0.01),
+            *iris, cv=KFold(5, shuffle=True, random_state=0), return_estimator=True,
+        )["estimator"]  # fmt: skip
+
+    for alone, together in zip(*both(fitted), strict=True):
+        assert together.n_epochs_ == alone.n_epochs_
+        assert together.best_epoch_ == alone.best_epoch_
+        np.testing.assert_allclose(together.loss_curve_, alone.loss_curve_, rtol=1e-9)
+        assert together.validation_scores_ == alone.validation_scores_
+
+
+class Diverging(nn.Linear):
+    def __init__(self, n_features, n_outputs, dtype, scale=1.0):
+        super().__init__(n_features, n_outputs, dtype=dtype)
+        with torch.no_grad():
+            self.weight.mul_(scale)
+
+
+def test_a_fit_that_fails_gets_its_error_score_and_the_others_go_on(iris):
+    grid = {"module__scale": [1.0, float("nan")]}
+    search = GridSearchCV(classifier(module=Diverging), grid, cv=3, error_score=-1.0, refit=False)
+    with (
+        joblib.parallel_config("sktorch"),
+        pytest.warns(match="3 fits failed out of a total of 6"),
+    ):
+        search.fit(*iris)
+    scores = search.cv_results_["mean_test_score"]
+    assert scores[0] > 0
+    assert scores[1] == -1
+
+
+class Raising(Callback):
+    def __init__(self, error):
+        self.error = error
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise self.error
+
+
+def n_task_threads():
+    return sum("_run" in thread.name for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit("ended")])
+def test_an_error_ends_all_tasks(iris, error):
+    grid = {"callbacks": [None, [Raising(error)]]}
+    search = GridSearchCV(classifier(), grid, cv=3, error_score="raise")
+    with joblib.parallel_config("sktorch"), pytest.raises(type(error), match=str(error)):
+        search.fit(*iris)
+    assert n_task_threads() == 0
+    with joblib.parallel_config("sktorch"):  # and nothing is left behind
+        assert len(cross_validate(classifier(), *iris)["test_score"]) == 5
+
+
+def test_an_error_in_a_nested_search_ends_its_own_tasks(iris):
+    grid = {"callbacks": [None, [Raising(ValueError("broken"))]]}
+    inner = GridSearchCV(classifier(), grid, cv=2, error_score="raise")
+    with joblib.parallel_config("sktorch"), pytest.warns(match="3 fits failed"):
+        scores = cross_validate(
+            VotingClassifier([("a", clone(inner))]), *iris, cv=3, error_score=np.nan
+        ) if False else _scores_of_both(inner, *iris)
+    assert np.isnan(scores[:3]).all()
+    assert np.isfinite(scores[3:]).all()
+
+
+def _scores_of_both(inner, X, y):
+    search = GridSearchCV(
+        make_pipeline("passthrough", classifier()),
+        {"pipeline": [None]} if False else {"torchclassifier": [inner, classifier()]},
+        cv=3, refit=False,
+    ).fit(X, y)  # fmt: skip
+    results = search.cv_results_
+    return np.ravel([[results[f"split{k}_test_score"][row] for k in range(3)] for row in (0, 1)])
+
+
+def test_a_time_out_leaves_no_thread_waiting(iris):
+    started = threading.Event()
+
+    def task(sleep):
+        if sleep:
+            started.set()
+            time.sleep(0.5)
+        else:
+            classifier().fit(*iris)
+
+    with joblib.parallel_config("sktorch"), pytest.raises(TimeoutError):
+        joblib.Parallel(timeout=0.1)(joblib.delayed(task)(sleep) for sleep in (True, False))
+    assert started.is_set()
+    assert n_task_threads() == 0
+
+
+class InThreads(ClassifierMixin, BaseEstimator):
+    """Fits in threads of its own."""
+
+    def fit(self, X, y):
+        self.models_ = [classifier(random_state=seed) for seed in range(2)]
+        threads = [threading.Thread(target=model.fit, args=(X, y)) for model in self.models_]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.classes_ = self.models_[0].classes_
+        return self
+
+    def predict(self, X):
+        return self.models_[0].predict(X)
+
+
+def test_threads_of_the_users_own(iris):
+    alone, together = both(lambda: cross_validate(InThreads(), *iris)["test_score"])
+    np.testing.assert_array_equal(together, alone)
+
+
+class Watching(Callback):
+    """Listens to batches, so that its fit trains alone."""
+
+    def on_batch_end(self, net, **kwargs):
+        self.n_batches_ = getattr(self, "n_batches_", 0) + 1
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"callbacks": [Watching()]},
+        {"gradient_accumulation": 2},
+        {"iterator_train__sampler": None, "iterator_train__num_workers": 0},
+        {"optimizer": torch.optim.LBFGS},
+        {"precision": "float16"},
+        {"module__dropout": 0.5, "batch_size": 1000},
+    ],
+    ids=str,
+)
+def test_what_does_not_stack_trains_alone_beside_the_others(iris, parameters):
+    def scores():
+        models = [classifier(), classifier(**parameters)]
+        grid = [{"m": [model]} for model in models]
+        return [
+            cross_validate(model, *iris, cv=3)["test_score"]
+            for model in models
+        ] + [len(grid)] if False else cross_validate(models[1], *iris, cv=3)["test_score"]
+
+    alone, together = both(scores)
+    np.testing.assert_allclose(together, alone, atol=0.1 if "module__dropout" in parameters else 0)
+
+
+def test_verbose_tells_how_each_kind_trains(iris, capsys):
+    search = GridSearchCV(classifier(), {"lr": [0.001, 0.01]}, cv=3, refit=False, verbose=1)
+    with joblib.parallel_config("sktorch"):
+        search.fit(*iris)
+    assert "sktorch: MLP of 803 parameters trains together, " in capsys.readouterr().out
+
+
+def test_the_backend_is_registered():
+    with joblib.parallel_config("sktorch"):
+        assert joblib.effective_n_jobs() == sktorch.parallel.MOST
+        assert joblib.effective_n_jobs(-2) == sktorch.parallel.MOST - 1
