@@ -110,7 +110,8 @@ class Fuser:
     def _in_lockstep(self, kind, members):
         """Whether the stack could be trained; nothing has changed otherwise."""
         optimizers = None if kind[1] is type(None) else [one.optimizer for one in members]
-        stack = Stack([one.objective for one in members], optimizers)
+        scheduled = members[0].after_step is not None
+        stack = Stack([one.objective for one in members], optimizers, separate=scheduled)
         generator = torch.Generator(members[0].device)
         seed = sum(one.stream.next_seed() for one in members) % 2**63
         program = self._program(kind, members, stack, generator.manual_seed(seed))
@@ -169,6 +170,10 @@ class _Walk:
                 gradients[name] = None
             stack.set_gradients(gradients)
             self._optimizer.step()
+            if self.members[0].after_step is not None:
+                for one in self.members:
+                    one.after_step()
+                stack.renew_settings()
         self.losses.append(loss)
 
     def advance(self):

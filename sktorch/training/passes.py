@@ -35,6 +35,8 @@ class Pass:
         About the memory that a row takes in the forward pass.
     cancelled : callable
         Whether nobody waits for the result any more.
+    after_step : callable or None
+        Called after each step of the optimizer; it may change the optimizer's settings.
     losses, sizes : list
         Of each batch: its mean loss and its number of rows, when the pass is over.
     outputs : list of torch.Tensor
@@ -52,6 +54,7 @@ class Pass:
     clip_norm: float | None = None
     row_bytes: float = 0.0
     cancelled: Callable = bool
+    after_step: Callable | None = None
     losses: list = field(default_factory=list)
     sizes: list = field(default_factory=list)
     outputs: list = field(default_factory=list)
@@ -95,7 +98,7 @@ class Pass:
         else:
             options = {"precision": self.precision, "clip_norm": self.clip_norm}
             step = make_step(self.module, loss_function, self.optimizer, **options)
-            losses, sizes = train_epoch(self.module, step, batches)
+            losses, sizes = train_epoch(self.module, step, batches, after_step=self.after_step)
         self.losses += losses
         self.sizes += sizes
 
@@ -131,14 +134,13 @@ class Pass:
             type(self.optimizer),
             fingerprint(settings),
             shape_of(self.batch),
+            self.after_step is not None,
         )
 
 
 def shape_of(batch):
     """Shapes, dtypes and devices of a batch's tensors, hashable."""
     return tuple(
-        None
-        if part is None
-        else tuple((tuple(x.shape), x.dtype, x.device) for x in leaves(part))
+        None if part is None else tuple((tuple(x.shape), x.dtype, x.device) for x in leaves(part))
         for part in batch
     )

@@ -6,7 +6,7 @@ of its batches. In return every module and optimizer owns its tensors whenever s
 
 import copy
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 
 import torch
 from torch import nn
@@ -105,6 +105,8 @@ class Stack:
         Of one fingerprint.
     optimizers : list of torch.optim.Optimizer, default=None
         One each, of one class of `ELEMENTWISE`.
+    separate : bool, default=False
+        Whether each has groups of its own, so that its settings can change (`renew_settings`).
 
     Attributes
     ----------
@@ -112,8 +114,8 @@ class Stack:
         Stacked along a new first dimension.
     """
 
-    def __init__(self, objectives, optimizers=None):
-        self._objectives, self._optimizers = objectives, optimizers
+    def __init__(self, objectives, optimizers=None, separate=False):
+        self._objectives, self._optimizers, self._separate = objectives, optimizers, separate
         self._parameters = [dict(objective.named_parameters()) for objective in objectives]
         self._buffers = [dict(objective.named_buffers()) for objective in objectives]
         stepped = set() if optimizers is None else _names(self._parameters[0], optimizers[0])
@@ -124,7 +126,9 @@ class Stack:
 
     def _stacked_optimizer(self):
         """An optimizer of the same class; neighbours with the same settings share a group."""
-        keys = [_key(own) for own in self._optimizers]
+        keys = [
+            number if self._separate else _key(own) for number, own in enumerate(self._optimizers)
+        ]
         groups, self._runs = [], []
         for _, members in groupby(range(len(keys)), keys.__getitem__):
             members = [*members]
@@ -145,6 +149,12 @@ class Stack:
                     key: _joined(key, [state[key] for state in states]) for key in states[0]
                 }
         return optimizer
+
+    def renew_settings(self):
+        """Take over the settings of the members' own optimizers, which a schedule has changed."""
+        groups = chain.from_iterable(own.param_groups for own in self._optimizers)
+        for group, own in zip(self.optimizer.param_groups, groups, strict=True):
+            group.update({k: v for k, v in own.items() if k not in ("params", "param_names")})
 
     def _state(self, member, name):
         return self._optimizers[member].state.get(self._parameters[member][name], {})
@@ -184,9 +194,7 @@ def _names(parameters, optimizer):
 
 
 def _stacked(dicts):
-    return {
-        name: torch.stack([tensors[name].detach() for tensors in dicts]) for name in dicts[0]
-    }
+    return {name: torch.stack([tensors[name].detach() for tensors in dicts]) for name in dicts[0]}
 
 
 def _is_stacked(key, value):
