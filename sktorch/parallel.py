@@ -91,18 +91,9 @@ class FusedBackend(ParallelBackendBase):
     @contextmanager
     def retrieval_context(self):
         """Whoever waits for results does not take part meanwhile."""
-        if self._end_of_dispatch():
+        self._end_of_dispatch()
+        with _aside():
             yield
-        elif current_ticket() is None:  # a call that was ended, or goes on in another thread
-            yield
-        else:
-            meeting = self._ticket.meeting
-            with meeting.apart():
-                meeting.give_place()
-                try:
-                    yield
-                finally:
-                    meeting.take_place()
 
     def stop_call(self):
         """After the last result."""
@@ -112,7 +103,6 @@ class FusedBackend(ParallelBackendBase):
         dispatched, self._dispatches = self._dispatches, False
         if dispatched:
             self._ticket.meeting.leave()
-        return dispatched
 
     def submit(self, func, callback=None):
         """Run a function in a thread of its own, or after another where n_jobs are running."""
@@ -165,9 +155,25 @@ class FusedBackend(ParallelBackendBase):
         if self._ticket is not None:
             self._end_of_dispatch()
             self._ticket.cancel()
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join()
+        with _aside():  # They need a place to run in until they end.
+            for thread in threads:
+                if thread is not threading.current_thread():
+                    thread.join()
+
+
+@contextmanager
+def _aside():
+    """Inside, a task neither takes part nor takes a place: it waits for tasks of its own."""
+    ticket = current_ticket()
+    if ticket is None:
+        yield
+        return
+    with ticket.meeting.apart():
+        ticket.meeting.give_place()
+        try:
+            yield
+        finally:
+            ticket.meeting.take_place()
 
 
 def _report(line):

@@ -8,6 +8,7 @@ and each model ends where it would have ended alone. Others pass alone, beside t
 import math
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import torch
 
@@ -79,7 +80,7 @@ class Fuser:
         if on_cpu and len(members) >= 4 * self.n_workers:  # every worker gets as many stacks
             n_stacks = self.n_workers * math.ceil(n_stacks / self.n_workers)
         cuts = [round(number * len(members) / n_stacks) for number in range(n_stacks + 1)]
-        return [members[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+        return [members[start:end] for start, end in pairwise(cuts)]
 
     def _work(self, kind, members):
         try:

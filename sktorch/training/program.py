@@ -179,7 +179,7 @@ def _close(stacked, alone, plain):
 
 
 def _seconds(function):
-    """This thread's time for a call, other load left out: the shortest of three, warmed up."""
+    """Time of the thread for a call, other load left out: the shortest of three, warmed up."""
     times = []
     for _ in range(5):
         start = time.thread_time()

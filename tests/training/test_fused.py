@@ -123,18 +123,16 @@ def models(make, n_models):
 
 def batches_of(number, n_rows, batch_size, shuffle=True, weights=None):
     index = torch.arange(number, number + n_rows)
-    return Batches(
-        Rows(X, X.dtype, CPU), Y, weights, index, batch_size=batch_size, shuffle=shuffle
-    )
+    return Batches(Rows(X, X.dtype, CPU), Y, weights, index, batch_size=batch_size, shuffle=shuffle)
 
 
 def loop(module, criterion, optimizer, batches, clip_norm=None):
     """An epoch, written by hand."""
     module.train()
     losses = []
-    for X, y, weight in batches:
+    for batch in batches:
 
-        def closure():
+        def closure(X, y, weight):
             optimizer.zero_grad()
             output = module(X)
             if weight is None:
@@ -147,9 +145,9 @@ def loop(module, criterion, optimizer, batches, clip_norm=None):
             return loss
 
         if isinstance(optimizer, torch.optim.LBFGS):
-            losses.append(optimizer.step(closure).item())
+            losses.append(optimizer.step(partial(closure, *batch)).item())
         else:
-            losses.append(closure().item())
+            losses.append(closure(*batch).item())
             optimizer.step()
     return losses
 
