@@ -7,6 +7,7 @@ of its batches. In return every module and optimizer owns its tensors whenever s
 import copy
 from functools import partial
 from itertools import chain, groupby
+from weakref import ReferenceType
 
 import torch
 from torch import nn
@@ -55,25 +56,36 @@ class Unlike(Exception):
     """A model can't be compared with others; the message says why."""
 
 
-def fingerprint(value):
+def fingerprint(value, registered=()):
     """What two objects have to share to be computed by the same code, hashable.
 
     Modules: classes, names, shapes, dtypes and all attributes but the values of their parameters
     and buffers.
+
+    Parameters
+    ----------
+    value : object
+    registered : collection of int
+        Ids of parameters that a module may hold in its attributes once more, as recurrent ones do.
 
     Raises
     ------
     Unlike
         If something is found that can't be compared.
     """
+    inner = partial(fingerprint, registered=registered)
     if isinstance(value, nn.Module):
         return _of_module(value)
+    if isinstance(value, ReferenceType):
+        return inner(value())
+    if isinstance(value, torch.Tensor) and id(value) in registered:
+        return "parameter"
     if isinstance(value, dict):
-        return tuple((name, fingerprint(entry)) for name, entry in value.items())
+        return tuple((name, inner(entry)) for name, entry in value.items())
     if isinstance(value, list | tuple | set | frozenset):
-        return type(value), *map(fingerprint, value)
+        return type(value), *map(inner, value)
     if isinstance(value, partial):
-        return value.func, fingerprint(value.args), fingerprint(value.keywords)
+        return value.func, inner(value.args), inner(value.keywords)
     plain = int | float | str | bytes | complex | torch.dtype | torch.device | type | None
     if isinstance(value, plain) or (callable(value) and hasattr(value, "__code__")):
         return type(value), value
@@ -83,14 +95,15 @@ def fingerprint(value):
 
 
 def _of_module(module):
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    registered = {id(tensor) for _, tensor in tensors}
     parts = []
     for name, layer in module.named_modules():
         hooks = [hook for key, hook in vars(layer).items() if key.endswith("_hooks") and hook]
         if hooks:
             raise Unlike(f"its {type(layer).__name__} has hooks")
         own = {key: entry for key, entry in vars(layer).items() if key not in _OF_TORCH}
-        parts.append((name, type(layer), layer.training, fingerprint(own)))
-    tensors = [*module.named_parameters(), *module.named_buffers()]
+        parts.append((name, type(layer), layer.training, fingerprint(own, registered)))
     return tuple(parts), tuple(
         (name, tuple(t.shape), t.dtype, t.device, t.requires_grad) for name, t in tensors
     )
