@@ -75,12 +75,13 @@ def _together(net, batches, engine, optimizer=None, after_step=None):
     one = Pass(
         net.module_,
         net.criterion_,
-        iter(batches),
+        batches.blocks(),
         net.stream_,
         optimizer,
         engine.precision,
         engine.clip_norm,
         net.work_.activation_bytes,
+        batches.batch_size,
         ticket.is_cancelled,
         after_step,
     )

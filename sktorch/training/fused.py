@@ -12,8 +12,12 @@ from itertools import pairwise
 
 import torch
 
+# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
+# import would fail.
+from torch.utils._pytree import tree_leaves
+
 from sktorch.training.optimizers import without_hooks
-from sktorch.training.program import make_program, stacked_batch
+from sktorch.training.program import make_program, stacked_batches
 from sktorch.training.stacking import Stack, Unlike, sorting_key
 from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
@@ -46,7 +50,7 @@ class Fuser:
         """Take passes through all their batches; errors are written to them."""
         waiting = list(passes)
         with ThreadPoolExecutor(self.n_workers) as pool:
-            while waiting := [p for p in waiting if p.batch is not None and p.error is None]:
+            while waiting := [one for one in waiting if not one.is_over]:
                 jobs = self._jobs(waiting)
                 for outcome in [pool.submit(self._work, *job) for job in jobs]:
                     outcome.result()
@@ -118,11 +122,7 @@ class Fuser:
         program = self._program(kind, members, stack, generator.manual_seed(seed))
         if program.recording is None:
             return False
-        walk = _Walk(members, stack, program, generator.manual_seed(seed))
-        walk.step()  # Memory is highest in the first: what fails here leaves all as it was.
-        while walk.advance():
-            walk.step()
-        walk.finish()
+        _Walk(members, stack, program, generator.manual_seed(seed)).go()
         return True
 
     def _program(self, kind, members, stack, generator):
@@ -152,42 +152,47 @@ class _Walk:
         self.members, self.stack = members, stack
         self.program, self.generator = program, generator
         self.losses, self.outputs = [], []
-        self._n_rows = len(members[0].batch[1])
+        self._tensors = tree_leaves((stack.trained, stack.fixed, stack.buffers))
         self._askers = {one.cancelled for one in members}
         self._optimizer = stack.optimizer and without_hooks(stack.optimizer)
 
-    def step(self):
-        """One step of all, on their present batches."""
-        stack = self.stack
-        value = self.program.recording(
-            self.generator, stack.trained, stack.fixed, stack.buffers, *stacked_batch(self.members)
-        )
-        if stack.optimizer is None:
-            loss, output = value
-            self.outputs.append(output)
-        else:
-            gradients, loss = value
-            for name in self.program.without_gradient:
-                gradients[name] = None
-            stack.set_gradients(gradients)
-            self._optimizer.step()
-            if self.members[0].after_step is not None:
-                for one in self.members:
-                    one.after_step()
-                stack.renew_settings()
+    def go(self):
+        """Go on while all have a batch of as many rows; then give every member what is its own.
+
+        Memory is highest in the first step: what fails there leaves all as it was.
+        """
+        n_rows = self.members[0].n_rows
+        step = self._evaluate if self.stack.optimizer is None else self._train
+        while all(one.n_rows == n_rows for one in self.members):
+            n_batches = min(one.n_ahead for one in self.members)
+            for batch in stacked_batches(self.members, n_batches):
+                step(batch)
+            for one in self.members:
+                one.advance(n_batches)
+            if any(cancelled() for cancelled in self._askers):
+                break
+        self._finish()
+
+    def _evaluate(self, batch):
+        loss, output = self._computed(batch)
+        self.losses.append(loss)
+        self.outputs.append(output)
+
+    def _train(self, batch):
+        *gradients, loss = self._computed(batch)
+        gradients = dict(zip(self.stack.trained, gradients, strict=True))
+        self.stack.set_gradients(gradients | dict.fromkeys(self.program.without_gradient))
+        self._optimizer.step()
+        if self.members[0].after_step is not None:
+            for one in self.members:
+                one.after_step()
+            self.stack.renew_settings()
         self.losses.append(loss)
 
-    def advance(self):
-        """Go to the next batches; whether all have one again, of as many rows."""
-        for one in self.members:
-            one.sizes.append(self._n_rows)
-            one.advance()
-        batches = [one.batch for one in self.members]
-        same = all(batch is not None and len(batch[1]) == self._n_rows for batch in batches)
-        return same and not all(asker() for asker in self._askers)
+    def _computed(self, batch):
+        return self.program.recording.flat(self.generator, *self._tensors, *batch)
 
-    def finish(self):
-        """Give every member what is its own."""
+    def _finish(self):
         self.stack.unstack()
         for one, losses in zip(self.members, torch.stack(self.losses, 1).tolist(), strict=True):
             one.losses += losses

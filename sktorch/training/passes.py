@@ -7,7 +7,7 @@ from itertools import chain, islice
 
 import torch
 
-from sktorch.data.structure import leaves
+from sktorch.data.structure import each, leaves
 from sktorch.training.loop import evaluate, train_epoch
 from sktorch.training.losses import LossFunction
 from sktorch.training.precision import Precision
@@ -23,8 +23,8 @@ class Pass:
     Attributes
     ----------
     module, criterion : torch.nn.Module
-    batches : iterator of tuple
-        ``(X, y, weight)`` each.
+    blocks : iterator of tuple
+        ``(X, y, weight)`` each, of one or several batches.
     stream : RandomStream
         The model's own random numbers.
     optimizer : torch.optim.Optimizer or None
@@ -33,6 +33,9 @@ class Pass:
     clip_norm : float or None
     row_bytes : float
         About the memory that a row takes in the forward pass.
+    batch_size : int or None
+        Number of rows of a batch: blocks hold whole batches, the last one a shorter one, too.
+        None where every block is a batch.
     cancelled : callable
         Whether nobody waits for the result any more.
     after_step : callable or None
@@ -47,12 +50,13 @@ class Pass:
 
     module: torch.nn.Module
     criterion: torch.nn.Module
-    batches: Iterator
+    blocks: Iterator
     stream: RandomStream
     optimizer: torch.optim.Optimizer | None = None
     precision: Precision = field(default_factory=lambda: Precision.named("float32", "cpu"))
     clip_norm: float | None = None
     row_bytes: float = 0.0
+    batch_size: int | None = None
     cancelled: Callable = bool
     after_step: Callable | None = None
     losses: list = field(default_factory=list)
@@ -66,15 +70,58 @@ class Pass:
         for layer in self.objective.modules():
             if layer.training is not training:  # Module.train() sets every layer, which is slower.
                 layer.training = training
-        self.advance()
+        self._place, self._block = 0, next(self.blocks, None)
 
-    def advance(self):
-        """Go to the next batch; None when there is none left."""
-        self.batch = next(self.batches, None)
+    @property
+    def is_over(self):
+        """Whether no batch is left, or an error has ended the pass."""
+        return self._block is None or self.error is not None
+
+    @property
+    def n_rows(self):
+        """Number of rows of the next batch; zero when none is left."""
+        if self._block is None:
+            return 0
+        n_left = len(self._block[1]) - self._place
+        return min(self.batch_size or n_left, n_left)
+
+    @property
+    def n_ahead(self):
+        """Number of batches of as many rows as the next that are at hand."""
+        return (len(self._block[1]) - self._place) // self.n_rows
+
+    def ahead(self, n_batches):
+        """The next batches: inputs, targets, and weights if there are any.
+
+        All of shape (n_batches, n_rows, ...).
+        """
+        n_rows, start = self.n_rows, self._place
+        shape, rows = (n_batches, n_rows), slice(start, start + n_batches * n_rows)
+        parts = [part for part in self._block if part is not None]
+        return [each(lambda x: x[rows].unflatten(0, shape), part) for part in parts]
+
+    def advance(self, n_batches):
+        """Go past batches that are at hand."""
+        n_rows = self.n_rows
+        self.sizes += [n_rows] * n_batches
+        self._place += n_batches * n_rows
+        if self._place == len(self._block[1]):
+            self._place, self._block = 0, next(self.blocks, None)
+
+    @property
+    def batch(self):
+        """The next batch: inputs, targets, and weights if there are any."""
+        return [each(lambda x: x[0], part) for part in self.ahead(1)]
+
+    def _batches(self):
+        """The batches that are left, one by one; without weights they have None."""
+        while self.n_rows:
+            yield (*self.batch, None)[:3]
+            self.advance(1)
 
     def alone(self):
         """Go through the batches that are left, by the loop of a single model."""
-        batches = chain([self.batch], self.batches)
+        batches = self._batches()
         # Whoever draws random numbers holds a lock: not needed for those that draw none.
         with self.stream:
             before = torch.get_rng_state()
@@ -82,39 +129,36 @@ class Pass:
             draws = self.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
         with self.stream if draws else nullcontext():
             self._go(batches)
-        self.batch = None
 
     def _go(self, batches):
-        self.batch = next(batches, None)
-        if self.batch is None:
+        first = next(batches, None)
+        if first is None:
             return
-        batches = chain([self.batch], batches)
+        batches = chain([first], batches)
         loss_function = LossFunction(self.criterion)
         if self.optimizer is None:
-            losses, sizes, outputs = evaluate(
+            losses, _, outputs = evaluate(
                 self.module, loss_function, batches, autocast=self.precision.autocast
             )
             self.outputs.append(outputs)
         else:
             options = {"precision": self.precision, "clip_norm": self.clip_norm}
             step = make_step(self.module, loss_function, self.optimizer, **options)
-            losses, sizes = train_epoch(self.module, step, batches, after_step=self.after_step)
+            losses, _ = train_epoch(self.module, step, batches, after_step=self.after_step)
         self.losses += losses
-        self.sizes += sizes
 
     @property
     def device(self):
         """The device that the batches are on."""
-        return self.batch[1].device
+        return self._block[1].device
 
     @property
     def n_bytes(self):
         """About the memory that the model takes in a stack."""
         parameters = sum(p.nbytes for p in self.module.parameters())
-        n_rows = len(self.batch[1])
         if self.optimizer is None:
-            return parameters + self.row_bytes * n_rows
-        return 4 * parameters + 2 * self.row_bytes * n_rows
+            return parameters + self.row_bytes * self.n_rows
+        return 4 * parameters + 2 * self.row_bytes * self.n_rows
 
     def kind(self):
         """What passes that can go together share.
@@ -140,7 +184,4 @@ class Pass:
 
 def shape_of(batch):
     """Shapes, dtypes and devices of a batch's tensors, hashable."""
-    return tuple(
-        None if part is None else tuple((tuple(x.shape), x.dtype, x.device) for x in leaves(part))
-        for part in batch
-    )
+    return tuple(tuple((tuple(x.shape), x.dtype, x.device) for x in leaves(part)) for part in batch)

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch.func import functional_call, grad_and_value, vmap
 
+# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
+# import would fail.
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
 from sktorch.training.randomness import RandomStream
 from sktorch.training.recording import Recording, record
 from sktorch.training.stacking import skeleton
@@ -40,16 +44,23 @@ class Program:
     reason: str | None = None
 
 
-def stacked_batch(members):
-    """The batches of all members as one, with a new first dimension; without what is None."""
-    parts = zip(*(one.batch for one in members), strict=True)
-    return [_stacked(part) for part in parts if part[0] is not None]
+def stacked_batches(members, n_batches):
+    """The next batches of all members.
 
+    Parameters
+    ----------
+    members : list of Pass
+    n_batches : int
+        How many are at hand.
 
-def _stacked(parts):
-    if isinstance(parts[0], dict):
-        return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
-    return torch.stack(parts)
+    Returns
+    -------
+    batches : list of list of torch.Tensor
+        The tensors of each batch, of shape (n_members, n_rows, ...).
+    """
+    parts = zip(*(tree_leaves(one.ahead(n_batches)) for one in members), strict=True)
+    # Contiguous each, so that all batches have the strides that a recording was made with.
+    return [*zip(*(torch.stack(part, 1).unbind() for part in parts), strict=True)]
 
 
 def make_program(members, stack, generator):
@@ -70,7 +81,8 @@ def make_program(members, stack, generator):
     program : Program
     """
     buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
-    inputs = stack.trained, stack.fixed, buffers, *stacked_batch(members)
+    batch = stacked_batches(members, 1)[0]
+    inputs = stack.trained, stack.fixed, buffers, *batch
     step = _step_of_stack(members[0])
     try:
         with warnings.catch_warnings():  # of vmap, about operations that it runs one by one
@@ -97,10 +109,12 @@ def make_program(members, stack, generator):
 def _step_of_stack(one):
     """A function of stacked tensors and a batch, differentiated and batched."""
     bare, clip_norm = skeleton(one.objective), one.clip_norm
+    structure = tree_flatten(one.batch)[1]
 
-    def evaluate(trained, fixed, buffers, *batch):
+    def evaluate(trained, fixed, buffers, *tensors):
+        batch = tree_unflatten(tensors, structure)
         with one.precision.autocast():
-            return functional_call(bare, (trained, fixed, buffers), batch)
+            return functional_call(bare, (trained, fixed, buffers), (*batch,))
 
     def loss_of(*inputs):
         return evaluate(*inputs)[0]
@@ -132,7 +146,7 @@ def _alone(one):
         stepped = {id(p) for group in one.optimizer.param_groups for p in group["params"]}
         own = zip(objective.named_parameters(), one.objective.parameters(), strict=True)
         trained = {n: p for (n, p), source in own if p.requires_grad and id(source) in stepped}
-    batch = [part for part in one.batch if part is not None]
+    batch = one.batch
 
     def step():
         with one.precision.autocast(), torch.set_grad_enabled(bool(trained)):

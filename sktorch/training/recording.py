@@ -27,16 +27,19 @@ class Recording:
 
     Attributes
     ----------
+    flat : callable
+        As the recording itself, of the tensors in its inputs and to a list of those in its value:
+        what is nested takes longer to look through than a small step.
     random : bool
         Whether an operation draws random numbers; a replay draws anew.
     """
 
     def __init__(self, run, spec, random):
-        self._run, self._spec, self.random = run, spec, random
+        self.flat, self._spec, self.random = run, spec, random
 
     def __call__(self, generator, *inputs):
         """The function's value for other inputs, nested as it returned it."""
-        return tree_unflatten(self._run(generator, *tree_flatten(inputs)[0]), self._spec)
+        return tree_unflatten(self.flat(generator, *tree_flatten(inputs)[0]), self._spec)
 
 
 class NotRecordable(Exception):
