@@ -6,6 +6,7 @@ and each model ends where it would have ended alone. Others pass alone, beside t
 """
 
 import math
+import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -18,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from sktorch.training.optimizers import without_hooks
 from sktorch.training.program import make_program, stacked_batches
-from sktorch.training.stacking import Stack, Unlike, sorting_key
+from sktorch.training.stacking import Stack, Unlike
 from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 
@@ -43,7 +44,7 @@ class Fuser:
     def __init__(self, n_workers=None, report=None):
         self.n_workers = n_workers or torch.get_num_threads()
         self._report = report
-        self._programs, self._reported = {}, set()
+        self._programs, self._trial, self._reported = {}, threading.Lock(), set()
         self._largest = math.inf
 
     def run(self, passes):
@@ -75,7 +76,7 @@ class Fuser:
     def _stacks(self, members):
         """Cut members in stacks, neighbours with the same settings."""
         if members[0].optimizer is not None:
-            members = sorted(members, key=lambda one: sorting_key(one.optimizer))
+            members = sorted(members, key=lambda one: repr(one.settings))
         device, n_bytes = members[0].device, max(members[0].n_bytes, 1)
         on_cpu = device.type == "cpu"
         room = SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
@@ -116,7 +117,8 @@ class Fuser:
         """Whether the stack could be trained; nothing has changed otherwise."""
         optimizers = None if kind[1] is type(None) else [one.optimizer for one in members]
         scheduled = members[0].after_step is not None
-        stack = Stack([one.objective for one in members], optimizers, separate=scheduled)
+        settings = None if scheduled else [one.settings for one in members]
+        stack = Stack([one.objective for one in members], optimizers, settings)
         generator = torch.Generator(members[0].device)
         seed = sum(one.stream.next_seed() for one in members) % 2**63
         program = self._program(kind, members, stack, generator.manual_seed(seed))
@@ -127,11 +129,12 @@ class Fuser:
 
     def _program(self, kind, members, stack, generator):
         key = kind, len(members)
-        if key not in self._programs:
-            program = self._programs[key] = make_program(members, stack, generator)
-            how = f"together, {len(members)} in a stack"
-            self._tell(members, f"alone: {program.reason}" if program.reason else how)
-        return self._programs[key]
+        with self._trial:  # Another worker may be about to make the same.
+            if key not in self._programs:
+                program = self._programs[key] = make_program(members, stack, generator)
+                how = f"together, {len(members)} in a stack"
+                self._tell(members, f"alone: {program.reason}" if program.reason else how)
+            return self._programs[key]
 
     def _tell(self, members, how):
         if self._report is None:

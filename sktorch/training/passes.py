@@ -12,7 +12,7 @@ from sktorch.training.loop import evaluate, train_epoch
 from sktorch.training.losses import LossFunction
 from sktorch.training.precision import Precision
 from sktorch.training.randomness import RandomStream
-from sktorch.training.stacking import Objective, Unlike, fingerprint, why_not_stacked
+from sktorch.training.stacking import Objective, Unlike, fingerprint, stackable_settings
 from sktorch.training.step import make_step
 
 
@@ -46,6 +46,8 @@ class Pass:
         Of an evaluation.
     error : BaseException or None
         What ended the pass before its time.
+    settings : tuple
+        Of the optimizer, where it can step a stack (`kind` asks).
     """
 
     module: torch.nn.Module
@@ -63,6 +65,7 @@ class Pass:
     sizes: list = field(default_factory=list)
     outputs: list = field(default_factory=list)
     error: BaseException | None = None
+    settings: tuple = ()
 
     def __post_init__(self):
         self.objective = Objective(self.module, self.criterion)
@@ -170,8 +173,8 @@ class Pass:
         """
         if self.precision.scaler.is_enabled():
             raise Unlike("float16 needs a gradient scaler for each model")
-        if self.optimizer is not None and (reason := why_not_stacked(self.optimizer)):
-            raise Unlike(reason)
+        if self.optimizer is not None:
+            self.settings = stackable_settings(self.optimizer)
         settings = self.precision.autocast, self.precision.backward, self.clip_norm
         return (
             fingerprint(self.objective),

@@ -44,7 +44,7 @@ class RandomStream:
                 for _ in _device_modules(device)
             ),
         ]
-        self._others = np.random.RandomState(seed).get_state(), random.Random(seed).getstate()
+        self._seed, self._others = seed, None
 
     def __enter__(self):
         _swap.acquire()
@@ -52,7 +52,7 @@ class RandomStream:
         _set_states(self.device, self._states)
         if self.swaps_others:
             self._outer_others = _get_others()
-            _set_others(self._others)
+            _set_others(self._others or _others_after(self._seed))
         return self
 
     def __exit__(self, *exception):
@@ -94,6 +94,10 @@ def _set_states(device, states):
     torch.set_rng_state(states[0])
     for module, state in zip(_device_modules(device), states[1:], strict=True):
         module.set_rng_state(state, device)
+
+
+def _others_after(seed):
+    return np.random.RandomState(seed).get_state(), random.Random(seed).getstate()
 
 
 def _get_others():

@@ -118,8 +118,9 @@ class Stack:
         Of one fingerprint.
     optimizers : list of torch.optim.Optimizer, default=None
         One each, of one class of `ELEMENTWISE`.
-    separate : bool, default=False
-        Whether each has groups of its own, so that its settings can change (`renew_settings`).
+    settings : list, default=None
+        The optimizers' settings; neighbours with the same share a group. None if each is to have
+        groups of its own, so that its settings can change (`renew_settings`).
 
     Attributes
     ----------
@@ -127,24 +128,24 @@ class Stack:
         Stacked along a new first dimension.
     """
 
-    def __init__(self, objectives, optimizers=None, separate=False):
-        self._objectives, self._optimizers, self._separate = objectives, optimizers, separate
+    def __init__(self, objectives, optimizers=None, settings=None):
+        self._optimizers = optimizers
         self._parameters = [dict(objective.named_parameters()) for objective in objectives]
         self._buffers = [dict(objective.named_buffers()) for objective in objectives]
         stepped = set() if optimizers is None else _names(self._parameters[0], optimizers[0])
         parameters = _stacked(self._parameters)
         self.trained = {name: parameters.pop(name) for name in [*parameters] if name in stepped}
         self.fixed, self.buffers = parameters, _stacked(self._buffers)
-        self.optimizer = None if optimizers is None else self._stacked_optimizer()
+        self.optimizer = None
+        if optimizers is not None:
+            keys = range(len(optimizers)) if settings is None else settings
+            runs = groupby(range(len(keys)), keys.__getitem__)
+            self.optimizer = self._stacked_optimizer([*members] for _, members in runs)
 
-    def _stacked_optimizer(self):
-        """An optimizer of the same class; neighbours with the same settings share a group."""
-        keys = [
-            number if self._separate else _key(own) for number, own in enumerate(self._optimizers)
-        ]
+    def _stacked_optimizer(self, runs):
+        """An optimizer of the same class; members of a run share a group."""
         groups, self._runs = [], []
-        for _, members in groupby(range(len(keys)), keys.__getitem__):
-            members = [*members]
+        for members in runs:
             run = slice(members[0], members[-1] + 1)
             names = {id(p): name for name, p in self._parameters[run.start].items()}
             for group in self._optimizers[run.start].param_groups:
@@ -220,7 +221,7 @@ def _joined(key, values):
     return copy.deepcopy(values[0])
 
 
-def _key(optimizer):
+def settings_of(optimizer):
     """What models have to share to be in one parameter group: settings, and steps done."""
     numbers = []
     for group in optimizer.param_groups:
@@ -236,30 +237,30 @@ def _number(value):
     return value.item() if isinstance(value, torch.Tensor) else fingerprint(value)
 
 
-def sorting_key(optimizer):
-    """An order that brings models with the same settings together."""
-    return repr(_key(optimizer))
-
-
 def _is_of_schedule(step):
     # torch's schedules wrap `step` to see that it was called, and mark the wrapper; both names
     # are private. Were they renamed, such optimizers would step alone.
     return hasattr(step, "_wrapped_by_lr_sched")
 
 
-def why_not_stacked(optimizer):
-    """Why an optimizer can't step a stack; None if it can."""
+def stackable_settings(optimizer):
+    """As `settings_of`, of an optimizer that can step a stack.
+
+    Raises
+    ------
+    Unlike
+        If it can't; the message says why.
+    """
     name = type(optimizer).__name__
     if type(optimizer) not in ELEMENTWISE:
-        return f"{name} is not known to update element by element"
+        raise Unlike(f"{name} is not known to update element by element")
     hooked = any(v for k, v in vars(optimizer).items() if k.endswith("_hooks"))
     replaced = "zero_grad" in vars(optimizer) or (
         "step" in vars(optimizer) and not _is_of_schedule(optimizer.step)
     )
     if hooked or replaced:
-        return f"the {name} has hooks or replaced methods"
+        raise Unlike(f"the {name} has hooks or replaced methods")
     try:
-        _key(optimizer)
+        return settings_of(optimizer)
     except Unlike as error:
-        return f"a setting of the {name} can't be compared: {error}"
-    return None
+        raise Unlike(f"a setting of the {name} can't be compared: {error}") from error
