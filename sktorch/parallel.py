@@ -82,7 +82,7 @@ class FusedBackend(ParallelBackendBase):
         if outer is None:
             report = _report if self.parallel is not None and self.parallel.verbose else None
             fuser = Fuser(report=report)
-            self._ticket = Ticket(MeetingPoint(fuser.run, n_places=fuser.n_workers))
+            self._ticket = Ticket(MeetingPoint(fuser))
             self._ticket.meeting.arrive()
             self._dispatches = True
         else:  # The task that calls takes part already.
