@@ -9,9 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch.func import functional_call, grad_and_value, vmap
 
-from sktorch.training.randomness import RandomStream
+from sktorch.training.randomness import (
+    RandomStream,
+    numpy_and_python_seeded,
+    state_of_others,
+)
 from sktorch.training.recording import Recording, record
-from sktorch.training.stacking import skeleton
+from sktorch.training.stacking import Unlike, fingerprint, skeleton
 
 # The largest difference to the model alone, relative to the largest number, that is rounding.
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
@@ -71,15 +75,23 @@ def make_program(members, stack, generator):
     """
     buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
     inputs = stack.trained, stack.fixed, buffers, *stacked_batch(members)
-    step = _step_of_stack(members[0])
+    bare = skeleton(members[0].objective)
+    step = _step_of_stack(members[0], bare)
     try:
-        with warnings.catch_warnings():  # of vmap, about operations that it runs one by one
+        with warnings.catch_warnings(), numpy_and_python_seeded(0):
+            # of vmap, about operations that it runs one by one
             warnings.filterwarnings("ignore", message="There is a performance drop")
+            before = state_of_others()
             recording, value = record(step, generator, *inputs)
+            draws_elsewhere = state_of_others() != before
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever a module does that can't be batched
         return Program(reason=f"it can't be batched, {_first_line(error)}")
+    if _changed(bare, members[0].objective):
+        return Program(reason="it keeps something in its attributes from one call to the next")
+    if draws_elsewhere:  # Every replay would have the same numbers.
+        return Program(reason="it draws from the generators of numpy or Python")
     after = {name: buffer[0].clone() for name, buffer in buffers.items()}
     # A throw-away stream: the trial may draw random numbers, and must not take the model's.
     with RandomStream(0, members[0].device) if recording.random else nullcontext():
@@ -90,13 +102,21 @@ def make_program(members, stack, generator):
             seconds = _seconds(lambda: recording(generator, *inputs)) / len(members)
             ratio = seconds / _seconds(alone)
             if ratio > WORTH:
-                return Program(reason=f"in a stack of {len(members)} it takes {ratio:.1f}x as long")
+                return Program(reason=f"stacked it takes {ratio:.1f}x as long")
     return Program(recording, missing)
 
 
-def _step_of_stack(one):
+def _changed(bare, objective):
+    """Whether a call has changed an attribute, which a recording would not do again."""
+    try:
+        return fingerprint(bare)[0] != fingerprint(objective)[0]
+    except Unlike:
+        return True
+
+
+def _step_of_stack(one, bare):
     """A function of stacked tensors and a batch, differentiated and batched."""
-    bare, clip_norm = skeleton(one.objective), one.clip_norm
+    clip_norm = one.clip_norm
 
     def evaluate(trained, fixed, buffers, *batch):
         with one.precision.autocast():
