@@ -5,8 +5,9 @@ import torch
 from sktorch.data.batches import Batches
 from sktorch.training.loop import evaluate, train_epoch
 from sktorch.training.losses import LossFunction
-from sktorch.training.meeting import apart, current_ticket
+from sktorch.training.meeting import apart, current_order, current_ticket
 from sktorch.training.passes import Pass
+from sktorch.training.randomness import depth
 
 # Many models fetch rows at once; what each fetches should stay in the caches until it is used.
 BLOCK_BYTES_TOGETHER = 2**18
@@ -65,7 +66,8 @@ def evaluate_pass(net, batches, engine, observer):
 
 def _meets(batches, engine, observer):
     """Whether nets of other threads may go along, and the batches can be drawn ahead."""
-    in_task = current_ticket() is not None and observer is None
+    # A fit in a fit (of a callback, say) would wait while the outer one keeps others from drawing.
+    in_task = current_ticket() is not None and depth() == 1 and observer is None
     return in_task and engine.is_plain and type(batches) is Batches and len(batches) > 0
 
 
@@ -83,6 +85,7 @@ def _together(net, batches, engine, optimizer=None, after_step=None):
         net.work_.activation_bytes,
         ticket.is_cancelled,
         after_step,
+        current_order(),
     )
     with net.stream_.paused():
         ticket.meeting.hand_in(one)

@@ -20,12 +20,20 @@ tasks by joblib.
 import threading
 from collections import deque
 from contextlib import contextmanager
+from itertools import count
 
 import joblib
-from joblib.parallel import ParallelBackendBase
+from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBackend
 
 from sktorch.training.fused import Fuser
-from sktorch.training.meeting import MeetingPoint, Ticket, current_ticket, with_ticket
+from sktorch.training.meeting import (
+    MeetingPoint,
+    Ticket,
+    current_order,
+    current_ticket,
+    with_ticket,
+)
+from sktorch.training.randomness import depth
 
 # How many tasks run at once where nobody says how many. Each holds a model and, in a pipeline,
 # data of its own; each has a thread.
@@ -55,7 +63,7 @@ class FusedBackend(ParallelBackendBase):
         super().__init__(nesting_level or 0, inner_max_num_threads, **backend_kwargs)
         self._lock = threading.Lock()
         self._threads, self._queue = set(), deque()
-        self._ticket, self._dispatches = None, False
+        self._ticket, self._dispatches, self._numbers = None, False, count()
         self._n_jobs = MOST
 
     def effective_n_jobs(self, n_jobs):
@@ -68,6 +76,8 @@ class FusedBackend(ParallelBackendBase):
 
     def configure(self, n_jobs=1, parallel=None, **backend_kwargs):
         """Take joblib's settings; return how many tasks run at once."""
+        if depth():  # A callback calls, and its fit keeps others from drawing random numbers.
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
         self._n_jobs = self.effective_n_jobs(n_jobs)
         return self._n_jobs
@@ -86,7 +96,7 @@ class FusedBackend(ParallelBackendBase):
             self._ticket.meeting.arrive()
             self._dispatches = True
         else:  # The task that calls takes part already.
-            self._ticket = Ticket(outer.meeting, outer)
+            self._ticket = Ticket(outer.meeting, outer, current_order())
 
     @contextmanager
     def retrieval_context(self):
@@ -106,8 +116,8 @@ class FusedBackend(ParallelBackendBase):
 
     def submit(self, func, callback=None):
         """Run a function in a thread of its own, or after another where n_jobs are running."""
-        task = func, callback
         with self._lock:
+            task = next(self._numbers), func, callback
             if len(self._threads) >= self._n_jobs:
                 self._queue.append(task)
                 return task
@@ -117,19 +127,20 @@ class FusedBackend(ParallelBackendBase):
         thread.start()
         return task
 
-    def _run(self, func, callback):
+    def _run(self, *task):
         """Run a task and those that are queued, one after the other."""
         ticket = self._ticket
         ticket.meeting.take_place()
-        with with_ticket(ticket):
-            while func is not None:
+        while task is not None:
+            number, func, callback = task
+            with with_ticket(ticket, number):
                 try:
                     outcome = True, func()
                 except BaseException as error:
                     outcome = False, error
                 # It may hand out the next task, so it comes before this thread leaves.
                 callback(outcome)
-                func, callback = self._next()
+            task = self._next()
         ticket.meeting.give_place()
         ticket.meeting.leave()
 
@@ -138,7 +149,7 @@ class FusedBackend(ParallelBackendBase):
             if self._queue:
                 return self._queue.popleft()
             self._threads.discard(threading.current_thread())
-            return None, None
+            return None
 
     def retrieve_result_callback(self, out):
         """The task's value, or its error."""

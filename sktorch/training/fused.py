@@ -6,6 +6,8 @@ and each model ends where it would have ended alone. Others pass alone, beside t
 """
 
 import math
+import re
+import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -14,7 +16,7 @@ import torch
 
 from sktorch.training.optimizers import without_hooks
 from sktorch.training.program import make_program, stacked_batch
-from sktorch.training.stacking import Stack, Unlike, sorting_key
+from sktorch.training.stacking import Stack, sorting_key
 from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 
@@ -39,17 +41,21 @@ class Fuser:
     def __init__(self, n_workers=None, report=None):
         self.n_workers = n_workers or torch.get_num_threads()
         self._report = report
-        self._programs, self._reported = {}, set()
+        self._programs, self._told, self._reported = {}, [], set()
         self._largest = math.inf
+        # One at a time: they silence warnings, which is a setting of the process.
+        self._making = threading.Lock()
 
     def run(self, passes):
         """Take passes through all their batches; errors are written to them."""
-        waiting = list(passes)
+        waiting, first = sorted(passes, key=lambda one: one.order), True
         with ThreadPoolExecutor(self.n_workers) as pool:
-            while waiting := [p for p in waiting if p.batch is not None and p.error is None]:
+            while waiting := [one for one in waiting if _goes_on(one)]:
                 jobs = self._jobs(waiting)
                 for outcome in [pool.submit(self._work, *job) for job in jobs]:
                     outcome.result()
+                self._say(first)
+                first = False
 
     def _jobs(self, passes):
         """Stacks and single passes, each with its kind (None: alone)."""
@@ -57,7 +63,7 @@ class Fuser:
         for one in passes:
             try:
                 kinds[one.kind()].append(one)
-            except Unlike as error:
+            except Exception as error:  # Unlike, or whatever an attribute does when looked at
                 self._tell([one], f"alone: {error}")
                 jobs.append((None, [one]))
         for kind, members in kinds.items():
@@ -119,30 +125,49 @@ class Fuser:
         if program.recording is None:
             return False
         walk = _Walk(members, stack, program, generator.manual_seed(seed))
-        walk.step()  # Memory is highest in the first: what fails here leaves all as it was.
-        while walk.advance():
-            walk.step()
-        walk.finish()
+        walk.step()  # What fails here leaves all as it was.
+        try:
+            while walk.advance():
+                walk.step()
+        finally:
+            walk.finish()  # What fails later leaves all as it was before that batch.
         return True
 
     def _program(self, kind, members, stack, generator):
         key = kind, len(members)
-        if key not in self._programs:
-            program = self._programs[key] = make_program(members, stack, generator)
-            how = f"together, {len(members)} in a stack"
-            self._tell(members, f"alone: {program.reason}" if program.reason else how)
+        with self._making:
+            if key not in self._programs:
+                self._programs[key] = make_program(members, stack, generator)
+        reason = self._programs[key].reason
+        together = f"together, {len(members)} in a stack"
+        self._tell(members, together if reason is None else f"alone: {reason}")
         return self._programs[key]
 
     def _tell(self, members, how):
         if self._report is None:
             return
-        name = type(members[0].module).__name__
-        n_parameters = sum(p.numel() for p in members[0].module.parameters())
-        what = "train" if members[0].optimizer is not None else "evaluate"
-        line = f"{name} of {n_parameters:,} parameters {what}s {how}"
-        if line not in self._reported:
-            self._reported.add(line)
-            self._report(line)
+        one = members[0]
+        n_parameters = sum(p.numel() for p in one.module.parameters())
+        what = "evaluate" if one.optimizer is None else "train"
+        line = f"{type(one.module).__name__} of {n_parameters:,} parameters: {what} {how}"
+        self._told.append((line, len(members)))
+
+    def _say(self, first):
+        """Report how many went which way, of what was not seen before.
+
+        Only of the ``first`` batches: that shorter last ones find fewer of their kind says little.
+        """
+        told, self._told = self._told, []
+        counts = defaultdict(list)
+        for line, n_models in told if first else ():
+            counts[re.sub(r"[\d.]+x? in a stack|[\d.]+x", "", line)].append((line, n_models))
+        for key in counts.keys() - self._reported:
+            self._report(f"{sum(n for _, n in counts[key])} × {counts[key][0][0]}")
+        self._reported |= counts.keys()
+
+
+def _goes_on(one):
+    return one.batch is not None and one.error is None and not one.cancelled()
 
 
 class _Walk:
