@@ -25,6 +25,7 @@ from itertools import count
 import joblib
 from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBackend
 
+from sktorch._progress import Progress
 from sktorch.training.fused import Fuser
 from sktorch.training.meeting import (
     MeetingPoint,
@@ -64,7 +65,7 @@ class FusedBackend(ParallelBackendBase):
         self._lock = threading.Lock()
         self._threads, self._queue = set(), deque()
         self._ticket, self._dispatches, self._numbers = None, False, count()
-        self._n_jobs = MOST
+        self._n_jobs, self._progress = MOST, None
 
     def effective_n_jobs(self, n_jobs):
         """How many tasks run at once."""
@@ -90,9 +91,11 @@ class FusedBackend(ParallelBackendBase):
         """Take part while tasks are handed out: they wait until all are there."""
         outer = current_ticket()
         if outer is None:
-            report = _report if self.parallel is not None and self.parallel.verbose else None
-            fuser = Fuser(report=report)
-            self._ticket = Ticket(MeetingPoint(fuser.run, n_places=fuser.n_workers))
+            verbose = self.parallel is not None and self.parallel.verbose
+            fuser = Fuser(report=_report if verbose else None)
+            self._progress = Progress(_report) if verbose else None
+            together = fuser.run if self._progress is None else _noting(fuser.run, self._progress)
+            self._ticket = Ticket(MeetingPoint(together, n_places=fuser.n_workers))
             self._ticket.meeting.arrive()
             self._dispatches = True
         else:  # The task that calls takes part already.
@@ -108,6 +111,8 @@ class FusedBackend(ParallelBackendBase):
     def stop_call(self):
         """After the last result."""
         self._end_of_dispatch()
+        if self._progress is not None:
+            self._progress.say()
 
     def _end_of_dispatch(self):
         dispatched, self._dispatches = self._dispatches, False
@@ -138,6 +143,8 @@ class FusedBackend(ParallelBackendBase):
                     outcome = True, func()
                 except BaseException as error:
                     outcome = False, error
+                if self._progress is not None and outcome[0]:
+                    self._progress.ended(outcome[1])
                 # It may hand out the next task, so it comes before this thread leaves.
                 callback(outcome)
             task = self._next()
@@ -185,6 +192,14 @@ def _aside():
             yield
         finally:
             ticket.meeting.take_place()
+
+
+def _noting(run, progress):
+    def together(passes):
+        run(passes)
+        progress.met(passes)
+
+    return together
 
 
 def _report(line):

@@ -1,6 +1,8 @@
 """Whatever runs its tasks by joblib, with and without the backend."""
 
 import multiprocessing
+import pickle
+import re
 import threading
 import time
 import warnings
@@ -10,14 +12,22 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.datasets import load_diabetes
+from sklearn.ensemble import (
+    BaggingClassifier,
+    BaggingRegressor,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.feature_selection import RFECV
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
     KFold,
     cross_val_predict,
+    cross_val_score,
     cross_validate,
     learning_curve,
     permutation_test_score,
@@ -30,8 +40,12 @@ from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 
 import sktorch.parallel
-from sktorch import TorchClassifier
+from sktorch import TorchClassifier, TorchRegressor, _progress
+from sktorch.data import SliceableDataset
+from sktorch.modules import RecurrentNet
+from sktorch.training import program
 from sktorch.training.fused import Fuser
+from tests.test_users import META_ESTIMATORS
 
 
 def classifier(**parameters):
@@ -67,6 +81,11 @@ def grid_search(X, y, **parameters):
     return search.cv_results_["mean_test_score"], search.predict_proba(X)
 
 
+def importance(model):
+    weights = [p for p in model.module_.parameters() if p.ndim == 2]
+    return weights[0].detach().numpy()
+
+
 def ensemble_of(kind):
     def fit(X, y):
         return kind.fit(X, y).predict_proba(X)
@@ -76,6 +95,22 @@ def ensemble_of(kind):
 
 USES = {
     "grid_search": grid_search,
+    "one_cycle": lambda X, y: grid_search(X, y, lr_schedule="one_cycle"),
+    "plateau": lambda X, y: grid_search(
+        X, y, lr_schedule="plateau", lr_schedule__patience=0, max_epochs=8
+    ),
+    "scoring": lambda X, y: grid_search(
+        X, y, early_stopping=True, scoring=["f1_macro", "train_accuracy"], monitor="valid_f1_macro"
+    ),
+    "sample_weight": lambda X, y: cross_validate(
+        classifier(), X, y, params={"sample_weight": 1.0 + np.arange(len(y)) % 3}
+    )["test_score"],
+    "multilabel": lambda X, y: cross_val_predict(
+        classifier(), X, np.stack([y > 0, y > 1], 1).astype(int), method="predict_proba"
+    ),
+    "rfecv": lambda X, y: RFECV(
+        classifier(module__hidden=()), cv=3, importance_getter=importance
+    ).fit(X, y).cv_results_["mean_test_score"],
     "early_stopping": lambda X, y: grid_search(
         X, y, early_stopping=True, n_iter_no_change=2, max_epochs=10
     ),
@@ -142,6 +177,117 @@ def test_n_jobs_is_how_many_fits_run_together(iris, met):
     assert sum(met) == 40
     with pytest.raises(ValueError, match="n_jobs=0"), joblib.parallel_config("sktorch", n_jobs=0):
         search.fit(*iris)
+
+
+class Inner(Callback):
+    """Fits models of its own."""
+
+    def on_epoch_end(self, net, X=None, **kwargs):
+        data = kwargs["dataset_train"]
+        X, y = np.stack([data[i][0] for i in range(60)]), [data[i][1] for i in range(60)]
+        model = classifier(max_epochs=1)
+        self.scores_ = cross_validate(model.fit(X, y), X, y, cv=2)["test_score"]
+
+
+def test_fits_and_searches_of_a_callback_do_not_deadlock(iris):
+    def scores():
+        return cross_validate(classifier(callbacks=[Inner()], max_epochs=2), *iris)["test_score"]
+
+    np.testing.assert_array_equal(*both(scores))
+
+
+def dropout_scores(X, y):
+    model = classifier(module__dropout=0.5)
+    grid = {"lr": [0.001, 0.01], "callbacks": [None, [Watching()]]}
+    return GridSearchCV(model, grid, cv=4, refit=False).fit(X, y).cv_results_["mean_test_score"]
+
+
+def test_masks_of_dropout_come_again(iris, monkeypatch):
+    monkeypatch.setattr(program, "WORTH", float("inf"))
+    with joblib.parallel_config("sktorch"):
+        np.testing.assert_array_equal(dropout_scores(*iris), dropout_scores(*iris))
+
+
+def test_models_trained_together_pickle_as_small_as_those_alone(iris):
+    def fitted():
+        return cross_validate(classifier(), *iris, cv=6, return_estimator=True)["estimator"]
+
+    alone, together = ([len(pickle.dumps(m)) for m in models] for models in both(fitted))
+    assert max(together) < 1.02 * max(alone)
+
+
+def test_users_own_threads_search_at_once(iris):
+    def search(results):
+        with joblib.parallel_config("sktorch"):
+            results.append(grid_search(*iris)[0])
+
+    results = []
+    threads = [threading.Thread(target=search, args=(results,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_allclose(results, [grid_search(*iris)[0]] * 2, atol=1e-9)
+
+
+def test_a_callback_that_interrupts_stops_its_fit_alone(iris):
+    grid = {"callbacks": [None, [Raising(KeyboardInterrupt())]]}
+
+    def epochs():
+        search = GridSearchCV(classifier(), grid, cv=3, scoring=n_epochs, refit=False)
+        return search.fit(*iris).cv_results_["mean_test_score"]
+
+    alone, together = both(epochs)
+    np.testing.assert_array_equal(alone, [4, 2])
+    np.testing.assert_array_equal(together, alone)
+
+
+def n_epochs(model, X, y):
+    return model.n_epochs_
+
+
+def test_warm_start(iris):
+    def fits():
+        model = BaggingClassifier(classifier(warm_start=True), 4, warm_start=True, random_state=0)
+        first = model.fit(*iris).predict_proba(iris[0])
+        return first, model.set_params(n_estimators=7).fit(*iris).predict_proba(iris[0])
+
+    np.testing.assert_allclose(*both(fits), atol=1e-9)
+
+
+def test_regression():
+    X, y = load_diabetes(return_X_y=True)
+    model = TorchRegressor(max_epochs=4, random_state=0)
+    uses = [
+        lambda: GridSearchCV(model, {"lr": [0.001, 0.01]}, cv=4).fit(X, y).predict(X),
+        lambda: cross_val_score(model, X, y, cv=4),
+        lambda: BaggingRegressor(model, 4, random_state=0).fit(X, y).predict(X),
+    ]
+    for use in uses:
+        alone, together = both(use)
+        np.testing.assert_allclose(together, alone, rtol=1e-7)
+
+
+def test_ragged_sequences_and_datasets_train_alone(iris, met):
+    X, y = iris
+    rows = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(y))
+    ragged = [row[: 2 + number % 3, None].astype("float32") for number, row in enumerate(X)]
+    recurrent = classifier(module=RecurrentNet, max_epochs=2)
+    for model, data in ((classifier(), SliceableDataset(rows)), (recurrent, ragged)):
+        alone, together = both(lambda m=model, d=data: cross_val_score(m, d, y, cv=3))
+        np.testing.assert_array_equal(together, alone)
+    assert met == []
+
+
+TAKING_JOBS = [name for name, entry in META_ESTIMATORS.items() if entry[1].__code__.co_argcount]
+
+
+@pytest.mark.parametrize("name", TAKING_JOBS)
+def test_meta_estimators_of_users(name):
+    load, build, _ = META_ESTIMATORS[name]
+    X, y = load()
+    predicted = [model.predict(X) for model in both(lambda: build(None).fit(X, y))]
+    np.testing.assert_array_equal(*predicted)
 
 
 def test_history_and_epochs_of_each_fit(iris):
@@ -286,7 +432,30 @@ def test_verbose_tells_how_each_kind_trains(iris, capsys):
     search = GridSearchCV(classifier(), {"lr": [0.001, 0.01]}, cv=3, refit=False)
     with joblib.parallel_config("sktorch", verbose=1):
         search.fit(*iris)
-    assert "sktorch: MLP of 803 parameters trains together, " in capsys.readouterr().out
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"sktorch: 6 × MLP of 803 parameters: train together, \d in a stack", first)
+    assert re.fullmatch(
+        r"sktorch: 6 models, 24 epochs of all models trained, lowest training loss 0\.\d+, "
+        r"best score 0\.\d+, 6 tasks done",
+        last,
+    )
+
+
+def test_progress_every_few_seconds(iris, capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "INTERVAL", 0)
+    ensemble = BaggingClassifier(classifier(optimizer="lbfgs"), 2, random_state=0, verbose=1)
+    with joblib.parallel_config("sktorch"):
+        ensemble.fit(*iris)
+    lines = capsys.readouterr().out.splitlines()
+    assert any("2 × MLP of 803 parameters: train alone: LBFGS is not" in line for line in lines)
+    assert [line for line in lines if "score" in line] == []  # Bagging tells of none.
+    assert sum("epochs of all models trained" in line for line in lines) >= 4
+
+
+def test_silent_by_default(iris, capsys):
+    with joblib.parallel_config("sktorch"):
+        cross_validate(classifier(), *iris)
+    assert capsys.readouterr().out == ""
 
 
 def test_the_backend_is_registered():

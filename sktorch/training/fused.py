@@ -161,8 +161,9 @@ class Fuser:
         counts = defaultdict(list)
         for line, n_models in told if first else ():
             counts[re.sub(r"[\d.]+x? in a stack|[\d.]+x", "", line)].append((line, n_models))
-        for key in counts.keys() - self._reported:
-            self._report(f"{sum(n for _, n in counts[key])} × {counts[key][0][0]}")
+        for key, lines in counts.items():
+            if key not in self._reported:
+                self._report(f"{sum(n for _, n in lines)} × {lines[0][0]}")
         self._reported |= counts.keys()
 
 
