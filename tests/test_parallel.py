@@ -7,12 +7,14 @@ import threading
 import time
 import warnings
 
+import hypothesis
 import joblib
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, load_wine
 from sklearn.ensemble import (
     BaggingClassifier,
     BaggingRegressor,
@@ -288,6 +290,57 @@ def test_meta_estimators_of_users(name):
     X, y = load()
     predicted = [model.predict(X) for model in both(lambda: build(None).fit(X, y))]
     np.testing.assert_array_equal(*predicted)
+
+
+SETTINGS = st.fixed_dictionaries(
+    {
+        "module__hidden": st.sampled_from([(), (5,), (8, 3)]),
+        "module__normalization": st.sampled_from([None, "batch", "layer"]),
+        "optimizer": st.sampled_from(["adamw", "sgd", "rmsprop", "nadam", "adagrad", "lbfgs"]),
+        "criterion": st.sampled_from(["cross_entropy", "multi_margin"]),
+        "batch_size": st.integers(5, 60),
+        "class_weight": st.sampled_from([None, "balanced"]),
+        "early_stopping": st.booleans(),
+        "gradient_clip": st.sampled_from([None, 0.1]),
+        "lr_schedule": st.sampled_from([None, "one_cycle", "exponential"]),
+    }
+)
+
+
+@hypothesis.settings(max_examples=12, deadline=None, derandomize=True)
+@hypothesis.given(
+    settings=SETTINGS,
+    lrs=st.lists(st.sampled_from([1e-4, 1e-3, 1e-2]), min_size=1, max_size=3),
+    n_folds=st.integers(2, 5),
+    n_rows=st.integers(60, 110),
+    weighted=st.booleans(),
+)
+def test_any_search(settings, lrs, n_folds, n_rows, weighted):
+    X, y = load_wine(return_X_y=True)
+    order = np.random.default_rng(n_rows).permutation(len(X))[:n_rows]
+    X, y = StandardScaler().fit_transform(X[order]), y[order]
+    weight = {"sample_weight": 0.5 + np.arange(n_rows) % 3} if weighted else None
+    fixed = {"max_epochs": 2, "n_iter_no_change": 1, "random_state": 0}
+    if settings["lr_schedule"] == "exponential":
+        fixed["lr_schedule__gamma"] = 0.5
+
+    def trained():
+        results = []
+        for lr in lrs:
+            model = TorchClassifier(**settings, **fixed, lr=lr)
+            folds = KFold(n_folds)
+            results += cross_validate(
+                model, X, y, cv=folds, params=weight, return_estimator=True, error_score="raise"
+            )["estimator"]
+        return results
+
+    for one, other in zip(*both(trained), strict=True):
+        np.testing.assert_allclose(other.loss_curve_, one.loss_curve_, rtol=1e-9, atol=1e-9)
+        assert other.best_epoch_ == one.best_epoch_
+        if settings["module__normalization"] != "batch":  # a bias before it has no true gradient
+            np.testing.assert_allclose(
+                other.decision_function(X), one.decision_function(X), rtol=1e-9, atol=1e-9
+            )
 
 
 def test_history_and_epochs_of_each_fit(iris):

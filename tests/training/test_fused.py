@@ -12,6 +12,7 @@ from torch import nn
 
 from sktorch.data.batches import Batches
 from sktorch.data.rows import Rows
+from sktorch.training import program
 from sktorch.training.fused import Fuser
 from sktorch.training.passes import Pass
 from sktorch.training.precision import Precision
@@ -317,6 +318,115 @@ def test_a_loss_that_is_not_finite_stays_with_its_model():
     losses = train_together(modules, [nn.CrossEntropyLoss()] * 4, optimizers, batches, 2)
     finite = [torch.tensor(own).isfinite().all().item() for own in losses]
     assert finite == [True, False, True, True]
+
+
+class Greedy(torch.autograd.Function):
+    """Does nothing, and runs out of memory in a wide stack."""
+
+    @staticmethod
+    def forward(X):
+        return X.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+    @staticmethod
+    def vmap(info, in_dims, X):
+        if info.batch_size > 2:
+            raise torch.OutOfMemoryError("no memory")
+        return Greedy.apply(X), in_dims[0]
+
+
+class Wide(nn.Linear):
+    def forward(self, X):
+        return Greedy.apply(super().forward(X.flatten(1)))
+
+
+def test_out_of_memory_halves_the_stack(monkeypatch):
+    monkeypatch.setattr(program, "WORTH", float("inf"))
+    batches = [batches_of(number, 30, 10) for number in range(7)]
+    lines, *_ = assert_same_training(partial(Wide, 16, 3), OPTIMIZERS["adam"], batches)
+    assert "together, 2 in a stack" in lines[0]
+
+
+class FrozenNorm(Normed):
+    """Trains everything but its batch norm."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self[1].eval()
+        return self
+
+
+class Holding(nn.Linear):
+    """Keeps a layer where torch does not look for it."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.others = [nn.Linear(sizes[0], sizes[0]).double()]
+
+    def forward(self, X):
+        return super().forward(self.others[0](X.flatten(1)))
+
+
+@pytest.mark.parametrize("module", [FrozenNorm, partial(Holding, 16, 3)])
+def test_modules_with_ways_of_their_own(module):
+    batches = [batches_of(number, 30, 10) for number in range(5)]
+    assert_same_training(module, OPTIMIZERS["adam"], batches)
+
+
+def test_hooks_of_parameters_are_called():
+    modules = models(mlp, 4)
+    for module in modules:
+        module[1].weight.register_hook(lambda gradient: gradient * (torch.arange(16) % 2))
+    before = [module[1].weight.detach().clone() for module in modules]
+    optimizers = [torch.optim.SGD(m.parameters(), 0.1) for m in modules]
+    batches = [batches_of(0, 30, 10)] * 4
+    train_together(modules, [nn.CrossEntropyLoss()] * 4, optimizers, batches, 2)
+    for module, weight in zip(modules, before, strict=True):
+        assert torch.equal(module[1].weight[:, ::2], weight[:, ::2])
+        assert not torch.equal(module[1].weight[:, 1::2], weight[:, 1::2])
+
+
+def test_passes_that_nobody_waits_for_end():
+    modules = models(mlp, 4)
+    stream, asked = RandomStream(0, CPU), iter([False] * 20 + [True] * 1000)
+    passes = [
+        Pass(
+            m,
+            nn.CrossEntropyLoss(),
+            iter(batches_of(0, 60, 1)),
+            stream,
+            torch.optim.SGD(m.parameters()),
+            cancelled=lambda: next(asked),
+        )
+        for m in modules
+    ]
+    Fuser(1).run(passes)
+    assert all(one.batch is not None and len(one.sizes) < 60 for one in passes)
+
+
+class Endless(nn.Linear):
+    """Holds what can't be looked through."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.loop = []
+        self.loop.append(self.loop)
+
+    def forward(self, X):
+        return super().forward(X.flatten(1))
+
+
+def test_a_module_that_cannot_be_looked_at_trains_alone():
+    batches = [batches_of(number, 30, 10) for number in range(3)]
+    lines, *_ = assert_same_training(partial(Endless, 16, 3), OPTIMIZERS["sgd"], batches)
+    assert "alone: maximum recursion depth" in lines[0]
 
 
 def test_float16_and_other_shapes_go_alone():
