@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.ensemble import (
@@ -39,6 +40,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, LRScheduler
+from skorch.helper import SliceDict
 from torch import nn
 
 import sktorch.parallel
@@ -246,6 +248,39 @@ def test_a_callback_that_interrupts_stops_its_fit_alone(iris):
 
 def n_epochs(model, X, y):
     return model.n_epochs_
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "dict", "sparse", "groups", "amsgrad"])
+def test_what_stacks(iris, name, monkeypatch, capsys):
+    monkeypatch.setattr(program, "WORTH", float("inf"))
+    X, y = iris
+    inputs = {"dict": SliceDict(left=X[:, :2], right=X[:, 2:]), "sparse": sparse.csr_array(X)}
+    parameters = {
+        "bfloat16": {"precision": "bfloat16"},
+        "dict": {"module": TwoInputs},
+        "groups": {"optimizer__param_groups": [("*.bias", {"weight_decay": 0, "lr": 0.1})]},
+        "amsgrad": {"optimizer__amsgrad": True, "optimizer__foreach": True},
+    }
+    model = classifier(**parameters.get(name, {}))
+
+    def probabilities():
+        data = inputs.get(name, X)
+        return cross_val_predict(model, data, y, method="predict_proba", verbose=1)
+
+    alone, together = both(probabilities)
+    atol = {"bfloat16": 0.02, "dict": 1e-5}.get(name, 1e-9)
+    np.testing.assert_allclose(together, alone, atol=atol)
+    assert "train together" in capsys.readouterr().out
+
+
+class TwoInputs(nn.Module):
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.left, self.right = nn.Linear(2, 5), nn.Linear(2, n_outputs)
+        self.head = nn.Linear(5, n_outputs)
+
+    def forward(self, left, right):
+        return self.head(self.left(left).relu()) + self.right(right)
 
 
 def test_warm_start(iris):
