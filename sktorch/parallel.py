@@ -129,7 +129,12 @@ class FusedBackend(ParallelBackendBase):
             thread = threading.Thread(target=self._run, args=task, daemon=True)
             self._threads.add(thread)
             self._ticket.meeting.arrive()
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # There can't be more threads.
+            self._threads.discard(thread)
+            self._ticket.meeting.leave()
+            raise
         return task
 
     def _run(self, *task):

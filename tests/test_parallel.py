@@ -1,5 +1,6 @@
 """Whatever runs its tasks by joblib, with and without the backend."""
 
+import _thread
 import multiprocessing
 import pickle
 import re
@@ -434,6 +435,25 @@ def test_an_error_ends_all_tasks(iris, error):
     assert n_task_threads() == 0
     with joblib.parallel_config("sktorch"):  # and nothing is left behind
         assert len(cross_validate(classifier(), *iris)["test_score"]) == 5
+
+
+class Pressing(Callback):
+    """Presses Ctrl-C, once."""
+
+    pressed = threading.Event()
+
+    def on_epoch_end(self, net, **kwargs):
+        if not self.pressed.is_set():
+            self.pressed.set()
+            _thread.interrupt_main()
+
+
+def test_an_interrupt_ends_the_search(iris):
+    grid = {"callbacks": [None, [Pressing()]]}
+    search = GridSearchCV(classifier(max_epochs=10_000, tol=-1), grid, cv=3, refit=False)
+    with joblib.parallel_config("sktorch"), pytest.raises(KeyboardInterrupt):
+        search.fit(*iris)
+    assert n_task_threads() == 0
 
 
 def test_an_error_in_a_nested_search_ends_its_own_tasks(iris):

@@ -111,6 +111,8 @@ class Fuser:
             half = len(members) // 2
             self._largest = min(self._largest, len(members) - half)
             halves = [members[:half], members[half:]]
+        except Exception:  # The rows of a single one may be why: alone it shows whose.
+            halves = [[one] for one in members if _goes_on(one)]
         for half in halves:
             self._work(kind if len(half) > 1 else None, half)
 
@@ -207,7 +209,10 @@ class _Walk:
         """Go to the next batches; whether all have one again, of as many rows."""
         for one in self.members:
             one.sizes.append(self._n_rows)
-            one.advance()
+            try:
+                one.advance()
+            except Exception as error:
+                one.error, one.batch = error, None
         batches = [one.batch for one in self.members]
         same = all(batch is not None and len(batch[1]) == self._n_rows for batch in batches)
         return same and not all(asker() for asker in self._askers)

@@ -7,7 +7,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
+from torch.overrides import TorchFunctionMode
 
 from sktorch.training.randomness import (
     RandomStream,
@@ -120,7 +122,7 @@ def _step_of_stack(one, bare):
     clip_norm = one.clip_norm
 
     def evaluate(trained, fixed, buffers, *batch):
-        with one.precision.autocast():
+        with one.precision.autocast(), _OwnEmbeddings():
             return functional_call(bare, (trained, fixed, buffers), batch)
 
     def loss_of(*inputs):
@@ -135,6 +137,26 @@ def _step_of_stack(one, bare):
         return gradients, loss.detach()
 
     return vmap(train if one.optimizer is not None else evaluate, randomness="different")
+
+
+class _OwnEmbeddings(TorchFunctionMode):
+    """Makes an embedding of codes that its table does not have NaN.
+
+    Batched, the tables of all models become one, and such a code would be that of another model.
+    Alone it is an error; so is the loss that is not finite.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is not F.embedding:
+            return function(*args, **kwargs)
+        return _embedding_or_nan(*args, **kwargs)
+
+
+def _embedding_or_nan(input, weight, *args, **kwargs):
+    unknown = (input < 0) | (input >= weight.shape[0])
+    rows = F.embedding(input.masked_fill(unknown, 0), weight, *args, **kwargs)
+    return rows.masked_fill(unknown.unsqueeze(-1), torch.nan)
 
 
 def _clipped(gradients, clip_norm):

@@ -411,6 +411,65 @@ def test_passes_that_nobody_waits_for_end():
     assert all(one.batch is not None and len(one.sizes) < 60 for one in passes)
 
 
+class Coded(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(8, 3))
+
+
+class Indexed(nn.Linear):
+    def __init__(self):
+        super().__init__(8, 3)
+        self.table = nn.Parameter(torch.randn(5, 4))
+
+    def forward(self, X):
+        return super().forward(self.table[X].flatten(1))
+
+
+def with_codes(codes):
+    rows = Rows(codes, codes.dtype, CPU)
+    index = torch.arange(len(codes))
+    return Batches(rows, Y[index], None, index, batch_size=10, shuffle=False)
+
+
+def unreadable(batches):
+    yield from [*batches][:2]
+    raise OSError("unreadable")
+
+
+@pytest.mark.parametrize("make", [Coded, Indexed])
+def test_rows_that_fail_in_a_later_batch_are_the_failure_of_their_model(make, monkeypatch):
+    monkeypatch.setattr(program, "WORTH", float("inf"))
+    codes = torch.arange(60).reshape(30, 2) % 5
+    unknown = codes.clone()
+    unknown[25] = 7
+    together = models(make, 5)
+    alone = copy.deepcopy(together)
+    batches = [iter(with_codes(unknown if number == 1 else codes)) for number in range(5)]
+    batches[3] = unreadable(with_codes(codes))
+    criterion, stream = nn.CrossEntropyLoss(), RandomStream(0, CPU)
+    passes = [
+        Pass(m, criterion, drawn, stream, torch.optim.Adam(m.parameters()))
+        for m, drawn in zip(together, batches, strict=True)
+    ]
+    lines = []
+    Fuser(1, lines.append).run(passes)
+    assert "together, 5 in a stack" in lines[0]
+    if make is Indexed:
+        assert isinstance(passes[1].error, IndexError)
+    else:  # Alone, an embedding would raise that too.
+        finite = torch.tensor(passes[1].losses).isfinite()
+        assert finite.tolist() == [True, True, False]
+    assert isinstance(passes[3].error, OSError)
+    for number in (0, 2, 4):
+        assert passes[number].error is None
+        optimizer = torch.optim.Adam(alone[number].parameters())
+        losses = loop(alone[number], criterion, optimizer, with_codes(codes))
+        assert passes[number].losses == pytest.approx(losses, rel=1e-9)
+        assert passes[number].sizes == [10, 10, 10]
+        states = together[number].state_dict(), alone[number].state_dict()
+        torch.testing.assert_close(*states, rtol=1e-9, atol=1e-9)
+
+
 class Endless(nn.Linear):
     """Holds what can't be looked through."""
 
