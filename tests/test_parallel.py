@@ -522,7 +522,7 @@ class Watching(Callback):
         {"callbacks": [Watching()]},
         {"gradient_accumulation": 2},
         {"iterator_train__sampler": None, "iterator_train__num_workers": 0},
-        {"optimizer": torch.optim.LBFGS},
+        {"optimizer": "lbfgs", "optimizer__max_iter": 3},
         {"precision": "float16"},
         {"module__dropout": 0.5, "batch_size": 1000},
     ],
