@@ -3,10 +3,13 @@
 import torch
 
 from sktorch.data.batches import Batches
+from sktorch.data.rows import is_ragged
+from sktorch.data.structure import leaves
 from sktorch.training.loop import evaluate, train_epoch
 from sktorch.training.losses import LossFunction
-from sktorch.training.meeting import apart, current_ticket
+from sktorch.training.meeting import apart, current_order, current_ticket
 from sktorch.training.passes import Pass
+from sktorch.training.randomness import depth
 
 # Many models fetch rows at once; what each fetches should stay in the caches until it is used.
 BLOCK_BYTES_TOGETHER = 2**18
@@ -65,8 +68,11 @@ def evaluate_pass(net, batches, engine, observer):
 
 def _meets(batches, engine, observer):
     """Whether nets of other threads may go along, and the batches can be drawn ahead."""
-    in_task = current_ticket() is not None and observer is None
-    return in_task and engine.is_plain and type(batches) is Batches and len(batches) > 0
+    # A fit in a fit (of a callback, say) would wait while the outer one keeps others from drawing.
+    in_task = current_ticket() is not None and depth() == 1 and observer is None
+    plain = in_task and engine.is_plain and type(batches) is Batches and len(batches) > 0
+    # Batches of sequences are as long as the longest in them: no two are of one shape.
+    return plain and not any(map(is_ragged, leaves(batches.rows.values)))
 
 
 def _together(net, batches, engine, optimizer=None, after_step=None):
@@ -84,6 +90,7 @@ def _together(net, batches, engine, optimizer=None, after_step=None):
         batches.batch_size,
         ticket.is_cancelled,
         after_step,
+        current_order(),
     )
     with net.stream_.paused():
         ticket.meeting.hand_in(one)

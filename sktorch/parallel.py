@@ -20,12 +20,21 @@ tasks by joblib.
 import threading
 from collections import deque
 from contextlib import contextmanager
+from itertools import count
 
 import joblib
-from joblib.parallel import ParallelBackendBase
+from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBackend
 
+from sktorch._progress import Progress
 from sktorch.training.fused import Fuser
-from sktorch.training.meeting import MeetingPoint, Ticket, current_ticket, with_ticket
+from sktorch.training.meeting import (
+    MeetingPoint,
+    Ticket,
+    current_order,
+    current_ticket,
+    with_ticket,
+)
+from sktorch.training.randomness import depth
 
 # How many tasks run at once where nobody says how many. Each holds a model and, in a pipeline,
 # data of its own; each has a thread.
@@ -55,8 +64,8 @@ class FusedBackend(ParallelBackendBase):
         super().__init__(nesting_level or 0, inner_max_num_threads, **backend_kwargs)
         self._lock = threading.Lock()
         self._threads, self._queue = set(), deque()
-        self._ticket, self._dispatches = None, False
-        self._n_jobs = MOST
+        self._ticket, self._dispatches, self._numbers = None, False, count()
+        self._n_jobs, self._progress = MOST, None
 
     def effective_n_jobs(self, n_jobs):
         """How many tasks run at once."""
@@ -68,6 +77,8 @@ class FusedBackend(ParallelBackendBase):
 
     def configure(self, n_jobs=1, parallel=None, **backend_kwargs):
         """Take joblib's settings; return how many tasks run at once."""
+        if depth():  # A callback calls, and its fit keeps others from drawing random numbers.
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
         self._n_jobs = self.effective_n_jobs(n_jobs)
         return self._n_jobs
@@ -80,13 +91,14 @@ class FusedBackend(ParallelBackendBase):
         """Take part while tasks are handed out: they wait until all are there."""
         outer = current_ticket()
         if outer is None:
-            report = _report if self.parallel is not None and self.parallel.verbose else None
-            fuser = Fuser(report=report)
+            verbose = self.parallel is not None and self.parallel.verbose
+            self._progress = Progress(_report) if verbose else None
+            fuser = _NotedFuser(self._progress) if verbose else Fuser()
             self._ticket = Ticket(MeetingPoint(fuser))
             self._ticket.meeting.arrive()
             self._dispatches = True
         else:  # The task that calls takes part already.
-            self._ticket = Ticket(outer.meeting, outer)
+            self._ticket = Ticket(outer.meeting, outer, current_order())
 
     @contextmanager
     def retrieval_context(self):
@@ -98,6 +110,8 @@ class FusedBackend(ParallelBackendBase):
     def stop_call(self):
         """After the last result."""
         self._end_of_dispatch()
+        if self._progress is not None:
+            self._progress.say()
 
     def _end_of_dispatch(self):
         dispatched, self._dispatches = self._dispatches, False
@@ -106,30 +120,38 @@ class FusedBackend(ParallelBackendBase):
 
     def submit(self, func, callback=None):
         """Run a function in a thread of its own, or after another where n_jobs are running."""
-        task = func, callback
         with self._lock:
+            task = next(self._numbers), func, callback
             if len(self._threads) >= self._n_jobs:
                 self._queue.append(task)
                 return task
             thread = threading.Thread(target=self._run, args=task, daemon=True)
             self._threads.add(thread)
             self._ticket.meeting.arrive()
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # There can't be more threads.
+            self._threads.discard(thread)
+            self._ticket.meeting.leave()
+            raise
         return task
 
-    def _run(self, func, callback):
+    def _run(self, *task):
         """Run a task and those that are queued, one after the other."""
         ticket = self._ticket
         ticket.meeting.take_place()
-        with with_ticket(ticket):
-            while func is not None:
+        while task is not None:
+            number, func, callback = task
+            with with_ticket(ticket, number):
                 try:
                     outcome = True, func()
                 except BaseException as error:
                     outcome = False, error
+                if self._progress is not None and outcome[0]:
+                    self._progress.ended(outcome[1])
                 # It may hand out the next task, so it comes before this thread leaves.
                 callback(outcome)
-                func, callback = self._next()
+            task = self._next()
         ticket.meeting.give_place()
         ticket.meeting.leave()
 
@@ -138,7 +160,7 @@ class FusedBackend(ParallelBackendBase):
             if self._queue:
                 return self._queue.popleft()
             self._threads.discard(threading.current_thread())
-            return None, None
+            return None
 
     def retrieve_result_callback(self, out):
         """The task's value, or its error."""
@@ -174,6 +196,23 @@ def _aside():
             yield
         finally:
             ticket.meeting.take_place()
+
+
+class _NotedFuser(Fuser):
+    """Tells the progress of what it takes through an epoch."""
+
+    def __init__(self, progress):
+        super().__init__(report=_report)
+        self._progress = progress
+
+    def plan(self, passes):
+        self._progress.planned(passes)
+        return super().plan(passes)
+
+    def run(self, passes):
+        belong_together = super().run(passes)
+        self._progress.met(passes)
+        return belong_together
 
 
 def _report(line):

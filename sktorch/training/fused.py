@@ -6,6 +6,7 @@ and each model ends where it would have ended alone. Others pass alone, beside t
 """
 
 import math
+import re
 import threading
 from collections import defaultdict
 from itertools import pairwise
@@ -18,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from sktorch.training.optimizers import without_hooks
 from sktorch.training.program import make_program, stacked_batches
-from sktorch.training.stacking import Stack, Unlike
+from sktorch.training.stacking import Stack
 from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 
@@ -43,8 +44,10 @@ class Fuser:
     def __init__(self, n_workers=None, report=None):
         self.n_workers = n_workers or torch.get_num_threads()
         self._report = report
-        self._programs, self._trial, self._reported = {}, threading.Lock(), set()
+        self._programs, self._reported, self._n_of_kind = {}, set(), {}
         self._largest = math.inf
+        # One at a time: they silence warnings, which is a setting of the process.
+        self._making = threading.Lock()
 
     def plan(self, passes):
         """Cut passes into those that go together; every worker gets some.
@@ -53,6 +56,7 @@ class Fuser:
         -------
         parties : list of list of Pass
         """
+        passes = sorted(passes, key=lambda one: one.order)
         return [members for _, members in self._jobs(passes, 2 * self.n_workers)]
 
     def run(self, passes):
@@ -63,8 +67,8 @@ class Fuser:
         belong_together : bool
             Whether they began as one stack, or are a single pass.
         """
-        n_jobs, waiting = [], passes
-        while waiting := [one for one in waiting if not one.is_over]:
+        n_jobs, waiting = [], sorted(passes, key=lambda one: one.order)
+        while waiting := [one for one in waiting if _goes_on(one)]:
             jobs = self._jobs(waiting)
             n_jobs.append(len(jobs))
             for job in jobs:
@@ -73,16 +77,20 @@ class Fuser:
 
     def _jobs(self, passes, n_least=1):
         """Stacks and single passes, each with its kind (None: alone)."""
-        kinds, jobs = defaultdict(list), []
+        kinds, jobs, unlike = defaultdict(list), [], defaultdict(list)
         for one in passes:
             try:
                 kinds[one.kind()].append(one)
-            except Unlike as error:
-                self._tell([one], f"alone: {error}")
-                jobs.append((None, [one]))
+            except Exception as error:  # Unlike, or whatever an attribute does when looked at
+                unlike[f"alone: {error}"].append(one)
+        for why, members in unlike.items():
+            self._tell(members, why, len(members))
+            jobs += [(None, [one]) for one in members]
         for kind, members in kinds.items():
+            n_together = self._n_of_kind[kind] = max(len(members), self._n_of_kind.get(kind, 0))
             if len(members) == 1:
-                self._tell(members, "alone: there is no other of its kind")
+                if n_together == 1:  # else those that are left of others
+                    self._tell(members, "alone: there is no other of its kind", 1)
                 jobs.append((None, members))
             else:
                 jobs += [(kind, stack) for stack in self._stacks(members, n_least)]
@@ -125,6 +133,8 @@ class Fuser:
             half = len(members) // 2
             self._largest = min(self._largest, len(members) - half)
             halves = [members[:half], members[half:]]
+        except Exception:  # The rows of a single one may be why: alone it shows whose.
+            halves = [[one] for one in members if _goes_on(one)]
         for half in halves:
             self._work(kind if len(half) > 1 else None, half)
 
@@ -144,23 +154,31 @@ class Fuser:
 
     def _program(self, kind, members, stack, generator):
         key = kind, len(members)
-        with self._trial:  # Another worker may be about to make the same.
+        with self._making:
             if key not in self._programs:
-                program = self._programs[key] = make_program(members, stack, generator)
-                how = f"together, {len(members)} in a stack"
-                self._tell(members, f"alone: {program.reason}" if program.reason else how)
-            return self._programs[key]
+                self._programs[key] = make_program(members, stack, generator)
+        reason = self._programs[key].reason
+        how = f"together, {len(members)} in a stack" if reason is None else f"alone: {reason}"
+        self._tell(members, how, self._n_of_kind[kind])
+        return self._programs[key]
 
-    def _tell(self, members, how):
+    def _tell(self, members, how, n_models):
+        """Report what becomes of models of a kind, once."""
         if self._report is None:
             return
-        name = type(members[0].module).__name__
-        n_parameters = sum(p.numel() for p in members[0].module.parameters())
-        what = "train" if members[0].optimizer is not None else "evaluate"
-        line = f"{name} of {n_parameters:,} parameters {what}s {how}"
-        if line not in self._reported:
-            self._reported.add(line)
-            self._report(line)
+        one = members[0]
+        n_parameters = sum(p.numel() for p in one.module.parameters())
+        what = "evaluate" if one.optimizer is None else "train"
+        name = type(one.module).__name__
+        line = f"{name} of {n_parameters:,} parameters: {what} {how}"
+        key = re.sub(r"[\d.]+(x| in a stack)", "", line)
+        if key not in self._reported:
+            self._reported.add(key)
+            self._report(f"{n_models} × {line}")
+
+
+def _goes_on(one):
+    return not one.is_over and not one.cancelled()
 
 
 class _Walk:
@@ -177,17 +195,23 @@ class _Walk:
     def go(self):
         """Go on while all have a batch of as many rows; then give every member what is its own.
 
-        Memory is highest in the first step: what fails there leaves all as it was.
+        What fails in a step leaves all as it was before that batch.
         """
         n_rows = self.members[0].n_rows
         step = self._evaluate if self.stack.optimizer is None else self._train
-        while all(one.n_rows == n_rows for one in self.members):
+        while all(one.n_rows == n_rows and not one.is_over for one in self.members):
             n_batches = min(one.n_ahead for one in self.members)
-            for batch in stacked_batches(self.members, n_batches):
-                step(batch)
-            for one in self.members:
-                one.advance(n_batches)
-            if any(cancelled() for cancelled in self._askers):
+            n_before = len(self.losses)
+            try:
+                for batch in stacked_batches(self.members, n_batches):
+                    step(batch)
+            finally:
+                n_done = len(self.losses) - n_before
+                if n_done < n_batches:
+                    self._advance(n_done)
+                    self._finish()
+            self._advance(n_batches)
+            if all(cancelled() for cancelled in self._askers):
                 break
         self._finish()
 
@@ -210,7 +234,16 @@ class _Walk:
     def _computed(self, batch):
         return self.program.recording.flat(self.generator, *self._tensors, *batch)
 
+    def _advance(self, n_batches):
+        for one in self.members:
+            try:
+                one.advance(n_batches)
+            except Exception as error:
+                one.error = error
+
     def _finish(self):
+        if not self.losses:
+            return
         self.stack.unstack()
         for one, losses in zip(self.members, torch.stack(self.losses, 1).tolist(), strict=True):
             one.losses += losses

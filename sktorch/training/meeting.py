@@ -26,10 +26,12 @@ class Ticket:
     meeting : MeetingPoint
     parent : Ticket, default=None
         Of the call that made this one; cancelling it cancels this one, too.
+    order : tuple of int, default=()
+        Of the task that made the call; those of its own tasks begin with it.
     """
 
-    def __init__(self, meeting, parent=None):
-        self.meeting, self._parent = meeting, parent
+    def __init__(self, meeting, parent=None, order=()):
+        self.meeting, self._parent, self.order = meeting, parent, order
         self._cancelled = False
 
     def is_cancelled(self):
@@ -246,15 +248,20 @@ def current_ticket():
     return getattr(_here, "ticket", None)
 
 
+def current_order():
+    """Where the task that this thread runs stands among all; () outside of one."""
+    return getattr(_here, "order", ())
+
+
 @contextmanager
-def with_ticket(ticket):
-    """Run a task with a ticket."""
-    before = current_ticket()
-    _here.ticket = ticket
+def with_ticket(ticket, number=0):
+    """Run a task with a ticket, the call's task of that number."""
+    before = current_ticket(), current_order()
+    _here.ticket, _here.order = ticket, (*ticket.order, number)
     try:
         yield
     finally:
-        _here.ticket = before
+        _here.ticket, _here.order = before
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 
 import torch
+from torch import nn
 
 from sktorch.data.structure import each, leaves
 from sktorch.training.loop import evaluate, train_epoch
@@ -40,6 +41,8 @@ class Pass:
         Whether nobody waits for the result any more.
     after_step : callable or None
         Called after each step of the optimizer; it may change the optimizer's settings.
+    order : tuple of int
+        Among passes that meet: the same rows of a stack, and dropout masks, in every run.
     losses, sizes : list
         Of each batch: its mean loss and its number of rows, when the pass is over.
     outputs : list of torch.Tensor
@@ -61,6 +64,7 @@ class Pass:
     batch_size: int | None = None
     cancelled: Callable = bool
     after_step: Callable | None = None
+    order: tuple = ()
     losses: list = field(default_factory=list)
     sizes: list = field(default_factory=list)
     outputs: list = field(default_factory=list)
@@ -69,10 +73,7 @@ class Pass:
 
     def __post_init__(self):
         self.objective = Objective(self.module, self.criterion)
-        training = self.optimizer is not None
-        for layer in self.objective.modules():
-            if layer.training is not training:  # Module.train() sets every layer, which is slower.
-                layer.training = training
+        set_mode(self.module, self.optimizer is not None)
         self._place, self._block = 0, next(self.blocks, None)
 
     @property
@@ -182,7 +183,26 @@ class Pass:
             fingerprint(settings),
             shape_of(self.batch),
             self.after_step is not None,
+            self._names_in_groups(),
         )
+
+    def _names_in_groups(self):
+        if self.optimizer is None:
+            return None
+        names = {id(p): name for name, p in self.objective.named_parameters()}
+        groups = self.optimizer.param_groups
+        return tuple(tuple(names.get(id(p)) for p in group["params"]) for group in groups)
+
+
+def set_mode(module, training):
+    """Train or eval mode, as ``module.train()`` and ``module.eval()`` set it."""
+    layers = [*module.modules()]
+    if any(type(layer).train is not nn.Module.train for layer in layers):
+        module.train() if training else module.eval()  # Some layers know better, as frozen norms.
+        return
+    for layer in layers:
+        if layer.training is not training:  # Module.train() sets every one, which is slower.
+            layer.training = training
 
 
 def shape_of(batch):

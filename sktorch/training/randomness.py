@@ -11,6 +11,7 @@ import torch
 # holds this lock until the former state is back, so that threads that fit side by side neither
 # draw from each other's stream nor restore each other's state.
 _swap = threading.RLock()
+_here = threading.local()
 
 
 class RandomStream:
@@ -48,6 +49,7 @@ class RandomStream:
 
     def __enter__(self):
         _swap.acquire()
+        _here.depth = depth() + 1
         self._outer = _get_states(self.device)
         _set_states(self.device, self._states)
         if self.swaps_others:
@@ -61,6 +63,7 @@ class RandomStream:
         if self.swaps_others:
             self._others = _get_others()
             _set_others(self._outer_others)
+        _here.depth -= 1
         _swap.release()
 
     @contextmanager
@@ -77,6 +80,11 @@ class RandomStream:
         generator = torch.Generator()
         generator.set_state(self._states[0])
         return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+
+
+def depth():
+    """How many streams, one inside the other, the calling thread has entered."""
+    return getattr(_here, "depth", 0)
 
 
 def _device_modules(device):
@@ -102,6 +110,12 @@ def _others_after(seed):
 
 def _get_others():
     return np.random.get_state(), random.getstate()
+
+
+def state_of_others():
+    """Where numpy's and Python's global generators are, to be compared."""
+    (_, keys, *rest), of_python = _get_others()
+    return keys.tobytes(), rest, of_python
 
 
 def _set_others(states):

@@ -65,8 +65,9 @@ def fingerprint(value, registered=()):
     Parameters
     ----------
     value : object
-    registered : collection of int
-        Ids of parameters that a module may hold in its attributes once more, as recurrent ones do.
+    registered : dict of int to str, default=()
+        Ids and names of layers and parameters that a module may hold in its attributes once more,
+        as recurrent ones do.
 
     Raises
     ------
@@ -74,12 +75,14 @@ def fingerprint(value, registered=()):
         If something is found that can't be compared.
     """
     inner = partial(fingerprint, registered=registered)
+    if id(value) in registered:
+        return "registered", registered[id(value)]
     if isinstance(value, nn.Module):
+        if registered and next(chain(value.parameters(), value.buffers()), None) is not None:
+            raise Unlike(f"it holds a {type(value).__name__} that is not registered")
         return _of_module(value)
     if isinstance(value, ReferenceType):
         return inner(value())
-    if isinstance(value, torch.Tensor) and id(value) in registered:
-        return "parameter"
     if isinstance(value, dict):
         return tuple((name, inner(entry)) for name, entry in value.items())
     if isinstance(value, list | tuple | set | frozenset):
@@ -96,9 +99,14 @@ def fingerprint(value, registered=()):
 
 def _of_module(module):
     tensors = [*module.named_parameters(), *module.named_buffers()]
-    registered = {id(tensor) for _, tensor in tensors}
+    hooked = ("_backward_hooks", "_post_accumulate_grad_hooks")  # torch's private names
+    for name, tensor in tensors:
+        if any(getattr(tensor, key, None) for key in hooked):
+            raise Unlike(f"{name} has hooks")
+    layers = [*module.named_modules()]
+    registered = {id(part): name for name, part in layers + tensors}
     parts = []
-    for name, layer in module.named_modules():
+    for name, layer in layers:
         hooks = [hook for key, hook in vars(layer).items() if key.endswith("_hooks") and hook]
         if hooks:
             raise Unlike(f"its {type(layer).__name__} has hooks")

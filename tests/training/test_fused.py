@@ -12,6 +12,7 @@ from torch import nn
 
 from sktorch.data.batches import Batches
 from sktorch.data.rows import Rows
+from sktorch.training import program
 from sktorch.training.fused import Fuser
 from sktorch.training.passes import Pass
 from sktorch.training.precision import Precision
@@ -317,6 +318,174 @@ def test_a_loss_that_is_not_finite_stays_with_its_model():
     losses = train_together(modules, [nn.CrossEntropyLoss()] * 4, optimizers, batches, 2)
     finite = [torch.tensor(own).isfinite().all().item() for own in losses]
     assert finite == [True, False, True, True]
+
+
+class Greedy(torch.autograd.Function):
+    """Does nothing, and runs out of memory in a wide stack."""
+
+    @staticmethod
+    def forward(X):
+        return X.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+    @staticmethod
+    def vmap(info, in_dims, X):
+        if info.batch_size > 2:
+            raise torch.OutOfMemoryError("no memory")
+        return Greedy.apply(X), in_dims[0]
+
+
+class Wide(nn.Linear):
+    def forward(self, X):
+        return Greedy.apply(super().forward(X.flatten(1)))
+
+
+def test_out_of_memory_halves_the_stack(monkeypatch):
+    monkeypatch.setattr(program, "WORTH", float("inf"))
+    batches = [batches_of(number, 30, 10) for number in range(7)]
+    lines, *_ = assert_same_training(partial(Wide, 16, 3), OPTIMIZERS["adam"], batches)
+    assert "together, 2 in a stack" in lines[0]
+
+
+class FrozenNorm(Normed):
+    """Trains everything but its batch norm."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self[1].eval()
+        return self
+
+
+class Holding(nn.Linear):
+    """Keeps a layer where torch does not look for it."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.others = [nn.Linear(sizes[0], sizes[0]).double()]
+
+    def forward(self, X):
+        return super().forward(self.others[0](X.flatten(1)))
+
+
+@pytest.mark.parametrize("module", [FrozenNorm, partial(Holding, 16, 3)])
+def test_modules_with_ways_of_their_own(module):
+    batches = [batches_of(number, 30, 10) for number in range(5)]
+    assert_same_training(module, OPTIMIZERS["adam"], batches)
+
+
+def test_hooks_of_parameters_are_called():
+    modules = models(mlp, 4)
+    for module in modules:
+        module[1].weight.register_hook(lambda gradient: gradient * (torch.arange(16) % 2))
+    before = [module[1].weight.detach().clone() for module in modules]
+    optimizers = [torch.optim.SGD(m.parameters(), 0.1) for m in modules]
+    batches = [batches_of(0, 30, 10)] * 4
+    train_together(modules, [nn.CrossEntropyLoss()] * 4, optimizers, batches, 2)
+    for module, weight in zip(modules, before, strict=True):
+        assert torch.equal(module[1].weight[:, ::2], weight[:, ::2])
+        assert not torch.equal(module[1].weight[:, 1::2], weight[:, 1::2])
+
+
+def test_passes_that_nobody_waits_for_end():
+    modules = models(mlp, 4)
+    stream, asked = RandomStream(0, CPU), iter([False] * 20 + [True] * 1000)
+    passes = [
+        Pass(
+            m,
+            nn.CrossEntropyLoss(),
+            iter(batches_of(0, 60, 1)),
+            stream,
+            torch.optim.SGD(m.parameters()),
+            cancelled=lambda: next(asked),
+        )
+        for m in modules
+    ]
+    Fuser(1).run(passes)
+    assert all(one.batch is not None and len(one.sizes) < 60 for one in passes)
+
+
+class Coded(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(8, 3))
+
+
+class Indexed(nn.Linear):
+    def __init__(self):
+        super().__init__(8, 3)
+        self.table = nn.Parameter(torch.randn(5, 4))
+
+    def forward(self, X):
+        return super().forward(self.table[X].flatten(1))
+
+
+def with_codes(codes):
+    rows = Rows(codes, codes.dtype, CPU)
+    index = torch.arange(len(codes))
+    return Batches(rows, Y[index], None, index, batch_size=10, shuffle=False)
+
+
+def unreadable(batches):
+    yield from [*batches][:2]
+    raise OSError("unreadable")
+
+
+@pytest.mark.parametrize("make", [Coded, Indexed])
+def test_rows_that_fail_in_a_later_batch_are_the_failure_of_their_model(make, monkeypatch):
+    monkeypatch.setattr(program, "WORTH", float("inf"))
+    codes = torch.arange(60).reshape(30, 2) % 5
+    unknown = codes.clone()
+    unknown[25] = 7
+    together = models(make, 5)
+    alone = copy.deepcopy(together)
+    batches = [iter(with_codes(unknown if number == 1 else codes)) for number in range(5)]
+    batches[3] = unreadable(with_codes(codes))
+    criterion, stream = nn.CrossEntropyLoss(), RandomStream(0, CPU)
+    passes = [
+        Pass(m, criterion, drawn, stream, torch.optim.Adam(m.parameters()))
+        for m, drawn in zip(together, batches, strict=True)
+    ]
+    lines = []
+    Fuser(1, lines.append).run(passes)
+    assert "together, 5 in a stack" in lines[0]
+    if make is Indexed:
+        assert isinstance(passes[1].error, IndexError)
+    else:  # Alone, an embedding would raise that too.
+        finite = torch.tensor(passes[1].losses).isfinite()
+        assert finite.tolist() == [True, True, False]
+    assert isinstance(passes[3].error, OSError)
+    for number in (0, 2, 4):
+        assert passes[number].error is None
+        optimizer = torch.optim.Adam(alone[number].parameters())
+        losses = loop(alone[number], criterion, optimizer, with_codes(codes))
+        assert passes[number].losses == pytest.approx(losses, rel=1e-9)
+        assert passes[number].sizes == [10, 10, 10]
+        states = together[number].state_dict(), alone[number].state_dict()
+        torch.testing.assert_close(*states, rtol=1e-9, atol=1e-9)
+
+
+class Endless(nn.Linear):
+    """Holds what can't be looked through."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.loop = []
+        self.loop.append(self.loop)
+
+    def forward(self, X):
+        return super().forward(X.flatten(1))
+
+
+def test_a_module_that_cannot_be_looked_at_trains_alone():
+    batches = [batches_of(number, 30, 10) for number in range(3)]
+    lines, *_ = assert_same_training(partial(Endless, 16, 3), OPTIMIZERS["sgd"], batches)
+    assert "alone: maximum recursion depth" in lines[0]
 
 
 def test_float16_and_other_shapes_go_alone():
