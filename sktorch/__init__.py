@@ -2,6 +2,9 @@
 
 from sktorch._classifier import TorchClassifier
 from sktorch._regressor import TorchRegressor
+from sktorch.parallel import register
+
+register()
 
 __all__ = ["TorchClassifier", "TorchRegressor"]
 __version__ = "0.1.0.dev0"

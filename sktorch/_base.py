@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from sktorch._batching import Part, normalised
 from sktorch._callbacks import copies_of_callbacks
-from sktorch._components import criterion_factory, module_factory, requires, takes
+from sktorch._components import criterion_factory, is_required, module_factory, parameters_of
 from sktorch._device import resolve_device
 from sktorch._inputs import check_X, n_inputs, sample_shape, targets_inside
 from sktorch._net import differ
@@ -251,7 +251,9 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             from_data["cardinalities"] = self.cardinalities_ or (0,) * from_data["n_features"]
         if isinstance(module, torch.nn.Module):
             return {}
-        if requires(module, "n_features") and "n_features" not in from_data | given:
+        known = parameters_of(module)
+        required = "n_features" in known and is_required(known["n_features"])
+        if required and "n_features" not in from_data | given:
             raise ValueError(
                 f"module {module} takes n_features, but samples of shape {shape} have no "
                 "fixed number of values in one array. Choose a module that takes input_shape, such "
@@ -260,9 +262,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 "input."
             )
         return {
-            name: value
-            for name, value in from_data.items()
-            if name not in given and takes(module, name)
+            name: value for name, value in from_data.items() if name not in given and name in known
         }
 
     def _inference_options(self):

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
@@ -58,24 +58,31 @@ def _factory(name, component, parameters):
     return component
 
 
+def parameters_of(function):
+    """A callable's parameters by name; none where they can't be told."""
+    return _parameters_of_class(function) if isinstance(function, type) else _parameters(function)
+
+
+def _parameters(function):
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+# Every fit asks for those of the same few classes, and to look at one takes as long as a small
+# net's step. Only classes: a partial function may hold data, which would be kept.
+_parameters_of_class = lru_cache(maxsize=256)(_parameters)
+
+
 def takes(function, name):
     """Whether a callable has a parameter of this name."""
-    try:
-        return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False
+    return name in parameters_of(function)
 
 
-def parameters_of(function):
-    """The names of a callable's parameters, a tuple."""
-    return tuple(inspect.signature(function).parameters)
-
-
-def requires(function, name):
-    """Whether a callable has a parameter of this name, without a default."""
-    return takes(function, name) and (
-        inspect.signature(function).parameters[name].default is inspect.Parameter.empty
-    )
+def is_required(parameter):
+    """Whether a parameter has no default."""
+    return parameter.default is inspect.Parameter.empty
 
 
 @torch.no_grad()

@@ -13,9 +13,10 @@ from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
 from sktorch._components import kind_of, takes, try_module
+from sktorch._passes import evaluate_pass, train_pass
 from sktorch.data.inference import input_batches, n_rows_of
 from sktorch.modules import initialize
-from sktorch.training.loop import evaluate, infer, train_epoch
+from sktorch.training.loop import infer
 from sktorch.training.losses import LossFunction
 from sktorch.training.precision import Precision
 from sktorch.training.threads import threads_worth
@@ -145,33 +146,17 @@ class Net(NeuralNet):
         stop : bool
             Whether a callback asks for this epoch to be the last.
         """
-        loss_function = LossFunction(self.criterion_)
         self.notify("on_epoch_begin", **datasets)
         lr = None if schedule is None else schedule.lrs[0]
-        observer = self._observer(True)
-        step = engine.step(
-            self.module_, loss_function, self.optimizer_, observed=observer is not None
-        )
-        losses, sizes = train_epoch(
-            self.module_,
-            step,
-            train,
-            accumulate=engine.accumulate,
-            observer=observer,
-            after_step=schedule.after_batch if schedule and schedule.per_batch else None,
-        )
+        after_step = schedule.after_batch if schedule and schedule.per_batch else None
+        losses, sizes = train_pass(self, train, engine, self._observer(True), after_step)
         row = self.history[-1]
         if schedule is not None:
             row["lr"] = lr
         self._record(row, "train", losses, sizes)
         for evaluation in evaluations:
-            losses, sizes, outputs = evaluate(
-                self.module_,
-                loss_function,
-                evaluation.batches,
-                autocast=engine.precision.autocast,
-                observer=self._observer(False) if evaluation.part == "valid" else None,
-            )
+            observer = self._observer(False) if evaluation.part == "valid" else None
+            losses, sizes, outputs = evaluate_pass(self, evaluation.batches, engine, observer)
             if evaluation.part == "valid":
                 self._record(row, "valid", losses, sizes)
             for name, value in evaluation.scores(outputs).items():

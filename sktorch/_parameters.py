@@ -163,9 +163,9 @@ class ComponentParameters(BaseEstimator):
         """The parameters given for one component, by their name within it."""
         prefix = f"{component}__"
         return {
-            name.removeprefix(prefix): getattr(self, name)
-            for name in self._component_parameter_names()
-            if name.startswith(prefix)
+            name.removeprefix(prefix): value
+            for name, value in vars(self).items()
+            if name.startswith(prefix) and name != prefix
         }
 
     def get_params(self, deep=True):
@@ -283,5 +283,7 @@ class ComponentParameters(BaseEstimator):
 
 
 def _component_of(name):
-    prefix, separator, inner = name.partition("__")
-    return prefix if separator and inner and prefix in COMPONENTS else None
+    if "__" not in name:
+        return None
+    prefix, _, inner = name.partition("__")
+    return prefix if inner and prefix in COMPONENTS else None

@@ -3,7 +3,7 @@
 A batch is ``(X, y, weight)``, tensors on the training device; ``weight`` may be None.
 """
 
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 
 import torch
 
@@ -52,7 +52,14 @@ class Batches:
     shuffle : bool
     drop_last : bool
         Whether to leave out a last batch that is shorter than the others.
+
+    Attributes
+    ----------
+    block_bytes : int
+        What is copied in a new order at a time.
     """
+
+    block_bytes = BLOCK_BYTES
 
     def __init__(self, rows, targets, weights, index, *, batch_size, shuffle, drop_last=False):
         self.rows, self.targets, self.weights, self.index = rows, targets, weights, index
@@ -63,29 +70,36 @@ class Batches:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self):
+        return islice(chain.from_iterable(map(self._cut, self.blocks())), len(self))
+
+    def blocks(self):
+        """Whole batches of rows, several at a time, in the order of a new way through them."""
         if self.shuffle:
             order = self.index[epoch_order(len(self.index))]
         else:
             draw_loader_seed()
             order = self.index
-        return islice(self._cut(order.to(self.targets.device)), len(self))
+        if self.drop_last:
+            order = order[: len(self) * self.batch_size]
+        # Fetching a block and cutting it is faster than an index for each batch.
+        return map(self._fetch, order.to(self.targets.device).split(self._rows_of_a_block()))
 
-    def _cut(self, order):
-        """Fetch the rows a block at a time, and cut it: faster than an index for each batch."""
-        for block in order.split(self._rows_of_a_block()):
-            weights = repeat(None)
-            if self.weights is not None:
-                weights = self.weights.index_select(0, block).split(self.batch_size)
-            inputs = split(self.rows[block], self.batch_size)
-            targets = self.targets.index_select(0, block).split(self.batch_size)
-            yield from zip(inputs, targets, weights, strict=False)
+    def _fetch(self, index):
+        weights = None if self.weights is None else self.weights.index_select(0, index)
+        return self.rows[index], self.targets.index_select(0, index), weights
+
+    def _cut(self, block):
+        inputs, targets, weights = block
+        weights = repeat(None) if weights is None else weights.split(self.batch_size)
+        pieces = split(inputs, self.batch_size), targets.split(self.batch_size)
+        return zip(*pieces, weights, strict=False)
 
     def _rows_of_a_block(self):
         """A number of whole batches: of rows that are made dense for it, a single one."""
         if not self.rows.is_whole:
             return self.batch_size
         row_bytes = sum(x[:1].nbytes for x in leaves(self.rows.values))
-        n_batches = BLOCK_BYTES // max(row_bytes * self.batch_size, 1)
+        n_batches = self.block_bytes // max(row_bytes * self.batch_size, 1)
         return self.batch_size * max(n_batches, 1)
 
 

@@ -36,7 +36,7 @@ class Engine:
     def __init__(self, device, precision, compile, clip_norm, accumulate):
         self.device, self.accumulate = device, accumulate
         self.precision = Precision.named(precision, device.type)
-        self._compile, self._clip_norm = compile, clip_norm
+        self._compile, self.clip_norm = compile, clip_norm
         self._compiled = self._captured = None
         self._reason = "no step was made"
         self.scheduled_by_batch = False
@@ -45,6 +45,11 @@ class Engine:
     def eager_reason(self):
         """Why steps are not replayed from a CUDA graph."""
         return self._reason if self._captured is None else self._captured.reason
+
+    @property
+    def is_plain(self):
+        """Whether an epoch is one step of the uncompiled module a batch."""
+        return self.accumulate == 1 and not (self._compile or isinstance(self._compile, dict))
 
     def step(self, module, loss_function, optimizer, *, observed):
         """The training step for one epoch.
@@ -72,7 +77,7 @@ class Engine:
             loss_function,
             optimizer,
             precision=self.precision,
-            clip_norm=self._clip_norm,
+            clip_norm=self.clip_norm,
         )
         self._reason = self._why_eager(optimizer, observed)
         if self._reason is not None:

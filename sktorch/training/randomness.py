@@ -11,6 +11,7 @@ import torch
 # holds this lock until the former state is back, so that threads that fit side by side neither
 # draw from each other's stream nor restore each other's state.
 _swap = threading.RLock()
+_here = threading.local()
 
 
 class RandomStream:
@@ -44,15 +45,16 @@ class RandomStream:
                 for _ in _device_modules(device)
             ),
         ]
-        self._others = np.random.RandomState(seed).get_state(), random.Random(seed).getstate()
+        self._seed, self._others = seed, None
 
     def __enter__(self):
         _swap.acquire()
+        _here.depth = depth() + 1
         self._outer = _get_states(self.device)
         _set_states(self.device, self._states)
         if self.swaps_others:
             self._outer_others = _get_others()
-            _set_others(self._others)
+            _set_others(self._others or _others_after(self._seed))
         return self
 
     def __exit__(self, *exception):
@@ -61,7 +63,28 @@ class RandomStream:
         if self.swaps_others:
             self._others = _get_others()
             _set_others(self._outer_others)
+        _here.depth -= 1
         _swap.release()
+
+    @contextmanager
+    def paused(self):
+        """Inside ``with stream:``, leave it for a while, so that other threads can draw."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+    def next_seed(self):
+        """A number that follows from the stream, which stays where it is."""
+        generator = torch.Generator()
+        generator.set_state(self._states[0])
+        return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+
+
+def depth():
+    """How many streams, one inside the other, the calling thread has entered."""
+    return getattr(_here, "depth", 0)
 
 
 def _device_modules(device):
@@ -81,8 +104,18 @@ def _set_states(device, states):
         module.set_rng_state(state, device)
 
 
+def _others_after(seed):
+    return np.random.RandomState(seed).get_state(), random.Random(seed).getstate()
+
+
 def _get_others():
     return np.random.get_state(), random.getstate()
+
+
+def state_of_others():
+    """Where numpy's and Python's global generators are, to be compared."""
+    (_, keys, *rest), of_python = _get_others()
+    return keys.tobytes(), rest, of_python
 
 
 def _set_others(states):

@@ -1,0 +1,285 @@
+"""
+A grid search, side by side
+===========================
+
+How long the same search takes with skorch, scikit-learn's ``MLPClassifier`` and sktorch, by one
+job, by as many as there are cores, and under ``joblib.parallel_config("sktorch")``. All train the
+same module on the same folds with the same batch size, epochs and Adam. They run in turn, in
+another order each time; a ratio is the median of the ratios to the fused search of the same turn.
+
+::
+
+    python examples/benchmarks/grid_search.py --json figures.json --plot figures.png
+    python examples/benchmarks/grid_search.py --workloads fits_60 --repeats 5
+    python examples/benchmarks/grid_search.py --device cuda
+"""
+
+import argparse
+import gc
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from operator import truediv
+from pathlib import Path
+from statistics import median
+
+os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes that n_jobs starts, too
+
+import joblib
+import numpy as np
+import torch
+from conditions import report
+from sklearn.datasets import load_digits, make_classification
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from sktorch import TorchClassifier
+
+# %%
+# Workloads
+# ---------
+
+
+def mlp(*widths):
+    """Linear layers with ReLU between them."""
+    layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+    return nn.Sequential(*layers[:-1])
+
+
+def cnn():
+    """Two blocks of convolution, ReLU and pooling, then a linear layer."""
+    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    layers += [nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, 10))
+
+
+def digits():
+    """Handwritten digits, images of 8×8 pixels from 0 to 1."""
+    data = load_digits()
+    return (data.images[:, None] / 16).astype("float32"), data.target
+
+
+def generated():
+    """4,000 points in clusters, 30 features, 3 classes."""
+    X, y = make_classification(4000, 30, n_informative=15, n_classes=3, random_state=0)
+    return X.astype("float32"), y
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A search that every contestant does."""
+
+    about: str
+    data: Callable
+    module: Callable
+    lrs: np.ndarray
+    decays: tuple
+    batch_size: int = 128
+    epochs: int = 10
+    patience: int | None = None
+    scaler: Callable = StandardScaler
+    cv: object = 5
+
+    @property
+    def n_fits(self):
+        """Candidates times folds."""
+        return len(self.lrs) * len(self.decays) * 5
+
+
+SMALL = partial(mlp, 30, 100, 3)
+WORKLOADS = {
+    "fits_60": Workload(
+        "60 fits, 4,000×30, MLP 30-100-3", generated, SMALL,
+        np.geomspace(1e-4, 1e-2, 4), (0, 1e-4, 1e-2),
+    ),
+    "fits_300": Workload(
+        "300 fits, 4,000×30, MLP 30-100-3", generated, SMALL,
+        np.geomspace(1e-4, 1e-2, 20), (0, 1e-4, 1e-2),
+    ),
+    "cnn": Workload(
+        "20 fits, digits (real), CNN 8-16", digits, cnn,
+        np.geomspace(1e-3, 1e-2, 4), (0,), batch_size=64, epochs=5, scaler=FunctionTransformer,
+    ),
+    "early_stopping": Workload(
+        "60 fits, folds of two lengths, early stopping", lambda: [a[:3998] for a in generated()],
+        SMALL, np.geomspace(1e-4, 1e-2, 4), (0, 1e-4, 1e-2), epochs=30, patience=3,
+        cv=KFold(5, shuffle=True, random_state=0),
+    ),
+}  # fmt: skip
+
+# %%
+# Contestants
+# -----------
+# Each searches anew and returns the best mean score.
+
+
+def pipeline_of(workload, estimator, lr_name, decay_name):
+    """A pipeline and its grid."""
+    pipeline = make_pipeline(workload.scaler(), estimator)
+    step = pipeline.steps[-1][0]
+    grid = {f"{step}__{lr_name}": workload.lrs, f"{step}__{decay_name}": workload.decays}
+    return pipeline, grid
+
+
+def of_sktorch(workload, device):
+    """A ``TorchClassifier``."""
+    stopping = {"early_stopping": True, "n_iter_no_change": workload.patience}
+    classifier = TorchClassifier(
+        workload.module,
+        max_epochs=workload.epochs,
+        batch_size=workload.batch_size,
+        device=str(device),
+        random_state=0,
+        **(stopping if workload.patience else {"early_stopping": False}),
+    )
+    return pipeline_of(workload, classifier, "lr", "optimizer__weight_decay")
+
+
+def of_skorch(workload, device):
+    """A ``NeuralNetClassifier``."""
+    net = NeuralNetClassifier(
+        workload.module,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        max_epochs=workload.epochs,
+        batch_size=workload.batch_size,
+        iterator_train__shuffle=True,
+        train_split=None,
+        device=str(device),
+        verbose=0,
+    )
+    return pipeline_of(workload, net, "lr", "optimizer__weight_decay")
+
+
+def of_sklearn(workload, device):
+    """An ``MLPClassifier``."""
+    stopping = {"early_stopping": True, "n_iter_no_change": workload.patience}
+    classifier = MLPClassifier(
+        workload.module.args[1:-1],
+        max_iter=workload.epochs,
+        batch_size=workload.batch_size,
+        random_state=0,
+        **(stopping if workload.patience else {"n_iter_no_change": workload.epochs}),
+    )
+    return pipeline_of(workload, classifier, "learning_rate_init", "alpha")
+
+
+def search(workload, make, X, y, device, n_jobs=None, backend=None):
+    """Fit a grid search."""
+    pipeline, grid = make(workload, device)
+    grid_search = GridSearchCV(pipeline, grid, cv=workload.cv, n_jobs=n_jobs, refit=False)
+    with joblib.parallel_config(backend or "loky"):
+        grid_search.fit(X, y)
+    return float(grid_search.cv_results_["mean_test_score"].max())
+
+
+def contestants(workload, device):
+    """Those that can do a workload; the first is the reference."""
+    chosen = {"sktorch fused": partial(search, workload, of_sktorch, backend="sktorch")}
+    cores = joblib.cpu_count()
+    for n_jobs in (1, cores) if device.type == "cpu" else (1,):
+        jobs = f"n_jobs={n_jobs}"
+        chosen[f"sktorch {jobs}"] = partial(search, workload, of_sktorch, n_jobs=n_jobs)
+        if not workload.patience:  # its early stopping takes another hold-out
+            chosen[f"skorch {jobs}"] = partial(search, workload, of_skorch, n_jobs=n_jobs)
+    if workload.module is not cnn:
+        name = f"MLPClassifier n_jobs={cores}"
+        chosen[name] = partial(search, workload, of_sklearn, n_jobs=cores)
+    return chosen
+
+
+# %%
+# Measurement
+# -----------
+
+
+def measure(workload, repeats, device):
+    """Seconds of each contestant in turn (the first turn warms up), and its best score."""
+    X, y = workload.data()
+    functions = contestants(workload, device)
+    names, seconds, scores = list(functions), {name: [] for name in functions}, {}
+    for turn in range(repeats + 1):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            gc.collect()
+            start = time.perf_counter()
+            scores[name] = functions[name](X, y, device)
+            seconds[name].append(time.perf_counter() - start)
+    counted = {name: values[1:] for name, values in seconds.items()}
+    return {
+        "about": workload.about,
+        "contestants": {
+            name: {
+                "seconds": values,
+                "first": seconds[name][0],
+                "median": median(values),
+                "ratio": median(map(truediv, values, counted[names[0]])),
+                "best_score": scores[name],
+            }
+            for name, values in counted.items()
+        },
+    }
+
+
+def table(result):
+    """Seconds and ratios as text."""
+    rows = [f"{result['about']:<36} {'median':>9} {'ratio':>7} {'first':>9} {'score':>7}"]
+    rows += [
+        f"  {name:<34} {own['median']:>7.2f} s {own['ratio']:>7.2f} {own['first']:>7.2f} s "
+        f"{own['best_score']:>7.3f}"
+        for name, own in result["contestants"].items()
+    ]
+    return "\n".join(rows)
+
+
+def plot(results, path):
+    """Draw the ratios as bars on a logarithmic scale."""
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(
+        1, len(results), figsize=(5 * len(results), 3), squeeze=False, layout="constrained"
+    )
+    for panel, result in zip(panels[0], results.values(), strict=True):
+        ratios = {name: own["ratio"] for name, own in result["contestants"].items()}
+        bars = panel.barh(list(ratios), list(ratios.values()))
+        panel.bar_label(bars, fmt="%.1f")
+        panel.set(xscale="log", xlabel="time over sktorch fused", title=result["about"])
+        panel.invert_yaxis()
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("::")[0])
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--device", type=torch.device, default="cpu", help="default: %(default)s")
+    parser.add_argument("--json", type=Path, help="write all timings here")
+    parser.add_argument("--plot", type=Path, help="draw the ratios here (needs matplotlib)")
+    arguments = parser.parse_args()
+    names = arguments.workloads.split(",")
+    if unknown := set(names) - set(WORKLOADS):
+        parser.error(f"no workloads {sorted(unknown)}; there are {list(WORKLOADS)}")
+
+    warnings.simplefilter("ignore")
+    results = {}
+    for name in names:
+        results[name] = measure(WORKLOADS[name], arguments.repeats, arguments.device)
+        print(f"{table(results[name])}\n", flush=True)
+        print(f"{name}: done", file=sys.stderr)
+    report(results, arguments.json)
+    if arguments.plot is not None:
+        plot(results, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()

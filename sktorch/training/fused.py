@@ -1,0 +1,253 @@
+"""One epoch of many models in lockstep.
+
+A *pass* is one model's way through the batches of an epoch. Passes of one kind (structure, loss,
+class of optimizer, shapes) go together: their tensors are stacked, every step is one step of all,
+and each model ends where it would have ended alone. Others pass alone, beside them.
+"""
+
+import math
+import re
+import threading
+from collections import defaultdict
+from itertools import pairwise
+
+import torch
+
+# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
+# import would fail.
+from torch.utils._pytree import tree_leaves
+
+from sktorch.training.optimizers import without_hooks
+from sktorch.training.program import make_program, stacked_batches
+from sktorch.training.stacking import Stack
+from sktorch.training.subnormals import subnormals_flushed
+from sktorch.training.threads import threads_worth
+
+# What the models of one stack may take on a CPU: about its caches. Between a third and four times
+# as much the time of a step was the same, below a third Python's share grows.
+CACHE_BYTES = 8 * 2**20
+# The share of a GPU's free memory that a stack may take.
+SHARE = 0.4
+
+
+class Fuser:
+    """Takes passes through their epochs together; keeps what it learns for the next ones.
+
+    Parameters
+    ----------
+    n_workers : int, default: torch.get_num_threads()
+        Number of threads that take stacks through their batches.
+    report : callable, default=None
+        Told one line of text about every new kind of pass.
+    """
+
+    def __init__(self, n_workers=None, report=None):
+        self.n_workers = n_workers or torch.get_num_threads()
+        self._report = report
+        self._programs, self._reported, self._n_of_kind = {}, set(), {}
+        self._largest = math.inf
+        # One at a time: they silence warnings, which is a setting of the process.
+        self._making = threading.Lock()
+
+    def plan(self, passes):
+        """Cut passes into those that go together; every worker gets some.
+
+        Returns
+        -------
+        parties : list of list of Pass
+        """
+        passes = sorted(passes, key=lambda one: one.order)
+        return [members for _, members in self._jobs(passes, 2 * self.n_workers)]
+
+    def run(self, passes):
+        """Take passes through all their batches; errors are written to them.
+
+        Returns
+        -------
+        belong_together : bool
+            Whether they began as one stack, or are a single pass.
+        """
+        n_jobs, waiting = [], sorted(passes, key=lambda one: one.order)
+        while waiting := [one for one in waiting if _goes_on(one)]:
+            jobs = self._jobs(waiting)
+            n_jobs.append(len(jobs))
+            for job in jobs:
+                self._work(*job)
+        return n_jobs[:1] in ([], [1])
+
+    def _jobs(self, passes, n_least=1):
+        """Stacks and single passes, each with its kind (None: alone)."""
+        kinds, jobs, unlike = defaultdict(list), [], defaultdict(list)
+        for one in passes:
+            try:
+                kinds[one.kind()].append(one)
+            except Exception as error:  # Unlike, or whatever an attribute does when looked at
+                unlike[f"alone: {error}"].append(one)
+        for why, members in unlike.items():
+            self._tell(members, why, len(members))
+            jobs += [(None, [one]) for one in members]
+        for kind, members in kinds.items():
+            n_together = self._n_of_kind[kind] = max(len(members), self._n_of_kind.get(kind, 0))
+            if len(members) == 1:
+                if n_together == 1:  # else those that are left of others
+                    self._tell(members, "alone: there is no other of its kind", 1)
+                jobs.append((None, members))
+            else:
+                jobs += [(kind, stack) for stack in self._stacks(members, n_least)]
+        return jobs
+
+    def _stacks(self, members, n_least):
+        """Cut members in stacks, neighbours with the same settings."""
+        if members[0].optimizer is not None:
+            members = sorted(members, key=lambda one: repr(one.settings))
+        device, n_bytes = members[0].device, max(members[0].n_bytes, 1)
+        on_cpu = device.type == "cpu"
+        room = SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
+        width = min(max(room // n_bytes, 4 if on_cpu else 1), self._largest)
+        n_stacks = math.ceil(len(members) / width)
+        if on_cpu and len(members) >= 4 * n_least:
+            n_stacks = n_least * math.ceil(n_stacks / n_least)
+        cuts = [round(number * len(members) / n_stacks) for number in range(n_stacks + 1)]
+        return [members[start:end] for start, end in pairwise(cuts)]
+
+    def _work(self, kind, members):
+        try:
+            with threads_worth(0), subnormals_flushed():
+                if kind is None:
+                    members[0].alone()
+                else:
+                    self._together(kind, members)
+        except BaseException as error:
+            for one in members:
+                one.error = error
+
+    def _together(self, kind, members):
+        """Take a stack through the batches that all its members have of the same shape."""
+        try:
+            if self._in_lockstep(kind, members):
+                return
+            halves = [[one] for one in members]
+        except torch.OutOfMemoryError:
+            if len(members) == 1:
+                raise
+            half = len(members) // 2
+            self._largest = min(self._largest, len(members) - half)
+            halves = [members[:half], members[half:]]
+        except Exception:  # The rows of a single one may be why: alone it shows whose.
+            halves = [[one] for one in members if _goes_on(one)]
+        for half in halves:
+            self._work(kind if len(half) > 1 else None, half)
+
+    def _in_lockstep(self, kind, members):
+        """Whether the stack could be trained; nothing has changed otherwise."""
+        optimizers = None if kind[1] is type(None) else [one.optimizer for one in members]
+        scheduled = members[0].after_step is not None
+        settings = None if scheduled else [one.settings for one in members]
+        stack = Stack([one.objective for one in members], optimizers, settings)
+        generator = torch.Generator(members[0].device)
+        seed = sum(one.stream.next_seed() for one in members) % 2**63
+        program = self._program(kind, members, stack, generator.manual_seed(seed))
+        if program.recording is None:
+            return False
+        _Walk(members, stack, program, generator.manual_seed(seed)).go()
+        return True
+
+    def _program(self, kind, members, stack, generator):
+        key = kind, len(members)
+        with self._making:
+            if key not in self._programs:
+                self._programs[key] = make_program(members, stack, generator)
+        reason = self._programs[key].reason
+        how = f"together, {len(members)} in a stack" if reason is None else f"alone: {reason}"
+        self._tell(members, how, self._n_of_kind[kind])
+        return self._programs[key]
+
+    def _tell(self, members, how, n_models):
+        """Report what becomes of models of a kind, once."""
+        if self._report is None:
+            return
+        one = members[0]
+        n_parameters = sum(p.numel() for p in one.module.parameters())
+        what = "evaluate" if one.optimizer is None else "train"
+        name = type(one.module).__name__
+        line = f"{name} of {n_parameters:,} parameters: {what} {how}"
+        key = re.sub(r"[\d.]+(x| in a stack)", "", line)
+        if key not in self._reported:
+            self._reported.add(key)
+            self._report(f"{n_models} × {line}")
+
+
+def _goes_on(one):
+    return not one.is_over and not one.cancelled()
+
+
+class _Walk:
+    """A stack on its way through the batches of its members."""
+
+    def __init__(self, members, stack, program, generator):
+        self.members, self.stack = members, stack
+        self.program, self.generator = program, generator
+        self.losses, self.outputs = [], []
+        self._tensors = tree_leaves((stack.trained, stack.fixed, stack.buffers))
+        self._askers = {one.cancelled for one in members}
+        self._optimizer = stack.optimizer and without_hooks(stack.optimizer)
+
+    def go(self):
+        """Go on while all have a batch of as many rows; then give every member what is its own.
+
+        What fails in a step leaves all as it was before that batch.
+        """
+        n_rows = self.members[0].n_rows
+        step = self._evaluate if self.stack.optimizer is None else self._train
+        while all(one.n_rows == n_rows and not one.is_over for one in self.members):
+            n_batches = min(one.n_ahead for one in self.members)
+            n_before = len(self.losses)
+            try:
+                for batch in stacked_batches(self.members, n_batches):
+                    step(batch)
+            finally:
+                n_done = len(self.losses) - n_before
+                if n_done < n_batches:
+                    self._advance(n_done)
+                    self._finish()
+            self._advance(n_batches)
+            if all(cancelled() for cancelled in self._askers):
+                break
+        self._finish()
+
+    def _evaluate(self, batch):
+        loss, output = self._computed(batch)
+        self.losses.append(loss)
+        self.outputs.append(output)
+
+    def _train(self, batch):
+        *gradients, loss = self._computed(batch)
+        gradients = dict(zip(self.stack.trained, gradients, strict=True))
+        self.stack.set_gradients(gradients | dict.fromkeys(self.program.without_gradient))
+        self._optimizer.step()
+        if self.members[0].after_step is not None:
+            for one in self.members:
+                one.after_step()
+            self.stack.renew_settings()
+        self.losses.append(loss)
+
+    def _computed(self, batch):
+        return self.program.recording.flat(self.generator, *self._tensors, *batch)
+
+    def _advance(self, n_batches):
+        for one in self.members:
+            try:
+                one.advance(n_batches)
+            except Exception as error:
+                one.error = error
+
+    def _finish(self):
+        if not self.losses:
+            return
+        self.stack.unstack()
+        for one, losses in zip(self.members, torch.stack(self.losses, 1).tolist(), strict=True):
+            one.losses += losses
+        if self.outputs:
+            outputs = torch.cat(self.outputs, 1)
+            for one, own in zip(self.members, outputs.unbind(), strict=True):
+                one.outputs.append(own)

@@ -1,0 +1,248 @@
+"""What one step of a stack of models does, tried before it is used."""
+
+import copy
+import time
+import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch.func import functional_call, grad_and_value, vmap
+from torch.overrides import TorchFunctionMode
+
+# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
+# import would fail.
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+from sktorch.training.randomness import (
+    RandomStream,
+    numpy_and_python_seeded,
+    state_of_others,
+)
+from sktorch.training.recording import Recording, record
+from sktorch.training.stacking import Unlike, fingerprint, skeleton
+
+# The largest difference to the model alone, relative to the largest number, that is rounding.
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
+# Products in 16 bits: sums of a batch's gradients, which cancel, were seen to differ by 0.07.
+COARSE = 0.2
+# A stack has to take less than this of the time of its models alone: what copying costs.
+WORTH = 0.95
+
+
+@dataclass(frozen=True)
+class Program:
+    """A step of a stack.
+
+    Attributes
+    ----------
+    recording : Recording or None
+        From the stack's tensors and a batch to gradients (dict) and losses, or in an evaluation
+        to losses and outputs; None where the models are better off alone.
+    without_gradient : frozenset of str
+        Parameters that the loss does not depend on: an optimizer leaves them alone.
+    reason : str or None
+        Why there is no recording.
+    """
+
+    recording: Recording | None = None
+    without_gradient: frozenset = frozenset()
+    reason: str | None = None
+
+
+def stacked_batches(members, n_batches):
+    """The next batches of all members.
+
+    Parameters
+    ----------
+    members : list of Pass
+    n_batches : int
+        How many are at hand.
+
+    Returns
+    -------
+    batches : list of list of torch.Tensor
+        The tensors of each batch, of shape (n_members, n_rows, ...).
+    """
+    parts = zip(*(tree_leaves(one.ahead(n_batches)) for one in members), strict=True)
+    # Contiguous each, so that all batches have the strides that a recording was made with.
+    return [*zip(*(torch.stack(part, 1).unbind() for part in parts), strict=True)]
+
+
+def make_program(members, stack, generator):
+    """Record a step of a stack, and hold it against its first model alone: numbers and time.
+
+    Neither the stack nor the members change.
+
+    Parameters
+    ----------
+    members : list of Pass
+        Of one kind.
+    stack : Stack
+    generator : torch.Generator
+        To draw from in the trial.
+
+    Returns
+    -------
+    program : Program
+    """
+    buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+    batch = stacked_batches(members, 1)[0]
+    inputs = stack.trained, stack.fixed, buffers, *batch
+    bare = skeleton(members[0].objective)
+    step = _step_of_stack(members[0], bare)
+    try:
+        with warnings.catch_warnings(), numpy_and_python_seeded(0):
+            # of vmap, about operations that it runs one by one
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            before = state_of_others()
+            recording, value = record(step, generator, *inputs)
+            draws_elsewhere = state_of_others() != before
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a module does that can't be batched
+        return Program(reason=f"it can't be batched, {_first_line(error)}")
+    if _changed(bare, members[0].objective):
+        return Program(reason="it keeps something in its attributes from one call to the next")
+    if draws_elsewhere:  # Every replay would have the same numbers.
+        return Program(reason="it draws from the generators of numpy or Python")
+    after = {name: buffer[0].clone() for name, buffer in buffers.items()}
+    # A throw-away stream: the trial may draw random numbers, and must not take the model's.
+    with RandomStream(0, members[0].device) if recording.random else nullcontext():
+        alone, missing = _alone(members[0])
+        if not recording.random and not _agree(alone(), (value, after), members[0]):
+            return Program(reason="batched it computes something else")
+        if members[0].device.type == "cpu":
+            seconds = _seconds(lambda: recording(generator, *inputs)) / len(members)
+            ratio = seconds / _seconds(alone)
+            if ratio > WORTH:
+                return Program(reason=f"stacked it takes {ratio:.1f}x as long")
+    return Program(recording, missing)
+
+
+def _changed(bare, objective):
+    """Whether a call has changed an attribute, which a recording would not do again."""
+    try:
+        return fingerprint(bare)[0] != fingerprint(objective)[0]
+    except Unlike:
+        return True
+
+
+def _step_of_stack(one, bare):
+    """A function of stacked tensors and a batch, differentiated and batched."""
+    clip_norm, structure = one.clip_norm, tree_flatten(one.batch)[1]
+
+    def evaluate(trained, fixed, buffers, *tensors):
+        batch = tree_unflatten(tensors, structure)
+        with one.precision.autocast(), _OwnEmbeddings():
+            return functional_call(bare, (trained, fixed, buffers), (*batch,))
+
+    def loss_of(*inputs):
+        return evaluate(*inputs)[0]
+
+    def train(*inputs):
+        with one.precision.backward():
+            # Buffers are arguments of what is differentiated, so that it may write to them.
+            gradients, loss = grad_and_value(loss_of)(*inputs)
+        if clip_norm is not None:
+            gradients = _clipped(gradients, clip_norm)
+        return gradients, loss.detach()
+
+    return vmap(train if one.optimizer is not None else evaluate, randomness="different")
+
+
+class _OwnEmbeddings(TorchFunctionMode):
+    """Makes an embedding of codes that its table does not have NaN.
+
+    Batched, the tables of all models become one, and such a code would be that of another model.
+    Alone it is an error; so is the loss that is not finite.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is not F.embedding:
+            return function(*args, **kwargs)
+        return _embedding_or_nan(*args, **kwargs)
+
+
+def _embedding_or_nan(input, weight, *args, **kwargs):
+    unknown = (input < 0) | (input >= weight.shape[0])
+    rows = F.embedding(input.masked_fill(unknown, 0), weight, *args, **kwargs)
+    return rows.masked_fill(unknown.unsqueeze(-1), torch.nan)
+
+
+def _clipped(gradients, clip_norm):
+    """As ``torch.nn.utils.clip_grad_norm_`` clips those of the module, the criterion's left out."""
+    own = {name: g for name, g in gradients.items() if name.startswith("module.")}
+    norm = torch.nn.utils.get_total_norm(own.values())
+    share = (clip_norm / (norm + 1e-6)).clamp(max=1)
+    return gradients | {name: gradient * share for name, gradient in own.items()}
+
+
+def _alone(one):
+    """A step of one model on a copy, as a function, and the parameters without a gradient."""
+    objective = copy.deepcopy(one.objective)
+    trained = {}
+    if one.optimizer is not None:
+        stepped = {id(p) for group in one.optimizer.param_groups for p in group["params"]}
+        own = zip(objective.named_parameters(), one.objective.parameters(), strict=True)
+        trained = {n: p for (n, p), source in own if p.requires_grad and id(source) in stepped}
+    batch = one.batch
+
+    def step():
+        with one.precision.autocast(), torch.set_grad_enabled(bool(trained)):
+            loss, output = objective(*batch)
+        buffers = {name: buffer.clone() for name, buffer in objective.named_buffers()}
+        if not trained:
+            return (loss, output), buffers
+        gradients = torch.autograd.grad(loss, [*trained.values()], allow_unused=True)
+        gradients = dict(zip(trained, gradients, strict=True))
+        if one.clip_norm is not None:
+            there = {name: g for name, g in gradients.items() if g is not None}
+            gradients |= _clipped(there, one.clip_norm)
+        return (gradients, loss.detach()), buffers
+
+    missing = frozenset()
+    if trained:
+        state = copy.deepcopy(objective.state_dict())
+        missing = frozenset(name for name, g in step()[0][0].items() if g is None)
+        objective.load_state_dict(state)
+    return step, missing
+
+
+def _agree(alone, stacked, one):
+    """Whether what a model computes alone is the first row of what the stack computes."""
+    (alone, alone_buffers), (value, buffers) = alone, stacked
+    pairs = [(buffers[name], buffer) for name, buffer in alone_buffers.items()]
+    for single, many in zip(alone, value, strict=True):
+        if isinstance(single, dict):
+            pairs += [(many[name][0], g) for name, g in single.items() if g is not None]
+        else:
+            pairs.append((many[0], single))
+    plain = one.precision.autocast is nullcontext
+    return all(_close(*pair, plain) for pair in pairs)
+
+
+def _close(stacked, alone, plain):
+    if stacked.shape != alone.shape:
+        return False
+    tolerance = TOLERANCE.get(alone.dtype, COARSE) if plain else COARSE
+    alone, stacked = alone.double(), stacked.double()
+    scale = alone.abs().max() if alone.numel() else 0
+    near = (stacked - alone).abs() <= tolerance * scale + 1e-7
+    return bool((near | (stacked.isnan() & alone.isnan()) | (stacked == alone)).all())
+
+
+def _seconds(function):
+    """Time of the thread for a call, other load left out: the shortest of three, warmed up."""
+    times = []
+    for _ in range(5):
+        start = time.thread_time()
+        function()
+        times.append(time.thread_time() - start)
+    return min(times[2:])
+
+
+def _first_line(error):
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

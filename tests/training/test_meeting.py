@@ -1,0 +1,189 @@
+"""Threads meet when all of them wait, and nobody waits in vain."""
+
+import threading
+
+import pytest
+
+from sktorch.training.meeting import (
+    Cancelled,
+    MeetingPoint,
+    Ticket,
+    apart,
+    current_order,
+    current_ticket,
+    with_ticket,
+)
+
+LONG = 20  # seconds, after which a test is given up
+
+
+class Work:
+    """Something to hand in."""
+
+    def __init__(self, name=None, ticket=None):
+        self.name, self.error = name, None
+        self.cancelled = bool if ticket is None else ticket.is_cancelled
+
+
+def in_threads(*functions):
+    """Run functions side by side; their values or errors, in order."""
+    results = [None] * len(functions)
+
+    def run(number):
+        try:
+            results[number] = functions[number]()
+        except BaseException as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert not any(thread.is_alive() for thread in threads)
+    return results
+
+
+class Trainer:
+    """Takes all that meet for one party, and notes who they are."""
+
+    def __init__(self, n_workers, together):
+        self.n_workers, self.met, self._together = n_workers, [], together
+
+    def plan(self, present):
+        return [present]
+
+    def run(self, present):
+        self.met.append(sorted(one.name for one in present))
+        if self._together is not None:
+            self._together(present)
+        return True
+
+
+def meeting_point(n_places=2, together=None):
+    trainer = Trainer(n_places, together)
+    return MeetingPoint(trainer), trainer.met
+
+
+def task(meeting, name, n_times, then=lambda: None):
+    def run():
+        meeting.take_place()
+        for _ in range(n_times):
+            meeting.hand_in(Work(name))
+        then()
+        meeting.give_place()
+        meeting.leave()
+        return name
+
+    meeting.arrive()
+    return run
+
+
+@pytest.mark.parametrize("n_places", [1, 3])
+def test_all_meet_until_they_leave(n_places):
+    meeting, met = meeting_point(n_places)
+    tasks = [task(meeting, name, n) for name, n in (("a", 3), ("b", 1), ("c", 2))]
+    assert in_threads(*tasks) == ["a", "b", "c"]
+    assert met == [["a", "b", "c"], ["a", "c"], ["a"]]
+
+
+def test_a_thread_apart_is_not_waited_for():
+    meeting, met = meeting_point()
+    both_met = threading.Event()
+
+    def on_its_own():
+        meeting.take_place()
+        with meeting.apart():
+            assert both_met.wait(LONG)
+        meeting.give_place()
+        meeting.leave()
+
+    meeting.arrive()
+    two = [task(meeting, name, 1, both_met.set) for name in "ab"]
+    assert in_threads(on_its_own, *two) == [None, "a", "b"]
+    assert met == [["a", "b"]]
+
+
+def test_only_so_many_run_at_a_time():
+    meeting, _ = meeting_point(n_places=2)
+    running, most, lock = 0, [], threading.Lock()
+
+    def busy():
+        nonlocal running
+        with lock:
+            running += 1
+            most.append(running)
+        threading.Event().wait(0.01)
+        with lock:
+            running -= 1
+
+    in_threads(*[task(meeting, str(n), 1, busy) for n in range(6)])
+    assert max(most) <= 2
+
+
+def test_an_error_of_one_is_its_own():
+    def failing(present):
+        next(one for one in present if one.name == "b").error = ValueError("broken")
+
+    meeting, _ = meeting_point(together=failing)
+    a, b = in_threads(task(meeting, "a", 1), task(meeting, "b", 1))
+    assert a == "a"
+    assert isinstance(b, ValueError)
+
+
+def test_an_error_of_the_meeting_reaches_all():
+    def failing(present):
+        raise MemoryError("no memory")
+
+    meeting, _ = meeting_point(together=failing)
+    results = in_threads(task(meeting, "a", 1), task(meeting, "b", 1))
+    assert [type(result) for result in results] == [MemoryError] * 2
+
+
+def test_whoever_is_cancelled_waits_no_longer():
+    meeting, met = meeting_point()
+    outer = Ticket(meeting)
+    inner, other = Ticket(meeting, outer), Ticket(meeting)
+    waiting = threading.Semaphore(0)
+
+    def hand_in(ticket):
+        def run():
+            waiting.release()
+            try:
+                meeting.hand_in(Work("one", ticket))
+            finally:
+                meeting.leave()
+
+        meeting.arrive()
+        return run
+
+    def cancel():
+        for _ in range(2):
+            assert waiting.acquire(timeout=LONG)
+        outer.cancel()
+        with pytest.raises(Cancelled):  # nor does anybody begin to
+            meeting.hand_in(Work("late", inner))
+        meeting.leave()
+
+    meeting.arrive()
+    of_inner, of_other, _ = in_threads(hand_in(inner), hand_in(other), cancel)
+    assert isinstance(of_inner, Cancelled)
+    assert inner.is_cancelled()
+    assert not other.is_cancelled()
+    assert of_other is None
+    assert met == [["one"]]
+
+
+def test_tickets_and_orders_are_of_a_thread():
+    meeting, _ = meeting_point()
+    outer = Ticket(meeting)
+    assert (current_ticket(), current_order()) == (None, ())
+    with apart():  # nothing outside of a task
+        pass
+    with with_ticket(outer, 3):
+        assert (current_ticket(), current_order()) == (outer, (3,))
+        inner = Ticket(meeting, outer, current_order())
+        with with_ticket(inner, 1):
+            assert (current_ticket(), current_order()) == (inner, (3, 1))
+        assert in_threads(current_ticket) == [None]
+    assert (current_ticket(), current_order()) == (None, ())
