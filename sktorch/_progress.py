@@ -1,7 +1,6 @@
 """How far a search is, for whoever waits for it: a line every few seconds."""
 
 import math
-import threading
 import time
 
 INTERVAL = 5.0  # seconds between two lines
@@ -17,21 +16,17 @@ class Progress:
     """
 
     def __init__(self, report):
-        self._report, self._last, self._lock = report, time.monotonic(), threading.Lock()
+        self._report, self._last = report, time.monotonic()
         self._n_ended = self._n_models = self._n_epochs = 0
         self._loss, self._score = math.inf, -math.inf
 
-    def planned(self, passes):
-        """Note the models that train side by side."""
-        self._n_models = sum(one.optimizer is not None for one in passes) or self._n_models
-
     def met(self, passes):
-        """Note the epochs that models went through; perhaps say a line."""
+        """Note the epochs that models went through together; perhaps say a line."""
         trained = [one for one in passes if one.optimizer is not None and one.losses]
+        self._n_models = len(trained) or self._n_models
+        self._n_epochs += len(trained)
         losses = [sum(one.losses) / len(one.losses) for one in trained]
-        with self._lock:
-            self._n_epochs += len(trained)
-            self._loss = min([self._loss, *losses])
+        self._loss = min([self._loss, *losses])
         if time.monotonic() - self._last >= INTERVAL:
             self.say()
 

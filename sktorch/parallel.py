@@ -94,7 +94,7 @@ class FusedBackend(ParallelBackendBase):
             verbose = self.parallel is not None and self.parallel.verbose
             self._progress = Progress(_report) if verbose else None
             fuser = _NotedFuser(self._progress) if verbose else Fuser()
-            self._ticket = Ticket(MeetingPoint(fuser))
+            self._ticket = Ticket(MeetingPoint(fuser.run, n_places=fuser.n_workers))
             self._ticket.meeting.arrive()
             self._dispatches = True
         else:  # The task that calls takes part already.
@@ -205,14 +205,9 @@ class _NotedFuser(Fuser):
         super().__init__(report=_report)
         self._progress = progress
 
-    def plan(self, passes):
-        self._progress.planned(passes)
-        return super().plan(passes)
-
     def run(self, passes):
-        belong_together = super().run(passes)
+        super().run(passes)
         self._progress.met(passes)
-        return belong_together
 
 
 def _report(line):

@@ -9,6 +9,7 @@ import math
 import re
 import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import torch
@@ -36,7 +37,7 @@ class Fuser:
     Parameters
     ----------
     n_workers : int, default: torch.get_num_threads()
-        Number of threads that take stacks through their batches.
+        Number of threads on a CPU, each with a stack of its own.
     report : callable, default=None
         Told one line of text about every new kind of pass.
     """
@@ -49,33 +50,15 @@ class Fuser:
         # One at a time: they silence warnings, which is a setting of the process.
         self._making = threading.Lock()
 
-    def plan(self, passes):
-        """Cut passes into those that go together; every worker gets some.
-
-        Returns
-        -------
-        parties : list of list of Pass
-        """
-        passes = sorted(passes, key=lambda one: one.order)
-        return [members for _, members in self._jobs(passes, 2 * self.n_workers)]
-
     def run(self, passes):
-        """Take passes through all their batches; errors are written to them.
+        """Take passes through all their batches; errors are written to them."""
+        waiting = sorted(passes, key=lambda one: one.order)
+        with ThreadPoolExecutor(self.n_workers) as pool:
+            while waiting := [one for one in waiting if _goes_on(one)]:
+                jobs = self._jobs(waiting)
+                for outcome in [pool.submit(self._work, *job) for job in jobs]:
+                    outcome.result()
 
-        Returns
-        -------
-        belong_together : bool
-            Whether they began as one stack, or are a single pass.
-        """
-        n_jobs, waiting = [], sorted(passes, key=lambda one: one.order)
-        while waiting := [one for one in waiting if _goes_on(one)]:
-            jobs = self._jobs(waiting)
-            n_jobs.append(len(jobs))
-            for job in jobs:
-                self._work(*job)
-        return n_jobs[:1] in ([], [1])
-
-    def _jobs(self, passes, n_least=1):
         """Stacks and single passes, each with its kind (None: alone)."""
         kinds, jobs, unlike = defaultdict(list), [], defaultdict(list)
         for one in passes:
@@ -93,10 +76,10 @@ class Fuser:
                     self._tell(members, "alone: there is no other of its kind", 1)
                 jobs.append((None, members))
             else:
-                jobs += [(kind, stack) for stack in self._stacks(members, n_least)]
+                jobs += [(kind, stack) for stack in self._stacks(members)]
         return jobs
 
-    def _stacks(self, members, n_least):
+    def _stacks(self, members):
         """Cut members in stacks, neighbours with the same settings."""
         if members[0].optimizer is not None:
             members = sorted(members, key=lambda one: repr(one.settings))
@@ -105,8 +88,8 @@ class Fuser:
         room = SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
         width = min(max(room // n_bytes, 4 if on_cpu else 1), self._largest)
         n_stacks = math.ceil(len(members) / width)
-        if on_cpu and len(members) >= 4 * n_least:
-            n_stacks = n_least * math.ceil(n_stacks / n_least)
+        if on_cpu and len(members) >= 4 * self.n_workers:  # every worker gets as many stacks
+            n_stacks = self.n_workers * math.ceil(n_stacks / self.n_workers)
         cuts = [round(number * len(members) / n_stacks) for number in range(n_stacks + 1)]
         return [members[start:end] for start, end in pairwise(cuts)]
 

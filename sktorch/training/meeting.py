@@ -1,15 +1,13 @@
 """Where threads that train side by side meet, once an epoch, to go through it together.
 
 Each thread runs its own training: history, callbacks, early stopping and schedules know of no
-other. Only an epoch's way through the batches is handed in. When all threads that go together
-wait or have left, what they handed in is done at once, and everybody gets its own back.
+other. Only an epoch's way through the batches is handed in. When every thread that takes part
+waits or has left, all that was handed in is done at once, and everybody gets its own back.
 """
 
 import threading
 from collections import deque
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from math import inf
 
 _here = threading.local()
 
@@ -44,56 +42,25 @@ class Ticket:
         self.meeting.send_away_cancelled()
 
 
-@dataclass(eq=False)
-class _Party:
-    """Threads that wait for each other only.
-
-    Attributes
-    ----------
-    n_out : int
-        How many of them run their own code.
-    waiting : dict of Pass to _Guest
-        The others, unless they are under way.
-    """
-
-    n_out: int = 0
-    waiting: dict = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class _Guest:
-    """A thread that waits for its pass."""
-
-    thread: int = field(default_factory=threading.get_ident)
-    done: threading.Event = field(default_factory=threading.Event)
-
-
 class MeetingPoint:
-    """Counts who takes part, and has done together what can go together.
-
-    At first everybody waits for everybody. Then the trainer makes parties of those that go
-    together, which from now on wait for their own members only: while one is on its way, the
-    threads of another run their own code. When somebody new takes part, when half have left or a
-    party does not belong together any more, all meet again.
+    """Counts who takes part, and has done together what all of them hand in.
 
     Of those who neither wait nor are apart, only a few run at a time: many threads that each hold
     Python's lock for an instant spend their time waiting for it.
 
     Parameters
     ----------
-    trainer : Fuser
-        Its ``plan`` cuts a list of passes into parties, and its ``run`` takes a party through
-        their batches. Errors are written to the passes.
+    together : callable
+        Takes a list of passes through their batches; writes errors to them and raises none.
+    n_places : int
+        How many threads run at a time.
     """
 
-    def __init__(self, trainer):
-        self._trainer = trainer
+    def __init__(self, together, n_places):
+        self._together = together
         self._lock = threading.Lock()
-        self._n_active = 0
-        self._pool, self._parties, self._party_of = {}, [], {}
-        self._n_planned, self._n_under_way = 0, 0
-        self._work, self._n_idle = deque(), trainer.n_workers
-        self._n_free, self._queue = trainer.n_workers, deque()
+        self._n_active, self._waiting, self._under_way = 0, {}, False
+        self._n_free, self._queue = n_places, deque()
 
     def arrive(self):
         """One more takes part: until it waits or leaves, the others wait for it."""
@@ -101,13 +68,10 @@ class MeetingPoint:
             self._n_active += 1
 
     def leave(self):
-        """One less takes part: the thread that calls."""
+        """One less takes part."""
         with self._lock:
             self._n_active -= 1
-            party = self._party_of.pop(threading.get_ident(), None)
-            if party is not None:
-                party.n_out -= 1
-            self._start_what_is_complete()
+            self._start_if_complete()
 
     @contextmanager
     def apart(self):
@@ -147,19 +111,16 @@ class MeetingPoint:
         BaseException
             What ended the pass before its time.
         """
-        guest = _Guest()
+        done = threading.Event()
         with self._lock:
             if one.cancelled():
                 raise Cancelled
-            party = self._party_of.get(guest.thread)
-            if party is not None:
-                party.n_out -= 1
-            (self._pool if party is None else party.waiting)[one] = guest
+            self._waiting[one] = done
             self._n_active -= 1
             self._n_free += 1
             self._fill_places()
-            self._start_what_is_complete()
-        guest.done.wait()
+            self._start_if_complete()
+        done.wait()
         if one.cancelled():
             raise Cancelled
         if one.error is not None:
@@ -168,78 +129,32 @@ class MeetingPoint:
     def send_away_cancelled(self):
         """Wake those that wait in vain."""
         with self._lock:
-            for waiting in [self._pool, *(party.waiting for party in self._parties)]:
-                gone = {one: guest for one, guest in waiting.items() if one.cancelled()}
-                for one in gone:
-                    del waiting[one]
-                self._wake(gone)
+            gone = {one: done for one, done in self._waiting.items() if one.cancelled()}
+            for one in gone:
+                del self._waiting[one]
+            self._wake(gone)
 
-    def _start_what_is_complete(self):
-        n_in_parties = sum(party.n_out for party in self._parties)
-        halved = 2 * len(self._party_of) < self._n_planned
-        meet_again = halved or self._pool or self._n_active > n_in_parties
-        for party in self._parties:
-            if party.n_out == 0 and party.waiting:
-                present, party.waiting = party.waiting, {}
-                if meet_again:
-                    self._pool |= present
-                else:
-                    self._start(self._trainer.run, present)
-        if self._n_active == 0 and self._pool and not self._n_under_way:
-            present, self._pool = self._pool, {}
-            self._parties, self._party_of = [], {}
-            self._start(self._plan, present)
-
-    def _start(self, function, present):
-        self._n_under_way += 1
-        self._work.append((function, present))
-        if self._n_idle:
-            self._n_idle -= 1
+    def _start_if_complete(self):
+        if self._n_active == 0 and self._waiting and not self._under_way:
+            self._under_way, present = True, self._waiting
+            self._waiting = {}
             # A thread of its own: whoever came last may be one that an interrupt should reach.
-            threading.Thread(target=self._work_off, daemon=True).start()
+            threading.Thread(target=self._meet, args=(present,), daemon=True).start()
 
-    def _work_off(self):
-        while True:
-            with self._lock:
-                if not self._work:
-                    self._n_idle += 1
-                    return
-                function, present = self._work.popleft()
-            try:
-                belong_together = function([*present])
-            except BaseException as error:
-                belong_together = False
-                for one in present:
-                    one.error = one.error or error
-            with self._lock:
-                self._n_under_way -= 1
-                if function == self._plan and belong_together:
-                    self._form(belong_together, present)
-                    continue
-                if not belong_together:
-                    self._n_planned = inf
-                self._wake(present)
-                self._start_what_is_complete()
-
-    def _plan(self, passes):
-        return self._trainer.plan(passes)
-
-    def _form(self, parties, present):
-        """Let parties go for the first time."""
-        self._n_planned = len(present)
-        for members in parties:
-            party = _Party()
-            self._parties.append(party)
-            guests = {one: present[one] for one in members}
-            self._party_of |= {guest.thread: party for guest in guests.values()}
-            self._start(self._trainer.run, guests)
+    def _meet(self, present):
+        try:
+            self._together(list(present))
+        except BaseException as error:
+            for one in present:
+                one.error = one.error or error
+        with self._lock:
+            self._under_way = False
+            self._wake(present)
+            self._start_if_complete()
 
     def _wake(self, present):
         self._n_active += len(present)
-        for guest in present.values():
-            if guest.thread in self._party_of:
-                self._party_of[guest.thread].n_out += 1
-            self._queue.append(guest.done)
+        self._queue.extend(present.values())
         self._fill_places()
 
 

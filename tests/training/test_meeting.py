@@ -44,25 +44,15 @@ def in_threads(*functions):
     return results
 
 
-class Trainer:
-    """Takes all that meet for one party, and notes who they are."""
-
-    def __init__(self, n_workers, together):
-        self.n_workers, self.met, self._together = n_workers, [], together
-
-    def plan(self, present):
-        return [present]
-
-    def run(self, present):
-        self.met.append(sorted(one.name for one in present))
-        if self._together is not None:
-            self._together(present)
-        return True
-
-
 def meeting_point(n_places=2, together=None):
-    trainer = Trainer(n_places, together)
-    return MeetingPoint(trainer), trainer.met
+    met = []
+
+    def noting(present):
+        met.append(sorted(one.name for one in present))
+        if together is not None:
+            together(present)
+
+    return MeetingPoint(noting, n_places), met
 
 
 def task(meeting, name, n_times, then=lambda: None):
