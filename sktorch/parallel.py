@@ -63,7 +63,7 @@ class FusedBackend(ParallelBackendBase):
     def __init__(self, nesting_level=None, inner_max_num_threads=None, **backend_kwargs):
         super().__init__(nesting_level or 0, inner_max_num_threads, **backend_kwargs)
         self._lock = threading.Lock()
-        self._threads, self._queue = set(), deque()
+        self._threads, self._started, self._queue = set(), [], deque()
         self._ticket, self._dispatches, self._numbers = None, False, count()
         self._n_jobs, self._progress = MOST, None
 
@@ -110,6 +110,7 @@ class FusedBackend(ParallelBackendBase):
     def stop_call(self):
         """After the last result."""
         self._end_of_dispatch()
+        self._join_threads()
         if self._progress is not None:
             self._progress.say()
 
@@ -127,11 +128,13 @@ class FusedBackend(ParallelBackendBase):
                 return task
             thread = threading.Thread(target=self._run, args=task, daemon=True)
             self._threads.add(thread)
+            self._started.append(thread)
             self._ticket.meeting.arrive()
         try:
             thread.start()
         except RuntimeError:  # There can't be more threads.
             self._threads.discard(thread)
+            self._started.remove(thread)
             self._ticket.meeting.leave()
             raise
         return task
@@ -173,10 +176,15 @@ class FusedBackend(ParallelBackendBase):
         """Forget queued tasks, end those that wait, and let the others end."""
         with self._lock:
             self._queue.clear()
-            threads = [*self._threads]
         if self._ticket is not None:
             self._end_of_dispatch()
             self._ticket.cancel()
+        self._join_threads()
+
+    def _join_threads(self):
+        """Wait until all threads have ended: one that Python's end breaks off may crash it."""
+        with self._lock:
+            threads, self._started = self._started, []
         with _aside():  # They need a place to run in until they end.
             for thread in threads:
                 if thread is not threading.current_thread():

@@ -59,6 +59,7 @@ class Fuser:
                 for outcome in [pool.submit(self._work, *job) for job in jobs]:
                     outcome.result()
 
+    def _jobs(self, passes):
         """Stacks and single passes, each with its kind (None: alone)."""
         kinds, jobs, unlike = defaultdict(list), [], defaultdict(list)
         for one in passes:
