@@ -16,7 +16,11 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "literal"
-suppress_warnings = ["ref.ref", "ref.term"]  # inherited docstrings refer to scikit-learn's manual
+suppress_warnings = [
+    "ref.ref",  # inherited docstrings refer to scikit-learn's manual
+    "ref.term",
+    "sphinx_gallery.duplicate_filename",  # a benchmark is none of the gallery, but is counted
+]
 
 html_theme = "pydata_sphinx_theme"
 html_title = project
