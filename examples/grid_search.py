@@ -20,7 +20,7 @@ from sktorch import TorchClassifier
 
 X, y = load_digits(return_X_y=True)
 X = X.astype("float32")
-net = TorchClassifier(max_epochs=30, module__hidden=(50,), random_state=0)
+net = TorchClassifier(max_epochs=10, batch_size=32, module__hidden=(50,), random_state=0)
 grid = {
     "torchclassifier__lr": [1e-4, 3e-4, 1e-3, 3e-3],
     "torchclassifier__optimizer__weight_decay": [0, 0.01, 0.1],
