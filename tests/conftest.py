@@ -1,6 +1,7 @@
 """Settings that must stand before scipy is imported, and the data sets that tests share."""
 
 import os
+import signal
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # scikit-learn's array API checks are skipped without it.
 
@@ -38,6 +39,14 @@ def digits_images():
     """The digits as images: float32 of shape (1797, 1, 8, 8) between 0 and 1, and labels."""
     digits = load_digits()
     return (digits.images[:, None] / 16).astype("float32"), digits.target
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c():
+    """A shell lets what it runs in the background ignore Ctrl-C; some tests press it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True, scope="session")
