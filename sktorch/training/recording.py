@@ -175,4 +175,6 @@ def _drawing_from(generator, function, kwargs):
 
 
 def _takes_generator(function):
+    # Private, yet what torch prints of an operation. Were it renamed, random modules would fail the
+    # trial, and train alone.
     return any(argument.name == "generator" for argument in function._schema.arguments)
