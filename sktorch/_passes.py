@@ -78,19 +78,21 @@ def _meets(batches, engine, observer):
 def _together(net, batches, engine, optimizer=None, after_step=None):
     ticket = current_ticket()
     batches.block_bytes = BLOCK_BYTES_TOGETHER
+    # Of those who are handed the net, only callbacks may change it between two passes.
+    kept = engine.kept if net.has_own_callbacks_only else {}
     one = Pass(
         net.module_,
         net.criterion_,
-        batches.blocks(),
+        batches.way(),
         net.stream_,
         optimizer,
         engine.precision,
         engine.clip_norm,
         net.work_.activation_bytes,
-        batches.batch_size,
         ticket.is_cancelled,
         after_step,
         current_order(),
+        kept,
     )
     with net.stream_.paused():
         ticket.meeting.hand_in(one)

@@ -3,7 +3,9 @@
 A batch is ``(X, y, weight)``, tensors on the training device; ``weight`` may be None.
 """
 
-from itertools import chain, islice, repeat
+from functools import cached_property
+from hashlib import sha256
+from itertools import chain, repeat
 
 import torch
 
@@ -13,23 +15,20 @@ from sktorch.data.structure import leaves, split
 BLOCK_BYTES = 16 * 2**20
 
 
-def epoch_order(n_rows):
-    """The order in which ``DataLoader(shuffle=True)`` would visit the rows now.
-
-    Draws from torch's default generator what a ``DataLoader`` draws (a base seed for its workers,
-    then the sampler's seed), so that the same seed gives the same batches as a hand-written loop.
+def epoch_order(n_rows, seed):
+    """The order in which a ``DataLoader(shuffle=True)`` visits the rows, by its sampler's seed.
 
     Parameters
     ----------
     n_rows : int
+    seed : int
+        What the sampler draws from torch's default generator, after what the loader itself draws.
 
     Returns
     -------
     order : torch.Tensor of shape (n_rows,), int64
     """
-    draw_loader_seed()
-    sampler_seed = draw_loader_seed()
-    return torch.randperm(n_rows, generator=torch.Generator().manual_seed(sampler_seed))
+    return torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed))
 
 
 def draw_loader_seed():
@@ -70,23 +69,19 @@ class Batches:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self):
-        return islice(chain.from_iterable(map(self._cut, self.blocks())), len(self))
+        way = self.way()
+        starts = range(0, len(self), self.n_at_once)
+        return chain.from_iterable(self._cut(way.block(start)[1]) for start in starts)
 
-    def blocks(self):
-        """Whole batches of rows, several at a time, in the order of a new way through them."""
-        if self.shuffle:
-            order = self.index[epoch_order(len(self.index))]
-        else:
-            draw_loader_seed()
-            order = self.index
-        if self.drop_last:
-            order = order[: len(self) * self.batch_size]
-        # Fetching a block and cutting it is faster than an index for each batch.
-        return map(self._fetch, order.to(self.targets.device).split(self._rows_of_a_block()))
+    def way(self):
+        """A new way through the batches.
 
-    def _fetch(self, index):
-        weights = None if self.weights is None else self.weights.index_select(0, index)
-        return self.rows[index], self.targets.index_select(0, index), weights
+        Draws from torch's default generator what a ``DataLoader`` draws (a base seed for its
+        workers, then the sampler's seed), so that the same seed gives the same batches as a
+        hand-written loop.
+        """
+        draw_loader_seed()
+        return Way(self, draw_loader_seed() if self.shuffle else None)
 
     def _cut(self, block):
         inputs, targets, weights = block
@@ -94,13 +89,90 @@ class Batches:
         pieces = split(inputs, self.batch_size), targets.split(self.batch_size)
         return zip(*pieces, weights, strict=False)
 
-    def _rows_of_a_block(self):
-        """A number of whole batches: of rows that are made dense for it, a single one."""
+    def fetch(self, index):
+        """Inputs, targets and weights of the rows of an index."""
+        weights = None if self.weights is None else self.weights.index_select(0, index)
+        return self.rows[index], self.targets.index_select(0, index), weights
+
+    @property
+    def n_at_once(self):
+        """Number of batches to fetch at once: of rows that are made dense for it, a single one."""
         if not self.rows.is_whole:
-            return self.batch_size
+            return 1
         row_bytes = sum(x[:1].nbytes for x in leaves(self.rows.values))
-        n_batches = self.block_bytes // max(row_bytes * self.batch_size, 1)
-        return self.batch_size * max(n_batches, 1)
+        return max(self.block_bytes // max(row_bytes * self.batch_size, 1), 1)
+
+    @cached_property
+    def identity(self):
+        """What batches of the same values share, hashable: digests of all that they are cut from.
+
+        None where that is not in memory as a whole.
+        """
+        if not self.rows.is_whole:
+            return None
+        tensors = [*leaves(self.rows.values), self.targets, self.weights, self.index]
+        names = tuple(self.rows.values) if isinstance(self.rows.values, dict) else ()
+        settings = self.batch_size, self.shuffle, self.drop_last
+        return *map(_digest, tensors), names, settings
+
+
+class Way:
+    """One way through batches, of which nothing is fetched until it is asked for.
+
+    Parameters
+    ----------
+    batches : Batches
+    seed : int or None
+        Of the order; None keeps that of the index.
+
+    Attributes
+    ----------
+    sizes : list of int
+        Number of rows of each batch.
+    """
+
+    def __init__(self, batches, seed):
+        self._batches, self._seed = batches, seed
+        whole, rest = divmod(len(batches.index), batches.batch_size)
+        self.sizes = [batches.batch_size] * whole
+        if rest and not batches.drop_last:
+            self.sizes.append(rest)
+        self._n_at_once, self._last = batches.n_at_once, (None, None)
+
+    @property
+    def identity(self):
+        """What ways to the same batches in the same order share, hashable; None if not known."""
+        identity = self._batches.identity
+        return identity and (identity, self._seed)
+
+    @cached_property
+    def _order(self):
+        index = self._batches.index
+        if self._seed is not None:
+            index = index[epoch_order(len(index), self._seed)]
+        return index[: sum(self.sizes)].to(self._batches.targets.device)
+
+    def block(self, number):
+        """The batches that are fetched together with one, and the number of the first of them.
+
+        Fetching a block and cutting it is faster than an index for each batch.
+        """
+        first = number - number % self._n_at_once
+        known, block = self._last
+        if known != first:
+            size = self._batches.batch_size
+            rows = self._order[first * size : (first + self._n_at_once) * size]
+            block = self._batches.fetch(rows)
+            self._last = first, block
+        return first, block
+
+
+def _digest(tensor):
+    if tensor is None:
+        return None
+    values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    # Of all that may be the same by chance this is the least: 2**-128.
+    return tuple(tensor.shape), tensor.dtype, tensor.device, sha256(values).digest()
 
 
 class AugmentedBatches:

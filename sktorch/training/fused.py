@@ -18,7 +18,7 @@ import torch
 # import would fail.
 from torch.utils._pytree import tree_leaves
 
-from sktorch.training.optimizers import without_hooks
+from sktorch.training.optimizers import ReplayedOptimizer, without_hooks
 from sktorch.training.program import make_program, stacked_batches
 from sktorch.training.stacking import Stack
 from sktorch.training.subnormals import subnormals_flushed
@@ -53,6 +53,7 @@ class Fuser:
     def run(self, passes):
         """Take passes through all their batches; errors are written to them."""
         waiting = sorted(passes, key=lambda one: one.order)
+        _share_ways(waiting)
         with ThreadPoolExecutor(self.n_workers) as pool:
             while waiting := [one for one in waiting if _goes_on(one)]:
                 jobs = self._jobs(waiting)
@@ -83,7 +84,8 @@ class Fuser:
     def _stacks(self, members):
         """Cut members in stacks, neighbours with the same settings."""
         if members[0].optimizer is not None:
-            members = sorted(members, key=lambda one: repr(one.settings))
+            numbers = {one.settings: number for number, one in enumerate(reversed(members))}
+            members = sorted(members, key=lambda one: -numbers[one.settings])
         device, n_bytes = members[0].device, max(members[0].n_bytes, 1)
         on_cpu = device.type == "cpu"
         room = SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
@@ -161,6 +163,14 @@ class Fuser:
             self._report(f"{n_models} × {line}")
 
 
+def _share_ways(passes):
+    """Let passes to the same batches in the same order go one way: they are fetched once."""
+    ways = {}
+    for one in passes:
+        if one.way.identity is not None:
+            one.shared_way = ways.setdefault(one.way.identity, one.way)
+
+
 def _goes_on(one):
     return not one.is_over and not one.cancelled()
 
@@ -172,9 +182,13 @@ class _Walk:
         self.members, self.stack = members, stack
         self.program, self.generator = program, generator
         self.losses, self.outputs = [], []
-        self._tensors = tree_leaves((stack.trained, stack.fixed, stack.buffers))
+        self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
         self._askers = {one.cancelled for one in members}
-        self._optimizer = stack.optimizer and without_hooks(stack.optimizer)
+        if stack.optimizer is not None:
+            stack.use_gradients(program.without_gradient)
+            self._optimizer = without_hooks(stack.optimizer)
+            if members[0].after_step is None:  # The settings stay.
+                self._optimizer = ReplayedOptimizer(self._optimizer)
 
     def go(self):
         """Go on while all have a batch of as many rows; then give every member what is its own.
@@ -184,17 +198,15 @@ class _Walk:
         n_rows = self.members[0].n_rows
         step = self._evaluate if self.stack.optimizer is None else self._train
         while all(one.n_rows == n_rows and not one.is_over for one in self.members):
-            n_batches = min(one.n_ahead for one in self.members)
             n_before = len(self.losses)
             try:
-                for batch in stacked_batches(self.members, n_batches):
+                for batch in stacked_batches(self.members):
                     step(batch)
-            finally:
-                n_done = len(self.losses) - n_before
-                if n_done < n_batches:
-                    self._advance(n_done)
-                    self._finish()
-            self._advance(n_batches)
+            except BaseException:
+                self._advance(len(self.losses) - n_before)
+                self._finish()
+                raise
+            self._advance(len(self.losses) - n_before)
             if all(cancelled() for cancelled in self._askers):
                 break
         self._finish()
@@ -205,9 +217,7 @@ class _Walk:
         self.outputs.append(output)
 
     def _train(self, batch):
-        *gradients, loss = self._computed(batch)
-        gradients = dict(zip(self.stack.trained, gradients, strict=True))
-        self.stack.set_gradients(gradients | dict.fromkeys(self.program.without_gradient))
+        (loss,) = self._computed(batch)
         self._optimizer.step()
         if self.members[0].after_step is not None:
             for one in self.members:
@@ -220,9 +230,11 @@ class _Walk:
 
     def _advance(self, n_batches):
         for one in self.members:
+            one.n_done += n_batches
             try:
-                one.advance(n_batches)
-            except Exception as error:
+                if not one.is_over:
+                    one.ahead()
+            except Exception as error:  # of reading its rows: the others can go on
                 one.error = error
 
     def _finish(self):

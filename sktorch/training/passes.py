@@ -1,9 +1,10 @@
 """A model's way through the batches of an epoch, alone or as one of many."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from operator import itemgetter
 
 import torch
 from torch import nn
@@ -24,8 +25,11 @@ class Pass:
     Attributes
     ----------
     module, criterion : torch.nn.Module
-    blocks : iterator of tuple
-        ``(X, y, weight)`` each, of one or several batches.
+    way : object
+        Has the ``sizes`` of the batches (numbers of rows, a list), ``block(number)``, which returns
+        the number of a first batch and ``(X, y, weight)`` of this one and further ones up to the
+        batch of that number at least, and an ``identity`` that ways to the same batches share
+        (None: not known).
     stream : RandomStream
         The model's own random numbers.
     optimizer : torch.optim.Optimizer or None
@@ -34,97 +38,95 @@ class Pass:
     clip_norm : float or None
     row_bytes : float
         About the memory that a row takes in the forward pass.
-    batch_size : int or None
-        Number of rows of a batch: blocks hold whole batches, the last one a shorter one, too.
-        None where every block is a batch.
     cancelled : callable
         Whether nobody waits for the result any more.
     after_step : callable or None
         Called after each step of the optimizer; it may change the optimizer's settings.
     order : tuple of int
         Among passes that meet: the same rows of a stack, and dropout masks, in every run.
-    losses, sizes : list
-        Of each batch: its mean loss and its number of rows, when the pass is over.
+    kept : dict
+        What is found out about the module and the criterion, for their further passes. One each
+        where somebody may change them in between.
+    losses : list of float
+        Of each batch, when the pass is over: its mean loss.
     outputs : list of torch.Tensor
         Of an evaluation.
     error : BaseException or None
         What ended the pass before its time.
     settings : tuple
         Of the optimizer, where it can step a stack (`kind` asks).
+    n_done : int
+        Number of batches that are done.
     """
 
     module: torch.nn.Module
     criterion: torch.nn.Module
-    blocks: Iterator
+    way: object
     stream: RandomStream
     optimizer: torch.optim.Optimizer | None = None
     precision: Precision = field(default_factory=lambda: Precision.named("float32", "cpu"))
     clip_norm: float | None = None
     row_bytes: float = 0.0
-    batch_size: int | None = None
     cancelled: Callable = bool
     after_step: Callable | None = None
     order: tuple = ()
+    kept: dict = field(default_factory=dict)
     losses: list = field(default_factory=list)
-    sizes: list = field(default_factory=list)
     outputs: list = field(default_factory=list)
     error: BaseException | None = None
     settings: tuple = ()
+    n_done: int = 0
 
     def __post_init__(self):
-        self.objective = Objective(self.module, self.criterion)
+        if "objective" not in self.kept:
+            self.kept["objective"] = Objective(self.module, self.criterion)
+        self.objective = self.kept["objective"]
+        self.shared_way = self.way
         set_mode(self.module, self.optimizer is not None)
-        self._place, self._block = 0, next(self.blocks, None)
+
+    @property
+    def sizes(self):
+        """Number of rows of each batch that is done."""
+        return self.way.sizes[: self.n_done]
 
     @property
     def is_over(self):
         """Whether no batch is left, or an error has ended the pass."""
-        return self._block is None or self.error is not None
+        return self.n_done == len(self.way.sizes) or self.error is not None
 
     @property
     def n_rows(self):
         """Number of rows of the next batch; zero when none is left."""
-        if self._block is None:
-            return 0
-        n_left = len(self._block[1]) - self._place
-        return min(self.batch_size or n_left, n_left)
+        return 0 if self.n_done == len(self.way.sizes) else self.way.sizes[self.n_done]
 
-    @property
-    def n_ahead(self):
-        """Number of batches of as many rows as the next that are at hand."""
-        return (len(self._block[1]) - self._place) // self.n_rows
+    def ahead(self):
+        """The next batches, those of as many rows that are fetched at once.
 
-    def ahead(self, n_batches):
-        """The next batches: inputs, targets, and weights if there are any.
-
-        All of shape (n_batches, n_rows, ...).
+        Inputs, targets, and weights if there are any, all of shape (n_batches, n_rows, ...). They
+        are shared with passes that go the same way: nobody may write to them.
         """
-        n_rows, start = self.n_rows, self._place
+        first, block = self.shared_way.block(self.n_done)
+        n_rows, sizes = self.n_rows, self.way.sizes
+        start = sum(sizes[first : self.n_done])
+        n_batches = (len(block[1]) - start) // n_rows
         shape, rows = (n_batches, n_rows), slice(start, start + n_batches * n_rows)
-        parts = [part for part in self._block if part is not None]
-        return [each(lambda x: x[rows].unflatten(0, shape), part) for part in parts]
+        return [each(lambda x: x[rows].unflatten(0, shape), x) for x in block if x is not None]
 
-    def advance(self, n_batches):
-        """Go past batches that are at hand."""
-        n_rows = self.n_rows
-        self.sizes += [n_rows] * n_batches
-        self._place += n_batches * n_rows
-        if self._place == len(self._block[1]):
-            self._place, self._block = 0, next(self.blocks, None)
-
-    @property
     def batch(self):
         """The next batch: inputs, targets, and weights if there are any."""
-        return [each(lambda x: x[0], part) for part in self.ahead(1)]
+        return [each(lambda x: x[0].clone(), part) for part in self.ahead()]
 
     def _batches(self):
         """The batches that are left, one by one; without weights they have None."""
         while self.n_rows:
-            yield (*self.batch, None)[:3]
-            self.advance(1)
+            ahead = self.ahead()
+            for number in range(len(ahead[1])):
+                yield (*(each(itemgetter(number), part) for part in ahead), None)[:3]
+                self.n_done += 1
 
     def alone(self):
         """Go through the batches that are left, by the loop of a single model."""
+        self.shared_way = self.way  # The module may write to its input.
         batches = self._batches()
         # Whoever draws random numbers holds a lock: not needed for those that draw none.
         with self.stream:
@@ -154,7 +156,7 @@ class Pass:
     @property
     def device(self):
         """The device that the batches are on."""
-        return self._block[1].device
+        return self.shared_way.block(self.n_done)[1][1].device
 
     @property
     def n_bytes(self):
@@ -176,15 +178,16 @@ class Pass:
             raise Unlike("float16 needs a gradient scaler for each model")
         if self.optimizer is not None:
             self.settings = stackable_settings(self.optimizer)
-        settings = self.precision.autocast, self.precision.backward, self.clip_norm
-        return (
-            fingerprint(self.objective),
-            type(self.optimizer),
-            fingerprint(settings),
-            shape_of(self.batch),
-            self.after_step is not None,
-            self._names_in_groups(),
-        )
+        mode = self.optimizer is None
+        if mode not in self.kept:
+            settings = self.precision.autocast, self.precision.backward, self.clip_norm
+            self.kept[mode] = (
+                fingerprint(self.objective),
+                type(self.optimizer),
+                fingerprint(settings),
+                self._names_in_groups(),
+            )
+        return *self.kept[mode], shape_of(self.ahead()), self.after_step is not None
 
     def _names_in_groups(self):
         if self.optimizer is None:
@@ -205,6 +208,8 @@ def set_mode(module, training):
             layer.training = training
 
 
-def shape_of(batch):
-    """Shapes, dtypes and devices of a batch's tensors, hashable."""
-    return tuple(tuple((tuple(x.shape), x.dtype, x.device) for x in leaves(part)) for part in batch)
+def shape_of(batches):
+    """Shapes of a batch of these and dtypes and devices of its tensors, hashable."""
+    return tuple(
+        tuple((tuple(x.shape[1:]), x.dtype, x.device) for x in leaves(part)) for part in batches
+    )

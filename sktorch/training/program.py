@@ -38,8 +38,9 @@ class Program:
     Attributes
     ----------
     recording : Recording or None
-        From the stack's tensors and a batch to gradients (dict) and losses, or in an evaluation
-        to losses and outputs; None where the models are better off alone.
+        From the stack's tensors and a batch to losses, while it writes the gradients to those of
+        the stack, or in an evaluation to losses and outputs; None where the models are better off
+        alone.
     without_gradient : frozenset of str
         Parameters that the loss does not depend on: an optimizer leaves them alone.
     reason : str or None
@@ -51,29 +52,40 @@ class Program:
     reason: str | None = None
 
 
-def stacked_batches(members, n_batches):
-    """The next batches of all members.
+def stacked_batches(members):
+    """The next batches of all members, as many as all have at hand.
+
+    Members on the same way, at the same place, share what is fetched of it.
 
     Parameters
     ----------
     members : list of Pass
-    n_batches : int
-        How many are at hand.
 
     Returns
     -------
-    batches : list of list of torch.Tensor
+    batches : iterator of list of torch.Tensor
         The tensors of each batch, of shape (n_members, n_rows, ...).
     """
-    parts = zip(*(tree_leaves(one.ahead(n_batches)) for one in members), strict=True)
+    places = [(id(one.shared_way), one.n_done) for one in members]
+    numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
+    first = {place: one for one, place in zip(reversed(members), reversed(places), strict=True)}
+    parts = [tree_leaves(first[place].ahead()) for place in numbers]
+    n_batches = min(len(tensors[0]) for tensors in parts)
     # Contiguous each, so that all batches have the strides that a recording was made with.
-    return [*zip(*(torch.stack(part, 1).unbind() for part in parts), strict=True)]
+    batches = zip(
+        *(torch.stack([t[:n_batches] for t in part], 1) for part in zip(*parts, strict=True)),
+        strict=True,
+    )
+    if len(numbers) == len(members):
+        return map(list, batches)
+    rows = torch.tensor([numbers[place] for place in places], device=parts[0][0].device)
+    return ([tensor.index_select(0, rows) for tensor in batch] for batch in batches)
 
 
 def make_program(members, stack, generator):
     """Record a step of a stack, and hold it against its first model alone: numbers and time.
 
-    Neither the stack nor the members change.
+    Of the stack only the gradients change, of the members nothing.
 
     Parameters
     ----------
@@ -88,8 +100,8 @@ def make_program(members, stack, generator):
     program : Program
     """
     buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
-    batch = stacked_batches(members, 1)[0]
-    inputs = stack.trained, stack.fixed, buffers, *batch
+    batch = next(stacked_batches(members))
+    inputs = stack.trained, stack.gradients, stack.fixed, buffers, *batch
     bare = skeleton(members[0].objective)
     step = _step_of_stack(members[0], bare)
     try:
@@ -111,6 +123,8 @@ def make_program(members, stack, generator):
     # A throw-away stream: the trial may draw random numbers, and must not take the model's.
     with RandomStream(0, members[0].device) if recording.random else nullcontext():
         alone, missing = _alone(members[0])
+        if members[0].optimizer is not None:
+            value = stack.gradients, *value
         if not recording.random and not _agree(alone(), (value, after), members[0]):
             return Program(reason="batched it computes something else")
         if members[0].device.type == "cpu":
@@ -131,7 +145,7 @@ def _changed(bare, objective):
 
 def _step_of_stack(one, bare):
     """A function of stacked tensors and a batch, differentiated and batched."""
-    clip_norm, structure = one.clip_norm, tree_flatten(one.batch)[1]
+    clip_norm, structure = one.clip_norm, tree_flatten(one.batch())[1]
 
     def evaluate(trained, fixed, buffers, *tensors):
         batch = tree_unflatten(tensors, structure)
@@ -149,7 +163,18 @@ def _step_of_stack(one, bare):
             gradients = _clipped(gradients, clip_norm)
         return gradients, loss.detach()
 
-    return vmap(train if one.optimizer is not None else evaluate, randomness="different")
+    batched = vmap(evaluate if one.optimizer is None else train, randomness="different")
+
+    def step(trained, gradients, fixed, buffers, *tensors):
+        """Write the gradients to where the optimizer reads them; return the losses."""
+        new, *rest = batched(trained, fixed, buffers, *tensors)
+        if one.optimizer is None:
+            return new, *rest
+        for name, gradient in new.items():
+            gradients[name].copy_(gradient)
+        return rest
+
+    return step
 
 
 class _OwnEmbeddings(TorchFunctionMode):
@@ -188,7 +213,7 @@ def _alone(one):
         stepped = {id(p) for group in one.optimizer.param_groups for p in group["params"]}
         own = zip(objective.named_parameters(), one.objective.parameters(), strict=True)
         trained = {n: p for (n, p), source in own if p.requires_grad and id(source) in stepped}
-    batch = one.batch
+    batch = one.batch()
 
     def step():
         with one.precision.autocast(), torch.set_grad_enabled(bool(trained)):

@@ -25,6 +25,7 @@ ELEMENTWISE = {
 }  # fmt: skip
 # Entries of their states that are one number a model, rather than one an element.
 _COUNTERS = {"step", "mu_product", "eta", "mu"}
+_PLAIN = {bool, int, float, str, bytes, complex, torch.dtype, torch.device, type(None)}
 # What torch keeps in every module, and `fingerprint` looks at in its own way.
 _OF_TORCH = vars(nn.Module()).keys()
 
@@ -74,6 +75,8 @@ def fingerprint(value, registered=()):
     Unlike
         If something is found that can't be compared.
     """
+    if type(value) in _PLAIN:
+        return type(value), value
     inner = partial(fingerprint, registered=registered)
     if id(value) in registered:
         return "registered", registered[id(value)]
@@ -89,8 +92,8 @@ def fingerprint(value, registered=()):
         return type(value), *map(inner, value)
     if isinstance(value, partial):
         return value.func, inner(value.args), inner(value.keywords)
-    plain = int | float | str | bytes | complex | torch.dtype | torch.device | type | None
-    if isinstance(value, plain) or (callable(value) and hasattr(value, "__code__")):
+    is_plain = isinstance(value, (*_PLAIN, type))
+    if is_plain or (callable(value) and hasattr(value, "__code__")):
         return type(value), value
     if callable(value) and getattr(value, "__module__", "").startswith("torch"):
         return value
@@ -134,6 +137,8 @@ class Stack:
     ----------
     trained, fixed, buffers : dict of str to torch.Tensor
         Stacked along a new first dimension.
+    gradients : dict of str to torch.Tensor
+        Of the trained parameters; the optimizer reads them here (`use_gradients`).
     """
 
     def __init__(self, objectives, optimizers=None, settings=None):
@@ -144,6 +149,7 @@ class Stack:
         parameters = _stacked(self._parameters)
         self.trained = {name: parameters.pop(name) for name in [*parameters] if name in stepped}
         self.fixed, self.buffers = parameters, _stacked(self._buffers)
+        self.gradients = {name: torch.empty_like(tensor) for name, tensor in self.trained.items()}
         self.optimizer = None
         if optimizers is not None:
             keys = range(len(optimizers)) if settings is None else settings
@@ -181,11 +187,11 @@ class Stack:
     def _state(self, member, name):
         return self._optimizers[member].state.get(self._parameters[member][name], {})
 
-    def set_gradients(self, gradients):
-        """Hand the optimizer the stacked gradients; None for a parameter that has none."""
+    def use_gradients(self, without=()):
+        """Hand the optimizer the gradients, but those of the parameters that have none."""
         for members, name, piece in self._runs:
-            gradient = gradients[name]
-            piece.grad = None if gradient is None else gradient[members[0] : members[-1] + 1]
+            if name not in without:
+                piece.grad = self.gradients[name][members[0] : members[-1] + 1]
 
     @torch.no_grad()
     def unstack(self):

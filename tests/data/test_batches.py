@@ -6,7 +6,7 @@ import torch
 from scipy import sparse
 from torch.utils.data import DataLoader, TensorDataset
 
-from sktorch.data.batches import BLOCK_BYTES, Batches, epoch_order
+from sktorch.data.batches import BLOCK_BYTES, Batches, draw_loader_seed, epoch_order
 from sktorch.data.loaders import row_batches
 from sktorch.data.rows import Rows
 
@@ -35,7 +35,8 @@ def test_epoch_order_is_that_of_a_loader(n_rows, seed):
     expected = [torch.cat(list(loader)) for _ in range(3)]
     state = torch.get_rng_state()
     torch.manual_seed(seed)
-    orders = [epoch_order(n_rows) for _ in range(3)]
+    seeds = [draw_loader_seed() for _ in range(6)][1::2]
+    orders = [epoch_order(n_rows, seed) for seed in seeds]
     for order, by_loader in zip(orders, expected, strict=True):
         assert torch.equal(order, by_loader)
     assert torch.equal(torch.get_rng_state(), state), "later draws (dropout) are the same too"
@@ -127,3 +128,50 @@ def test_large_data_come_in_the_same_batches_as_small_data(options, weighted):
         assert torch.equal(X[:, 0], y.float())
         assert torch.equal(y, large_y)
         assert weight is large_weight is None or torch.equal(weight, large_weight)
+
+
+def test_ways_of_one_identity_are_the_same_batches():
+    X, y, _ = make_data(10)
+    other_rows, other_y = X.clone(), y.clone()
+    other_rows[3, 1] += 1
+    other_y[3] += 1
+    half = torch.arange(5)
+
+    def identity(X=X, y=y, weight=None, index=None, size=4, shuffle=True, seed=0):
+        index = torch.arange(10) if index is None else index
+        rows = Rows(X, torch.float32, CPU)
+        torch.manual_seed(seed)
+        return Batches(rows, y, weight, index, batch_size=size, shuffle=shuffle).way().identity
+
+    others = [
+        identity(),
+        identity(other_rows),
+        identity(y=other_y),
+        identity(y=y.float()),
+        identity(weight=torch.ones(10)),
+        identity(index=half),
+        identity(size=5),
+        identity(shuffle=False),
+        identity(seed=1),
+        identity({"a": X}),
+        identity({"b": X}),
+    ]
+    assert len(set(others)) == len(others)
+    assert identity(X.clone(), y.clone()) == others[0]
+    assert identity(sparse.csr_array(X.numpy())) is None, "it would have to be made dense"
+
+
+@pytest.mark.parametrize("n_bytes", [1, 40, 10**6])
+def test_blocks_of_a_way_are_its_batches(n_bytes):
+    batches = batches_of(Batches, 11, batch_size=2, shuffle=True)
+    batches.block_bytes = n_bytes
+    torch.manual_seed(0)
+    expected = [*batches]
+    torch.manual_seed(0)
+    way = batches.way()
+    assert way.sizes == [2] * 5 + [1]
+    for number in (5, 0, 3, 1):  # in any order
+        first, block = way.block(number)
+        start = sum(way.sizes[first:number])
+        for part, expected_part in zip(block, expected[number], strict=True):
+            assert torch.equal(part[start : start + way.sizes[number]], expected_part)

@@ -17,6 +17,7 @@ from sktorch.training.fused import Fuser
 from sktorch.training.passes import Pass
 from sktorch.training.precision import Precision
 from sktorch.training.randomness import RandomStream
+from tests.training.ways import Way
 
 CPU = torch.device("cpu")
 X = torch.randn(60, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -162,7 +163,7 @@ def train_together(modules, criteria, optimizers, batches, n_epochs, *, fuser=No
         for number, stream in enumerate(streams):
             if epoch < n_epochs - number % 2:  # every second one stops an epoch earlier
                 with stream:
-                    drawn = iter(batches[number])
+                    drawn = batches[number].way()
                 parts = modules[number], criteria[number], drawn, stream, optimizers[number]
                 passes.append(Pass(*parts, **options))
                 owners.append(number)
@@ -272,7 +273,7 @@ def test_evaluation_gives_losses_and_outputs_of_each_model():
     stream = RandomStream(0, CPU)
     before = copy.deepcopy([m.state_dict() for m in modules])
     passes = [
-        Pass(module, nn.CrossEntropyLoss(), iter(drawn), stream)
+        Pass(module, nn.CrossEntropyLoss(), drawn.way(), stream)
         for module, drawn in zip(modules, batches, strict=True)
     ]
     Fuser(2).run(passes)
@@ -400,7 +401,7 @@ def test_passes_that_nobody_waits_for_end():
         Pass(
             m,
             nn.CrossEntropyLoss(),
-            iter(batches_of(0, 60, 1)),
+            Way(batches_of(0, 60, 1)),
             stream,
             torch.optim.SGD(m.parameters()),
             cancelled=lambda: next(asked),
@@ -408,7 +409,7 @@ def test_passes_that_nobody_waits_for_end():
         for m in modules
     ]
     Fuser(1).run(passes)
-    assert all(one.batch is not None and len(one.sizes) < 60 for one in passes)
+    assert all(not one.is_over and len(one.sizes) < 60 for one in passes)
 
 
 class Coded(nn.Sequential):
@@ -431,11 +432,6 @@ def with_codes(codes):
     return Batches(rows, Y[index], None, index, batch_size=10, shuffle=False)
 
 
-def unreadable(batches):
-    yield from [*batches][:2]
-    raise OSError("unreadable")
-
-
 @pytest.mark.parametrize("make", [Coded, Indexed])
 def test_rows_that_fail_in_a_later_batch_are_the_failure_of_their_model(make, monkeypatch):
     monkeypatch.setattr(program, "WORTH", float("inf"))
@@ -444,8 +440,8 @@ def test_rows_that_fail_in_a_later_batch_are_the_failure_of_their_model(make, mo
     unknown[25] = 7
     together = models(make, 5)
     alone = copy.deepcopy(together)
-    batches = [iter(with_codes(unknown if number == 1 else codes)) for number in range(5)]
-    batches[3] = unreadable(with_codes(codes))
+    batches = [with_codes(unknown if number == 1 else codes).way() for number in range(5)]
+    batches[3] = Way([*[*with_codes(codes)][:2], OSError("unreadable")])
     criterion, stream = nn.CrossEntropyLoss(), RandomStream(0, CPU)
     passes = [
         Pass(m, criterion, drawn, stream, torch.optim.Adam(m.parameters()))
@@ -494,7 +490,7 @@ def test_float16_and_other_shapes_go_alone():
     wider = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)).double()
     criterion, stream = nn.CrossEntropyLoss(), RandomStream(0, CPU)
     passes = [
-        Pass(m, criterion, iter(batches_of(0, 20, 10)), stream, torch.optim.SGD(m.parameters()), p)
+        Pass(m, criterion, batches_of(0, 20, 10).way(), stream, torch.optim.SGD(m.parameters()), p)
         for m, p in (
             (module, Precision.named("float16", "cpu")),
             (wider, Precision.named("float32", "cpu")),
@@ -511,9 +507,36 @@ def test_an_error_of_a_model_alone_is_its_own():
     modules = [*models(mlp, 3), nn.Sequential(nn.Flatten(), nn.Linear(5, 3)).double()]
     stream = RandomStream(0, CPU)
     passes = [
-        Pass(m, nn.CrossEntropyLoss(), iter(batches_of(0, 20, 10)), stream, torch.optim.SGD(p))
+        Pass(m, nn.CrossEntropyLoss(), batches_of(0, 20, 10).way(), stream, torch.optim.SGD(p))
         for m, p in ((m, m.parameters()) for m in modules)
     ]
     Fuser(1).run(passes)
     assert [one.error is None for one in passes] == [True, True, True, False]
     assert "shapes" in str(passes[3].error)
+
+
+class InPlace(nn.Linear):
+    """Writes to its input in training."""
+
+    def forward(self, X):
+        X = X.flatten(1)
+        return super().forward(X.mul_(2) if self.training else X)
+
+
+@pytest.mark.parametrize("make", [partial(InPlace, 16, 3), mlp, partial(Deciding, 16, 3)])
+@pytest.mark.parametrize("together", [True, False])
+def test_models_on_the_same_way_get_its_batches_each(make, together, monkeypatch):
+    monkeypatch.setattr(program, "WORTH", float("inf") if together else 0)
+    whole, part = batches_of(0, 37, 10), batches_of(0, 30, 10)
+    batches = [whole, part, whole, whole, part, batches_of(0, 37, 10)]
+    assert_same_training(make, OPTIMIZERS["adam"], batches)
+
+
+def test_what_several_models_need_is_fetched_once():
+    batches = batches_of(0, 40, 10, shuffle=False)
+    fetched, fetch = [], batches.fetch
+    batches.fetch = lambda index: fetched.append(index) or fetch(index)
+    modules = models(mlp, 6)
+    optimizers = [torch.optim.SGD(module.parameters()) for module in modules]
+    train_together(modules, [nn.CrossEntropyLoss()] * 6, optimizers, [batches] * 6, 1)
+    assert len(fetched) == 1

@@ -7,6 +7,7 @@ from torch import nn
 from sktorch.training.passes import Pass, set_mode, shape_of
 from sktorch.training.randomness import RandomStream
 from sktorch.training.stacking import Unlike
+from tests.training.ways import Way
 
 CPU = torch.device("cpu")
 
@@ -22,7 +23,7 @@ def a_pass(module=None, optimizer=torch.optim.SGD, batches=None, criterion=None,
     optimizer = optimizer and optimizer(module.parameters())
     criterion = nn.CrossEntropyLoss() if criterion is None else criterion
     batches = drawn() if batches is None else batches
-    return Pass(module, criterion, iter(batches), RandomStream(0, CPU), optimizer, **options)
+    return Pass(module, criterion, Way(batches), RandomStream(0, CPU), optimizer, **options)
 
 
 def test_passes_of_one_kind():
@@ -123,5 +124,5 @@ def test_dropout_alone_draws_from_the_stream_of_the_model():
 
 
 def test_shapes_of_a_batch():
-    shapes = shape_of(({"a": torch.zeros(2, 3)}, torch.zeros(2)))
+    shapes = shape_of(({"a": torch.zeros(5, 2, 3)}, torch.zeros(5, 2)))
     assert shapes == ((((2, 3), torch.float32, CPU),), (((2,), torch.float32, CPU),))

@@ -13,6 +13,7 @@ from sktorch.training.passes import Pass
 from sktorch.training.program import make_program
 from sktorch.training.randomness import RandomStream
 from sktorch.training.stacking import Stack
+from tests.training.ways import Way
 
 CPU = torch.device("cpu")
 
@@ -92,7 +93,7 @@ def program_of(make, optimizer=torch.optim.SGD, n_models=3, **options):
         Pass(
             module,
             nn.CrossEntropyLoss(),
-            iter([(X, y, None)]),
+            Way([(X, y, None)]),
             RandomStream(0, CPU),
             optimizer and optimizer(module.parameters()),
             **options,

@@ -130,8 +130,8 @@ def test_a_stack_steps_every_model_by_its_own_settings(separate):
     for _ in range(2):  # the second finds states
         settings = None if separate else [settings_of(optimizer) for optimizer in trained[0]]
         stack = Stack(together, trained[0], settings)
-        gradients = {name: torch.rand_like(p) for name, p in stack.trained.items()}
-        stack.set_gradients(gradients)
+        gradients = {name: gradient.uniform_() for name, gradient in stack.gradients.items()}
+        stack.use_gradients()
         stack.optimizer.step()
         stack.unstack()
         for number, (objective, optimizer) in enumerate(zip(alone, trained[1], strict=True)):
