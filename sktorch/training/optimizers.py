@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
@@ -75,8 +76,9 @@ class ReplayedOptimizer:
     def step(self):
         """Step, by the optimizer itself or by what it comes to."""
         if self._writes is not None:
-            for operation, arguments, options in self._writes:
-                operation(*arguments, **options)
+            with torch.no_grad():
+                for operation, arguments, options in self._writes:
+                    operation(*arguments, **options)
         elif self._n_tries:
             self._n_tries -= 1
             with _Writes() as seen:
