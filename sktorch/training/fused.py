@@ -182,6 +182,7 @@ class _Walk:
         self.members, self.stack = members, stack
         self.program, self.generator = program, generator
         self.losses, self.outputs = [], []
+        self._run = program.recording.flat()
         self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
         self._askers = {one.cancelled for one in members}
         if stack.optimizer is not None:
@@ -226,7 +227,7 @@ class _Walk:
         self.losses.append(loss)
 
     def _computed(self, batch):
-        return self.program.recording.flat(self.generator, *self._tensors, *batch)
+        return self._run(self.generator, *self._tensors, *batch)
 
     def _advance(self, n_batches):
         for one in self.members:

@@ -16,6 +16,8 @@ from torch import fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from sktorch.training.workspace import reuse_memory
+
 _SAME_WHERE_SHAPE_IS = {"view", "_unsafe_view", "expand", "alias", "detach"}
 
 
@@ -27,19 +29,25 @@ class Recording:
 
     Attributes
     ----------
-    flat : callable
-        As the recording itself, of the tensors in its inputs and to a list of those in its value:
-        what is nested takes longer to look through than a small step.
     random : bool
         Whether an operation draws random numbers; a replay draws anew.
     """
 
-    def __init__(self, run, spec, random):
-        self.flat, self._spec, self.random = run, spec, random
+    def __init__(self, run, buffers, spec, random):
+        self._run, self._buffers, self._spec, self.random = run, buffers, spec, random
+
+    def flat(self):
+        """A function as the recording itself, for one thread at a time.
+
+        Of the generator and the tensors in the inputs, and to a list of those in the value: what
+        is nested takes longer to look through than a small step.
+        """
+        buffers = [torch.empty_like(buffer) for buffer in self._buffers]
+        return lambda generator, *tensors: self._run(generator, *tensors, *buffers)
 
     def __call__(self, generator, *inputs):
         """The function's value for other inputs, nested as it returned it."""
-        return tree_unflatten(self.flat(generator, *tree_flatten(inputs)[0]), self._spec)
+        return tree_unflatten(self.flat()(generator, *tree_flatten(inputs)[0]), self._spec)
 
 
 class NotRecordable(Exception):
@@ -120,9 +128,10 @@ class _Recorder(TorchDispatchMode):
         return same
 
     def _name(self, tensor, node):
-        # Kept, so that no later tensor gets its id.
+        # Kept, so that no later tensor gets its id or memory.
         self._kept.append(tensor)
         self._nodes[id(tensor)] = node
+        node.meta.setdefault("value", tensor)
 
     def _node(self, value):
         """What stands for a value in the graph: a node for a tensor, itself for a number."""
@@ -138,12 +147,12 @@ class _Recorder(TorchDispatchMode):
         """The recording, with these tensors as its outputs."""
         # Codegen of fx frees each tensor after its last use.
         self.graph.output([self._node(output) for output in outputs])
-        for node in reversed(self.graph.nodes):
-            if node.target is operator.getitem and not node.users:
-                self.graph.erase_node(node)
+        self.graph.eliminate_dead_code()
+        buffers = [torch.empty_like(buffer) for buffer in reuse_memory(self.graph)]
         module = fx.GraphModule(self.constants, self.graph)
-        run = module.forward if self.random else _without_python(module, self._like_inputs)
-        return Recording(run, spec, self.random)
+        like_inputs = self._like_inputs + buffers
+        run = module.forward if self.random else _without_python(module, like_inputs)
+        return Recording(run, buffers, spec, self.random)
 
 
 def _without_python(module, inputs):
@@ -159,8 +168,9 @@ def _without_python(module, inputs):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(run, tuple(inputs), check_trace=False)
-    except (RuntimeError, AttributeError):
+            # Private; without it, what is written in place would be in new memory.
+            traced = torch.jit.trace(run, tuple(inputs), check_trace=False, _force_outplace=False)
+    except (RuntimeError, AttributeError, TypeError):
         return module.forward
     return lambda generator, *tensors: traced(*tensors)
 
