@@ -2,12 +2,9 @@
 
 import torch
 
-from sktorch.training.graphs import CapturedStep
+from sktorch.training.graphs import CapturedStep, is_capturable
 from sktorch.training.precision import Precision
 from sktorch.training.step import demands_closure, make_step
-
-# Of the optimizers that don't say whether they are capturable, those that count no steps.
-CAPTURABLE = {torch.optim.SGD}
 
 
 class Engine:
@@ -101,15 +98,11 @@ class Engine:
         return self._compiled[1]
 
     def _why_eager(self, optimizer, observed):
-        capturable = all(
-            group.get("capturable", type(optimizer) in CAPTURABLE)
-            for group in optimizer.param_groups
-        )
         reasons = {
             f"the device is {self.device.type}, not cuda": self.device.type != "cuda",
             "callbacks look at each batch": observed,
             "the optimizer needs a closure": demands_closure(type(optimizer)),
-            "the optimizer is not capturable": not capturable,
+            "the optimizer is not capturable": not is_capturable(optimizer),
             "gradients are accumulated": self.accumulate > 1,
             "the learning rate changes after each batch": self.scheduled_by_batch,
             "float16 needs a gradient scaler, which waits for the device": (

@@ -10,6 +10,7 @@ import re
 import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -18,6 +19,7 @@ import torch
 # import would fail.
 from torch.utils._pytree import tree_leaves
 
+from sktorch.training.graphs import CapturedStep, is_capturable
 from sktorch.training.optimizers import ReplayedOptimizer, without_hooks
 from sktorch.training.program import make_program, stacked_batches
 from sktorch.training.stacking import Stack
@@ -54,7 +56,10 @@ class Fuser:
         """Take passes through all their batches; errors are written to them."""
         waiting = sorted(passes, key=lambda one: one.order)
         _share_ways(waiting)
-        with ThreadPoolExecutor(self.n_workers) as pool:
+        on_cpu = all(one.device.type == "cpu" for one in waiting)
+        # A GPU runs one kernel after the other in any case, and several threads that start them
+        # wait for Python's lock.
+        with ThreadPoolExecutor(self.n_workers if on_cpu else 1) as pool:
             while waiting := [one for one in waiting if _goes_on(one)]:
                 jobs = self._jobs(waiting)
                 for outcome in [pool.submit(self._work, *job) for job in jobs]:
@@ -163,6 +168,12 @@ class Fuser:
             self._report(f"{n_models} × {line}")
 
 
+def _can_be_captured(one, optimizer):
+    """Whether a CUDA graph may hold a stack's step; a schedule changes the optimizer's settings."""
+    on_cuda = one.device.type == "cuda"
+    return on_cuda and one.after_step is None and is_capturable(optimizer)
+
+
 def _share_ways(passes):
     """Let passes to the same batches in the same order go one way: they are fetched once."""
     ways = {}
@@ -175,21 +186,47 @@ def _goes_on(one):
     return not one.is_over and not one.cancelled()
 
 
+class _StackStep:
+    """A training step of a stack: every model's loss of a batch, after which it has stepped."""
+
+    def __init__(self, members, stack, program, run, generator):
+        self._run = partial(run, generator)
+        self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
+        self._renew = stack.renew_settings
+        self._after_steps = [one.after_step for one in members if one.after_step is not None]
+        stack.use_gradients(program.without_gradient)
+        self._optimizer = without_hooks(stack.optimizer)
+        if not self._after_steps:  # The settings stay.
+            self._optimizer = ReplayedOptimizer(self._optimizer)
+
+    def __call__(self, batch):
+        (loss,) = self._run(*self._tensors, *batch)
+        self._optimizer.step()
+        for after_step in self._after_steps:
+            after_step()
+        if self._after_steps:
+            self._renew()
+        return loss, loss
+
+    def forget_gradients(self):
+        """They are written anew, and stay where the optimizer reads them."""
+
+
 class _Walk:
     """A stack on its way through the batches of its members."""
 
     def __init__(self, members, stack, program, generator):
         self.members, self.stack = members, stack
-        self.program, self.generator = program, generator
         self.losses, self.outputs = [], []
-        self._run = program.recording.flat()
-        self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
         self._askers = {one.cancelled for one in members}
-        if stack.optimizer is not None:
-            stack.use_gradients(program.without_gradient)
-            self._optimizer = without_hooks(stack.optimizer)
-            if members[0].after_step is None:  # The settings stay.
-                self._optimizer = ReplayedOptimizer(self._optimizer)
+        run = program.recording.flat()
+        if stack.optimizer is None:
+            tensors = tree_leaves((stack.fixed, stack.buffers))
+            self._step = lambda batch: run(generator, *tensors, *batch)
+        else:
+            self._step = _StackStep(members, stack, program, run, generator)
+            if _can_be_captured(members[0], stack.optimizer):
+                self._step = CapturedStep(self._step, stack, stack.optimizer, [generator])
 
     def go(self):
         """Go on while all have a batch of as many rows; then give every member what is its own.
@@ -197,12 +234,13 @@ class _Walk:
         What fails in a step leaves all as it was before that batch.
         """
         n_rows = self.members[0].n_rows
-        step = self._evaluate if self.stack.optimizer is None else self._train
         while all(one.n_rows == n_rows and not one.is_over for one in self.members):
             n_before = len(self.losses)
             try:
                 for batch in stacked_batches(self.members):
-                    step(batch)
+                    loss, output = self._step(batch)
+                    self.losses.append(loss)
+                    self.outputs.append(output)
             except BaseException:
                 self._advance(len(self.losses) - n_before)
                 self._finish()
@@ -211,23 +249,6 @@ class _Walk:
             if all(cancelled() for cancelled in self._askers):
                 break
         self._finish()
-
-    def _evaluate(self, batch):
-        loss, output = self._computed(batch)
-        self.losses.append(loss)
-        self.outputs.append(output)
-
-    def _train(self, batch):
-        (loss,) = self._computed(batch)
-        self._optimizer.step()
-        if self.members[0].after_step is not None:
-            for one in self.members:
-                one.after_step()
-            self.stack.renew_settings()
-        self.losses.append(loss)
-
-    def _computed(self, batch):
-        return self._run(self.generator, *self._tensors, *batch)
 
     def _advance(self, n_batches):
         for one in self.members:
@@ -244,7 +265,7 @@ class _Walk:
         self.stack.unstack()
         for one, losses in zip(self.members, torch.stack(self.losses, 1).tolist(), strict=True):
             one.losses += losses
-        if self.outputs:
+        if self.stack.optimizer is None:
             outputs = torch.cat(self.outputs, 1)
             for one, own in zip(self.members, outputs.unbind(), strict=True):
                 one.outputs.append(own)

@@ -6,6 +6,8 @@ from sktorch.data.structure import each, leaves
 
 # torch asks for a few steps on a side stream before a capture: they set up what can't be recorded.
 WARM_UP_STEPS = 3
+# Of the optimizers that don't say whether they are capturable, those that count no steps.
+CAPTURABLE = {torch.optim.SGD}
 
 
 class CapturedStep:
@@ -20,9 +22,12 @@ class CapturedStep:
     Parameters
     ----------
     step : TrainStep
+        Or a step of a stack of models.
     module : torch.nn.Module
     optimizer : torch.optim.Optimizer
         Of the step; the optimizer must be capturable.
+    generators : sequence of torch.Generator, default=()
+        Those that the step draws from, but for the device's default one.
 
     Attributes
     ----------
@@ -30,8 +35,9 @@ class CapturedStep:
         Why steps run eagerly; None while they are, or are about to be, replayed.
     """
 
-    def __init__(self, step, module, optimizer):
+    def __init__(self, step, module, optimizer, generators=()):
         self.step, self.module, self.optimizer, self.reason = step, module, optimizer, None
+        self._generators = generators
         self._shape = self._settings = self._graph = self._constants = None
         self._warmed_up = 0
         self._stream = torch.cuda.Stream()
@@ -71,8 +77,10 @@ class CapturedStep:
     def _capture(self, batch):
         """Record the step, which does not run it; return whether that was possible."""
         self._inputs = [None if part is None else each(torch.clone, part) for part in batch]
-        self.step.optimizer.zero_grad()
+        self.step.forget_gradients()
         graph = torch.cuda.CUDAGraph()
+        for generator in self._generators:
+            graph.register_generator_state(generator)
         try:
             # torch.cuda.graph leaves its own stream current where a capture fails.
             current = torch.cuda.stream(torch.cuda.current_stream())
@@ -100,6 +108,13 @@ class CapturedStep:
             [value for name, value in group.items() if name != "params" and not _is_tensor(value)]
             for group in self.optimizer.param_groups
         ]
+
+
+def is_capturable(optimizer):
+    """Whether a CUDA graph can hold the optimizer's step."""
+    return all(
+        group.get("capturable", type(optimizer) in CAPTURABLE) for group in optimizer.param_groups
+    )
 
 
 def _is_tensor(value):

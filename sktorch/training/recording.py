@@ -151,7 +151,10 @@ class _Recorder(TorchDispatchMode):
         buffers = [torch.empty_like(buffer) for buffer in reuse_memory(self.graph)]
         module = fx.GraphModule(self.constants, self.graph)
         like_inputs = self._like_inputs + buffers
-        run = module.forward if self.random else _without_python(module, like_inputs)
+        # Elsewhere threads need not run side by side, and TorchScript would compile anew.
+        on_cpu = all(tensor.device.type == "cpu" for tensor in like_inputs)
+        by_python = self.random or not on_cpu
+        run = module.forward if by_python else _without_python(module, like_inputs)
         return Recording(run, buffers, spec, self.random)
 
 

@@ -64,11 +64,15 @@ class TrainStep:
             Before the step, on the device: nothing waits for them. The loss is detached.
         """
         if first:
-            self.optimizer.zero_grad()
+            self.forget_gradients()
         loss, output = self.forward_backward(batch, share, on_gradient)
         if last:
             self.update()
         return loss.detach(), output
+
+    def forget_gradients(self):
+        """Make room for those of another batch."""
+        self.optimizer.zero_grad()
 
     def forward_backward(self, batch, share=1.0, on_gradient=None):
         """Loss and output of a batch; ``share`` of the loss's gradients is added to the others."""
@@ -110,7 +114,7 @@ class ClosureStep(TrainStep):
         evaluations = []
 
         def closure():
-            self.optimizer.zero_grad()
+            self.forget_gradients()
             evaluations.append(self.forward_backward(batch, on_gradient=on_gradient))
             if self.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.module.parameters(), self.clip_norm)

@@ -11,14 +11,20 @@ from torch import nn
 
 from sktorch import TorchClassifier
 from sktorch.data.placement import AheadBatches
+from sktorch.training import fused
 from sktorch.training.engine import Engine
+from sktorch.training.fused import Fuser
 from sktorch.training.graphs import CapturedStep
 from sktorch.training.loop import train_epoch
 from sktorch.training.losses import LossFunction
+from sktorch.training.passes import Pass
+from sktorch.training.randomness import RandomStream
 from sktorch.training.step import make_step
+from tests.training.ways import Way
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
+CUDA = torch.device("cuda")
 LOSS = LossFunction(nn.CrossEntropyLoss())
 
 
@@ -476,3 +482,49 @@ def test_a_second_device_is_captured_on_itself(digits_images):
     assert classifier.eager_reason_ is None
     assert classifier.device_ == torch.device("cuda:1")
     assert torch.cuda.current_device() == 0
+
+
+def stacked_passes(modules, optimizers):
+    """An epoch of several models, and the captured steps of their stack."""
+    steps = []
+
+    class Noted(CapturedStep):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            steps.append(self)
+
+    passes = [
+        Pass(m, nn.CrossEntropyLoss(), Way(make_batches()), RandomStream(0, CUDA), optimizer)
+        for m, optimizer in zip(modules, optimizers, strict=True)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "CapturedStep", Noted)
+        Fuser().run(passes)
+    assert [one.error for one in passes] == [None] * len(modules)
+    return passes, steps
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_captured_stack_trains_each_of_its_models_as_alone(name):
+    modules = [make_mlp() for _ in range(4)]
+    for number, module in enumerate(modules):
+        module[0].weight.data *= 1 + number / 4
+    alone = copy.deepcopy(modules)
+    optimizers = [OPTIMIZERS[name](m.parameters()) for m in modules]
+    own = [OPTIMIZERS[name](m.parameters()) for m in alone]
+    for _ in range(2):
+        passes, steps = stacked_passes(modules, optimizers)
+        assert steps, "the stack is trained together"
+        assert [step.reason for step in steps] == [None] * len(steps)
+        for one, module, optimizer in zip(passes, alone, own, strict=True):
+            step = make_step(module.train(), LOSS, optimizer)
+            losses = [step(batch)[0].item() for batch in make_batches()]
+            np.testing.assert_allclose(one.losses, losses, rtol=1e-3)
+
+
+def test_replayed_dropout_draws_anew():
+    modules = [nn.Sequential(nn.Dropout(), nn.Linear(16, 3)).cuda() for _ in range(4)]
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.0) for m in modules]
+    passes, steps = stacked_passes(modules, optimizers)
+    assert steps[0].reason is None
+    assert len({loss for one in passes for loss in one.losses}) == 4 * 11
