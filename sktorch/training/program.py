@@ -99,9 +99,13 @@ def make_program(members, stack, generator):
     -------
     program : Program
     """
-    buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
     batch = next(stacked_batches(members))
-    inputs = stack.trained, stack.gradients, stack.fixed, buffers, *batch
+
+    def inputs():  # what a module may write to is new each time
+        buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+        gradients = {name: g.fill_(torch.nan) for name, g in stack.gradients.items()}
+        return stack.trained, gradients, stack.fixed, buffers, *(x.clone() for x in batch)
+
     bare = skeleton(members[0].objective)
     step = _step_of_stack(members[0], bare)
     try:
@@ -109,7 +113,7 @@ def make_program(members, stack, generator):
             # of vmap, about operations that it runs one by one
             warnings.filterwarnings("ignore", message="There is a performance drop")
             before = state_of_others()
-            recording, value = record(step, generator, *inputs)
+            recording, _ = record(step, generator, *inputs())
             draws_elsewhere = state_of_others() != before
     except torch.OutOfMemoryError:
         raise
@@ -119,7 +123,9 @@ def make_program(members, stack, generator):
         return Program(reason="it keeps something in its attributes from one call to the next")
     if draws_elsewhere:  # Every replay would have the same numbers.
         return Program(reason="it draws from the generators of numpy or Python")
-    after = {name: buffer[0].clone() for name, buffer in buffers.items()}
+    replayed = inputs()
+    value = recording(generator, *replayed)
+    after = {name: buffer[0].clone() for name, buffer in replayed[3].items()}
     # A throw-away stream: the trial may draw random numbers, and must not take the model's.
     with RandomStream(0, members[0].device) if recording.random else nullcontext():
         alone, missing = _alone(members[0])
@@ -128,7 +134,7 @@ def make_program(members, stack, generator):
         if not recording.random and not _agree(alone(), (value, after), members[0]):
             return Program(reason="batched it computes something else")
         if members[0].device.type == "cpu":
-            seconds = _seconds(lambda: recording(generator, *inputs)) / len(members)
+            seconds = _seconds(lambda: recording(generator, *replayed)) / len(members)
             ratio = seconds / _seconds(alone)
             if ratio > WORTH:
                 return Program(reason=f"stacked it takes {ratio:.1f}x as long")

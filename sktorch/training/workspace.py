@@ -88,10 +88,10 @@ def _written_in_place(node, ends):
     """The operand whose memory a node writes to from now on, or None."""
     storages = [_storage(n) for n in node.all_input_nodes]
     alike = [n for n in ends if _alike(n, node) and storages.count(_storage(n)) == 1]
-    in_place = _in_place(node.target)
-    if in_place is not None and node.args and node.args[0] in alike and not node.kwargs:
+    in_place, operand = _in_place(node.target), next(iter(node.args), None)
+    if in_place and operand in alike and node.args.count(operand) == 1 and not node.kwargs:
         node.target = in_place
-        return node.args[0]
+        return operand
     out = _writing(node.target)
     if out is None or torch.Tag.pointwise not in node.target.tags or not alike:
         return None
