@@ -251,7 +251,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             from_data["cardinalities"] = self.cardinalities_ or (0,) * from_data["n_features"]
         if isinstance(module, torch.nn.Module):
             return {}
-        known = parameters_of(module)
+        known = parameters_of(module) or {}
         required = "n_features" in known and is_required(known["n_features"])
         if required and "n_features" not in from_data | given:
             raise ValueError(

@@ -12,7 +12,7 @@ from torch import nn
 from sktorch._base import TorchEstimator, as_array_of
 from sktorch._components import parameters_of
 from sktorch._net import ClassifierNet
-from sktorch._scoring import accuracy, rows_right
+from sktorch._scoring import accuracy, comparable, rows_right
 from sktorch._targets.labels import Labels, check_labels, dispatches
 from sktorch._targets.several_labels import check_label_matrix, is_label_matrix
 from sktorch._targets.weights import check_sample_weight
@@ -506,10 +506,12 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         True
         """
         predicted, y = self._predicted_and_targets(X, y)
-        if not is_label_matrix(y):
-            return accuracy_score(y, predicted, sample_weight=sample_weight)
-        y, _ = check_label_matrix(y, y)
-        return rows_right(y, predicted, check_sample_weight(sample_weight, len(y)))
+        if is_label_matrix(y):
+            y, _ = check_label_matrix(y, y)
+            return rows_right(y, predicted, check_sample_weight(sample_weight, len(y)))
+        if sample_weight is None and comparable(y, predicted):
+            return rows_right(y, predicted)  # accuracy_score's checks take 20 times as long.
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

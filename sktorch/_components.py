@@ -59,7 +59,7 @@ def _factory(name, component, parameters):
 
 
 def parameters_of(function):
-    """A callable's parameters by name; none where they can't be told."""
+    """A callable's parameters by name; None where they can't be told."""
     return _parameters_of_class(function) if isinstance(function, type) else _parameters(function)
 
 
@@ -67,7 +67,7 @@ def _parameters(function):
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
-        return {}
+        return None
 
 
 # Every fit asks for those of the same few classes, and to look at one takes as long as a small
@@ -77,7 +77,7 @@ _parameters_of_class = lru_cache(maxsize=256)(_parameters)
 
 def takes(function, name):
     """Whether a callable has a parameter of this name."""
-    return name in parameters_of(function)
+    return name in (parameters_of(function) or ())
 
 
 def is_required(parameter):

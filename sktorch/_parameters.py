@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from sktorch._components import parameters_of
 from sktorch.data.placement import PLACEMENTS
 from sktorch.training.names import criterion_class, optimizer_class
 from sktorch.training.precision import PRECISIONS
@@ -151,6 +152,14 @@ class ComponentParameters(BaseEstimator):
             ]
         )
 
+    @classmethod
+    def _get_param_names(cls):
+        # scikit-learn's private way to the names in a class's signature, which it looks at anew
+        # several times a clone. Were it renamed, only that time would be lost.
+        if "_param_names" not in vars(cls):
+            cls._param_names = super()._get_param_names()
+        return [*cls._param_names]
+
     def _set_component_parameters(self, parameters):
         for name, value in parameters.items():
             setattr(self, name, value)
@@ -242,13 +251,8 @@ class ComponentParameters(BaseEstimator):
             target = self._component_class(component)
         except (TypeError, ValueError):  # An unknown name; `fit` says so.
             return None
-        if not callable(target):
-            return None
-        try:
-            parameters = inspect.signature(target).parameters
-        except (TypeError, ValueError):
-            return None
-        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        parameters = parameters_of(target) if callable(target) else None
+        if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return None
         extra = ("param_groups",) if component == "optimizer" else ()
         return (*parameters, *extra)

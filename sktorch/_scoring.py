@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from sklearn.metrics import accuracy_score, get_scorer, r2_score
+from sklearn.metrics import get_scorer, r2_score
 
 PARTS = ("train", "valid")
 
@@ -151,15 +151,19 @@ def _with_weights_if_taken(scorer, estimator, X, y, weights):
 
 def accuracy(estimator, X, y, weights):
     """Share of the rows whose labels are all right."""
-    predicted = estimator.predict(X)
-    if y.ndim == 1:
-        return accuracy_score(y, predicted, sample_weight=weights)
-    return rows_right(y, predicted, weights)
+    return rows_right(y, estimator.predict(X), weights)
 
 
-def rows_right(y, predicted, weights):
-    """Share of the rows in which all of several labels are right."""
-    return float(np.average((predicted == y).all(axis=1), weights=weights))
+def rows_right(y, predicted, weights=None):
+    """Share of the rows in which the label is right, or all of several are."""
+    right = predicted == y
+    return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=weights))
+
+
+def comparable(y, predicted):
+    """Whether both are plain arrays of as many integers or bools, of one dimension."""
+    plain = all(type(a) is np.ndarray and a.dtype.kind in "biu" for a in (y, predicted))
+    return plain and y.ndim == 1 and y.shape == predicted.shape
 
 
 def r2(estimator, X, y, weights):

@@ -195,6 +195,51 @@ def test_the_signature_is_what_scikit_learn_reads():
     assert not {c for c in COMPONENTS if c.startswith("iterator")} & set(parameters)
 
 
+class Sharper(TorchClassifier):
+    """Parameters of its own, beside some of its base."""
+
+    def __init__(self, sharpness=1, *, lr=0.5, **component_parameters):
+        super().__init__(lr=lr, **component_parameters)
+        self.sharpness = sharpness
+
+
+class Sharpest(Sharper):
+    """No constructor of its own."""
+
+
+class OfAnyNumber(TorchClassifier):
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = layers
+
+
+@pytest.mark.parametrize("kind", [Sharper, Sharpest])
+def test_a_subclass_has_the_parameters_of_its_own_constructor(kind):
+    n_inherited = len(TorchClassifier().get_params())
+    for _ in range(2):
+        assert kind(module__hidden=(3,)).get_params() == {
+            "sharpness": 1,
+            "lr": 0.5,
+            "module__hidden": (3,),
+        }
+        assert len(TorchClassifier().get_params()) == n_inherited
+    changed = clone(kind(2)).set_params(sharpness=3)
+    assert changed.get_params() == {"sharpness": 3, "lr": 0.5}
+    with pytest.raises(ValueError, match="no parameter 'max_epochs'"):
+        changed.set_params(max_epochs=3)
+
+
+def test_names_of_parameters_are_the_callers_to_change():
+    TorchClassifier._get_param_names().clear()
+    assert "lr" in TorchClassifier().get_params()
+
+
+def test_a_subclass_with_varargs_is_refused_as_scikit_learn_does():
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no varargs"):
+            OfAnyNumber().get_params()
+
+
 # Values
 
 BAD_VALUES = {

@@ -16,6 +16,8 @@ from sktorch.data.placement import AheadBatches, choose_placement, placed_rows
 from sktorch.data.splitting import hold_out
 from sktorch.data.structure import leaves
 
+_OF_BATCHES = {*signature(Batches).parameters}
+
 
 def make_batches(
     X, targets, weights, index, *, dtype, device, wish, options, placed=None, keep_order=False
@@ -47,7 +49,7 @@ def make_batches(
     """
     placed = {} if placed is None else placed
     placement = choose_placement(X, dtype, device, wish)
-    by_index = options.keys() <= {*signature(Batches).parameters}
+    by_index = options.keys() <= _OF_BATCHES
     by_index = by_index and not isinstance(X, SliceableDataset)
     home = device if by_index and placement != "host" else torch.device("cpu")
     key = id(X), home

@@ -1,5 +1,6 @@
 """One label a row, of every kind."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,8 @@ import polars as pl
 import pytest
 import torch
 from sklearn.exceptions import DataConversionWarning
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelEncoder
 from torch import nn
 
 from sktorch import TorchClassifier
@@ -199,6 +202,68 @@ def test_codes_are_positions_among_the_classes(y, classes, codes):
     encoded = encode_labels(y, found)
     assert encoded.dtype == np.int64
     assert encoded.tolist() == codes
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (np.array([3, 5, 3], dtype="uint8"), [3, 5]),
+        (np.array([2**63, 1], dtype="uint64"), [1, 2**60]),
+        (np.array([True, False]), [0, 1, 2]),
+        (np.array([1.0, 2.0]), [1, 2]),
+        (np.array([1.0, np.nan]), [1, 2]),
+        (np.array([0, 1]), [1, 2]),
+        (np.array([1, 3]), [1, 2]),
+        (np.array([1, 2]), [1, 3]),
+        (np.array([], dtype=int), [1, 2]),
+        (np.array(["a", "c"]), ["a", "b", "c"]),
+        (np.array(["a", "d"]), ["a", "b", "c"]),
+        (np.array(["a", "b"], dtype=object), ["a", "b"]),
+    ],
+)
+def test_codes_and_errors_are_those_of_the_label_encoder(y, classes):
+    encoder = LabelEncoder().fit(classes)
+    try:
+        expected = encoder.transform(y)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            encode_labels(y, encoder.classes_)
+    else:
+        assert encode_labels(y, encoder.classes_).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [0, 1, 2, 2],
+        [0, 1, 2, 7],
+        np.array([0.0, 1.0, 2.0, 2.0]),
+        np.array([0.5, 1, 2, 2]),
+        np.array([0, 1, 2, 2], dtype=object),
+        np.array([True, False, True, True]),
+        np.array(list("abcc")),
+        np.array([[0], [1], [2], [2]]),
+        np.ma.masked_array([0, 1, 2, 2], [0, 0, 0, 1]),
+        pd.Series([0, 1, 2, 2]),
+        [0, 1],
+        np.array([0, 1, 2]),
+        np.array(["a", None, "b", "b"], dtype=object),
+    ],
+    ids=repr,
+)
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_scores_and_errors_are_those_of_scikit_learn(y, blobs):
+    X, codes = blobs
+    fitted = classifier().fit(X, codes)
+    predicted = fitted.predict(X[:4])
+    try:
+        expected = accuracy_score(y, predicted)
+    except (ValueError, TypeError) as error:
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            fitted.score(X[:4], y)
+    else:
+        score = fitted.score(X[:4], y)
+        assert (score, type(score)) == (expected, type(expected))
 
 
 # Two classes: one output or two
