@@ -51,7 +51,7 @@ class FusedBackend(ParallelBackendBase):
     By default, and where ``n_jobs`` is negative, as many run as fit in memory, up to 256. The next
     one begins if half of the memory that was free before the first would still be left, were it to
     take as much as the others did on average: on the host, and on each CUDA device in use. One
-    always runs, and as many as there are cores may begin before there is something to measure.
+    always runs, and as many as there are cores may begin before it is measured what they take.
 
     Parameters
     ----------
