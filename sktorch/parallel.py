@@ -28,44 +28,73 @@ from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBa
 from sktorch._progress import Progress
 from sktorch.training.fused import Fuser
 from sktorch.training.meeting import (
+    Cancelled,
     MeetingPoint,
     Ticket,
     current_order,
     current_ticket,
     with_ticket,
 )
+from sktorch.training.memory import enough_for_another, free_memory
 from sktorch.training.randomness import depth
 
-# How many tasks run at once where nobody says how many. Each holds a model and, in a pipeline,
-# data of its own; each has a thread.
+# How many tasks run at once where nobody says how many and memory is no limit; each has a thread.
 MOST = 256
 
 
 class FusedBackend(ParallelBackendBase):
     """Runs each task in a thread; fits of sktorch's estimators train together.
 
-    ``n_jobs`` is how many tasks run side by side, 256 by default. Of these, fits whose modules,
-    losses and optimizers are of the same structure train as one program.
+    ``n_jobs`` is how many tasks run side by side. Of these, fits whose modules, losses and
+    optimizers are of the same structure train as one program. A positive number holds.
+
+    By default, and where ``n_jobs`` is negative, as many run as fit in memory, up to 256. The next
+    one begins if half of the memory that was free before the first would still be left, were it to
+    take as much as the others did on average: on the host, and on each CUDA device in use. One
+    always runs, and as many as there are cores may begin before it is measured what they take.
 
     Parameters
     ----------
     nesting_level : int, default=None
         joblib's; 0 is the outermost call.
-    inner_max_num_threads : int, default=None
-        joblib's; not used.
+    inner_max_num_threads : int, default: joblib.cpu_count()
+        Number of threads that compute, for all tasks together. The default does not depend on the
+        environment variable OMP_NUM_THREADS.
+    free_memory : callable, default: sktorch.training.memory.free_memory
+        Tells how many bytes are free in which places. Takes the argument `with_unused`.
+
+    Examples
+    --------
+    >>> import joblib
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import cross_validate
+    >>> from sktorch import TorchClassifier
+    >>> model = TorchClassifier(max_epochs=2, random_state=0)
+    >>> with joblib.parallel_config("sktorch", n_jobs=4, inner_max_num_threads=2):
+    ...     len(cross_validate(model, *load_iris(return_X_y=True), cv=8)["test_score"])
+    8
     """
 
     supports_retrieve_callback = True
     supports_sharedmem = True
+    supports_inner_max_num_threads = True
     uses_threads = True
     default_n_jobs = -1
 
-    def __init__(self, nesting_level=None, inner_max_num_threads=None, **backend_kwargs):
+    def __init__(
+        self,
+        nesting_level=None,
+        inner_max_num_threads=None,
+        free_memory=free_memory,
+        **backend_kwargs,
+    ):
         super().__init__(nesting_level or 0, inner_max_num_threads, **backend_kwargs)
         self._lock = threading.Lock()
         self._threads, self._started, self._queue = set(), [], deque()
         self._ticket, self._dispatches, self._numbers = None, False, count()
         self._n_jobs, self._progress = MOST, None
+        self._measure, self._before, self._limited = free_memory, {}, True
+        self._n_running = 0
 
     def effective_n_jobs(self, n_jobs):
         """How many tasks run at once."""
@@ -79,21 +108,29 @@ class FusedBackend(ParallelBackendBase):
         """Take joblib's settings; return how many tasks run at once."""
         if depth():  # A callback calls, and its fit keeps others from drawing random numbers.
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        if self.inner_max_num_threads is not None and self.inner_max_num_threads < 1:
+            raise ValueError(
+                f"inner_max_num_threads={self.inner_max_num_threads}: set at least 1, or leave it "
+                "out for as many as there are cores."
+            )
         self.parallel = parallel
         self._n_jobs = self.effective_n_jobs(n_jobs)
+        self._limited = n_jobs < 0  # else it is a number that holds
         return self._n_jobs
 
     def get_nested_backend(self):
         """Calls inside a task meet where the task does."""
-        return FusedBackend(nesting_level=self.nesting_level + 1), None
+        return FusedBackend(self.nesting_level + 1, self.inner_max_num_threads, self._measure), None
 
     def start_call(self):
         """Take part while tasks are handed out: they wait until all are there."""
+        self._before = self._measure() if self._limited else {}
         outer = current_ticket()
         if outer is None:
             verbose = self.parallel is not None and self.parallel.verbose
+            n_workers = self.inner_max_num_threads or joblib.cpu_count()
             self._progress = Progress(_report) if verbose else None
-            fuser = _NotedFuser(self._progress) if verbose else Fuser()
+            fuser = _NotedFuser(n_workers, self._progress) if verbose else Fuser(n_workers)
             self._ticket = Ticket(MeetingPoint(fuser.run, n_places=fuser.n_workers))
             self._ticket.meeting.arrive()
             self._dispatches = True
@@ -120,50 +157,85 @@ class FusedBackend(ParallelBackendBase):
             self._ticket.meeting.leave()
 
     def submit(self, func, callback=None):
-        """Run a function in a thread of its own, or after another where n_jobs are running."""
+        """Queue a function for a thread of its own, or for the next one that has ended another."""
+        number = next(self._numbers)
+        self._queue.append((number, func, callback))
+        self._add_thread()
+        return number  # joblib keeps it, and no function with the model in it
+
+    def _add_thread(self):
+        """Start a thread, if no other is about to take what is queued, and n_jobs allows."""
         with self._lock:
-            task = next(self._numbers), func, callback
-            if len(self._threads) >= self._n_jobs:
-                self._queue.append(task)
-                return task
-            thread = threading.Thread(target=self._run, args=task, daemon=True)
+            n_about_to_begin = len(self._threads) - self._n_running
+            if len(self._queue) <= n_about_to_begin or len(self._threads) >= self._n_jobs:
+                return
+            # No daemon: where a second Ctrl-C ends `_join_threads`, Python's end waits for it.
+            thread = threading.Thread(target=self._run, daemon=False)
             self._threads.add(thread)
             self._started.append(thread)
             self._ticket.meeting.arrive()
         try:
             thread.start()
-        except RuntimeError:  # There can't be more threads.
-            self._threads.discard(thread)
-            self._started.remove(thread)
+        except RuntimeError:  # There can't be more threads: those that there are do the work.
+            with self._lock:
+                self._threads.discard(thread)
+                self._started.remove(thread)
+                nobody_left = not self._threads
             self._ticket.meeting.leave()
-            raise
-        return task
+            if nobody_left:
+                raise
 
-    def _run(self, *task):
-        """Run a task and those that are queued, one after the other."""
-        ticket = self._ticket
-        ticket.meeting.take_place()
-        while task is not None:
-            number, func, callback = task
-            with with_ticket(ticket, number):
-                try:
-                    outcome = True, func()
-                except BaseException as error:
-                    outcome = False, error
-                if self._progress is not None and outcome[0]:
-                    self._progress.ended(outcome[1])
-                # It may hand out the next task, so it comes before this thread leaves.
-                callback(outcome)
-            task = self._next()
-        ticket.meeting.give_place()
-        ticket.meeting.leave()
+    def _run(self):
+        """Run queued tasks, one after the other, while there are any and memory allows."""
+        meeting = self._ticket.meeting
+        meeting.take_place()
+        while self._run_next():
+            pass
+        meeting.give_place()
+        meeting.leave()
+
+    def _run_next(self):
+        """Run the first task of the queue; return whether there was one that may begin."""
+        task = self._next()
+        if task is None:
+            return False
+        self._add_thread()  # for one that was held back: there may be memory for it now
+        number, func, callback = task
+        with with_ticket(self._ticket, number):
+            try:
+                if self._ticket.is_cancelled():
+                    raise Cancelled
+                outcome = True, func()
+            except BaseException as error:
+                outcome = False, error
+            if self._progress is not None and outcome[0]:
+                self._progress.ended(outcome[1])
+            # It may hand out the next task, so it comes before this thread leaves.
+            callback(outcome)
+        with self._lock:
+            self._n_running -= 1
+        return True
 
     def _next(self):
+        """Take the first task of the queue, if it may begin; else this thread is to end.
+
+        What can't begin stays in the queue, where it keeps nobody waiting. Whoever runs a task
+        looks for the next one afterwards, so that none is forgotten.
+        """
         with self._lock:
-            if self._queue:
+            if self._queue and self._may_begin():
+                self._n_running += 1
                 return self._queue.popleft()
             self._threads.discard(threading.current_thread())
             return None
+
+    def _may_begin(self):
+        if not self._limited or not self._n_running:
+            return True
+        try:
+            return enough_for_another(self._before, self._n_running, self._measure)
+        except RuntimeError:  # of a device that has failed; the task itself meets it and tells
+            return True
 
     def retrieve_result_callback(self, out):
         """The task's value, or its error."""
@@ -182,7 +254,7 @@ class FusedBackend(ParallelBackendBase):
         self._join_threads()
 
     def _join_threads(self):
-        """Wait until all threads have ended: one that Python's end breaks off may crash it."""
+        """Wait until all threads have ended: none goes on when a call is over."""
         with self._lock:
             threads, self._started = self._started, []
         with _aside():  # They need a place to run in until they end.
@@ -209,8 +281,8 @@ def _aside():
 class _NotedFuser(Fuser):
     """Tells the progress of what it takes through an epoch."""
 
-    def __init__(self, progress):
-        super().__init__(report=_report)
+    def __init__(self, n_workers, progress):
+        super().__init__(n_workers, report=_report)
         self._progress = progress
 
     def run(self, passes):

@@ -1,12 +1,14 @@
 """Whatever runs its tasks by joblib, with and without the backend."""
 
 import _thread
+import itertools
 import multiprocessing
 import pickle
 import re
 import threading
 import time
 import warnings
+import weakref
 
 import hypothesis
 import joblib
@@ -15,7 +17,7 @@ import pytest
 import torch
 from hypothesis import strategies as st
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -182,6 +184,131 @@ def test_n_jobs_is_how_many_fits_run_together(iris, met):
     assert sum(met) == 40
     with pytest.raises(ValueError, match="n_jobs=0"), joblib.parallel_config("sktorch", n_jobs=0):
         search.fit(*iris)
+
+
+class Taking(TransformerMixin, BaseEstimator):
+    """Takes memory for as long as it lives."""
+
+    taken, lock = [], threading.Lock()
+
+    def __init__(self, size):
+        self.size = size
+
+    def fit(self, X, y=None):
+        with self.lock:
+            self.taken.append(self.size)
+        weakref.finalize(self, self.taken.remove, self.size)
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def free_of_100(with_unused=False):
+    return {"host": 100 - sum(Taking.taken)}
+
+
+def limited(free_memory=free_of_100, **settings):
+    """The backend with a place of 100 bytes, where one task begins at a time."""
+    settings = {"inner_max_num_threads": 1, "free_memory": free_memory} | settings
+    return joblib.parallel_config("sktorch", **settings)
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "width"),
+    [
+        (0, {}, 12),
+        (5, {}, 10),
+        (17, {}, 2),
+        (25, {}, 2),
+        (26, {}, 1),
+        (200, {}, 1),
+        (5, {"n_jobs": -250}, 7),
+        (25, {"n_jobs": 6}, 6),  # whoever says how many has them
+    ],
+)
+def test_as_many_run_side_by_side_as_fit_in_half_of_the_memory(iris, met, size, settings, width):
+    model = make_pipeline(Taking(size), classifier(max_epochs=3))
+    alone = cross_val_score(model, *iris, cv=KFold(12))
+    Taking.taken.clear()
+    with limited(**settings):
+        scores = cross_val_score(model, *iris, cv=KFold(12))
+    np.testing.assert_allclose(scores, alone)
+    assert max(met) == width
+    assert sum(met) == 36
+    assert Taking.taken == []
+
+
+def test_tasks_that_were_held_back_begin_as_soon_as_there_is_memory(iris, met):
+    looks = itertools.count()
+
+    def free_memory(with_unused=False):  # Another process ends after the first epoch.
+        return {"host": 100 if next(looks) == 0 or met else 10}
+
+    with limited(free_memory):
+        cross_val_score(classifier(max_epochs=3), *iris, cv=KFold(12))
+    assert met == [1] * 3 + [11] * 3
+
+
+def test_no_more_than_there_are_cores_begin_before_it_is_measured_what_they_take(iris, met):
+    model = make_pipeline(Taking(30), classifier(max_epochs=3))
+    with limited(inner_max_num_threads=2):
+        cross_val_score(model, *iris, cv=KFold(12))
+    assert max(met) <= 1 + 2
+    assert sum(met) == 36
+
+
+def nothing_left():
+    """Tells of memory before the first task only."""
+    looks = itertools.count()
+    return lambda with_unused=False: {"host": 0 if next(looks) else 100}
+
+
+def test_nested_calls_without_memory_go_on(iris):
+    alone = USES["nested"](*iris)
+    with limited(lambda with_unused=False: {"host": 0}):
+        np.testing.assert_allclose(USES["nested"](*iris), alone)
+
+
+def test_an_error_of_the_measure_leaves_nobody_waiting(iris):
+    looks = itertools.count()
+
+    def failing(with_unused=False):
+        if next(looks):
+            raise RuntimeError("the device has failed")
+        return {"host": 100}
+
+    with limited(failing):
+        assert len(cross_val_score(classifier(), *iris, cv=3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "most", "n_workers"),
+    [({}, None, joblib.cpu_count()), ({}, "1", 1), ({"inner_max_num_threads": 3}, "1", 3)],
+)
+def test_number_of_threads_that_compute(iris, monkeypatch, settings, most, n_workers):
+    numbers = []
+    run = Fuser.run
+
+    def noting(self, passes):
+        numbers.append(self.n_workers)
+        run(self, passes)
+
+    monkeypatch.setattr(Fuser, "run", noting)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    if most is not None:
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", most)
+    with joblib.parallel_config("sktorch", **settings):
+        cross_val_score(classifier(), *iris, cv=3)
+    assert set(numbers) == {n_workers}
+
+
+def test_no_threads_that_compute(iris):
+    with (
+        joblib.parallel_config("sktorch", inner_max_num_threads=0),
+        pytest.raises(ValueError, match="inner_max_num_threads=0: set at least 1"),
+    ):
+        cross_val_score(classifier(), *iris)
 
 
 class Inner(Callback):
@@ -448,11 +575,24 @@ class Pressing(Callback):
             _thread.interrupt_main()
 
 
-def test_an_interrupt_ends_the_search(iris):
-    grid = {"callbacks": [None, [Pressing()]]}
+@pytest.fixture
+def pressing():
+    Pressing.pressed.clear()
+    return Pressing()
+
+
+def test_an_interrupt_ends_the_search(iris, pressing):
+    grid = {"callbacks": [None, [pressing]]}
     search = GridSearchCV(classifier(max_epochs=10_000, tol=-1), grid, cv=3, refit=False)
     with joblib.parallel_config("sktorch"), pytest.raises(KeyboardInterrupt):
         search.fit(*iris)
+    assert n_task_threads() == 0
+
+
+def test_an_interrupt_ends_a_search_whose_tasks_are_held_back(iris, pressing):
+    model = make_pipeline(Taking(0), classifier(callbacks=[pressing], max_epochs=10_000, tol=-1))
+    with limited(nothing_left()), pytest.raises(KeyboardInterrupt):
+        cross_val_score(model, *iris, cv=KFold(12))
     assert n_task_threads() == 0
 
 

@@ -7,9 +7,12 @@ job, by as many as there are cores, and under ``joblib.parallel_config("sktorch"
 same module on the same folds with the same batch size, epochs and Adam. They run in turn, in
 another order each time; a ratio is the median of the ratios to the fused search of the same turn.
 
+Each job computes in one thread, whatever OMP_NUM_THREADS says, so that all but those with one job
+use as many threads as there are cores; so does the fused search, in one process.
+
 ::
 
-    python examples/benchmarks/grid_search.py --json figures.json --plot figures.png
+    python examples/benchmarks/grid_search.py --json figures.json --plot figures.png  # ten minutes
     python examples/benchmarks/grid_search.py --only fits_60 --repeats 5
     python examples/benchmarks/grid_search.py --device cuda
 """
@@ -28,18 +31,22 @@ from operator import truediv
 from pathlib import Path
 from statistics import median
 
-os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes that n_jobs starts, too
+# For the processes that n_jobs starts, too, and before numpy and torch load.
+os.environ["PYTHONWARNINGS"] = "ignore"
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
 
 import joblib
 import numpy as np
 import torch
 from conditions import report
 from sklearn.datasets import load_digits, make_classification
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, KFold, check_cv
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier
+from threadpoolctl import threadpool_info
 from torch import nn
 
 from sktorch import TorchClassifier
@@ -88,14 +95,17 @@ class Workload:
     patience: int | None = None
     scaler: Callable = StandardScaler
     cv: object = 5
+    repeats: int = 3
+    one_job: bool = True  # by one job, too; or a turn takes minutes
 
     @property
     def n_fits(self):
         """Candidates times folds."""
-        return len(self.lrs) * len(self.decays) * 5
+        return len(self.lrs) * len(self.decays) * check_cv(self.cv).get_n_splits()
 
 
 SMALL = partial(mlp, 30, 100, 3)
+WIDE = partial(mlp, 30, 1024, 1024, 3)  # its matrix products fill the cores, so stacks can't pay
 WORKLOADS = {
     "fits_60": Workload(
         "60 fits, 4,000×30, MLP 30-100-3", generated, SMALL,
@@ -103,7 +113,7 @@ WORKLOADS = {
     ),
     "fits_300": Workload(
         "300 fits, 4,000×30, MLP 30-100-3", generated, SMALL,
-        np.geomspace(1e-4, 1e-2, 20), (0, 1e-4, 1e-2),
+        np.geomspace(1e-4, 1e-2, 20), (0, 1e-4, 1e-2), repeats=1, one_job=False,
     ),
     "cnn": Workload(
         "20 fits, digits (real), CNN 8-16", digits, cnn,
@@ -111,8 +121,12 @@ WORKLOADS = {
     ),
     "early_stopping": Workload(
         "60 fits, folds of two lengths, early stopping", lambda: [a[:3998] for a in generated()],
-        SMALL, np.geomspace(1e-4, 1e-2, 4), (0, 1e-4, 1e-2), epochs=30, patience=3,
+        SMALL, np.geomspace(1e-4, 1e-2, 4), (0, 1e-4, 1e-2), epochs=30, patience=3, one_job=False,
         cv=KFold(5, shuffle=True, random_state=0),
+    ),
+    "wide": Workload(
+        "12 fits, 4,000×30, MLP 30-1024-1024-3", generated, WIDE,
+        np.geomspace(1e-4, 1e-2, 4), (0,), batch_size=256, epochs=2, cv=3, one_job=False,
     ),
 }  # fmt: skip
 
@@ -165,6 +179,7 @@ def of_sklearn(workload, device):
     stopping = {"early_stopping": True, "n_iter_no_change": workload.patience}
     classifier = MLPClassifier(
         workload.module.args[1:-1],
+        solver="adam",
         max_iter=workload.epochs,
         batch_size=workload.batch_size,
         random_state=0,
@@ -186,7 +201,7 @@ def contestants(workload, device):
     """Those that can do a workload; the first is the reference."""
     chosen = {"sktorch fused": partial(search, workload, of_sktorch, backend="sktorch")}
     cores = joblib.cpu_count()
-    one_job = (1,) if device.type != "cpu" or workload.n_fits <= 60 else ()  # or it takes minutes
+    one_job = (1,) if device.type != "cpu" or workload.one_job else ()
     for n_jobs in (*one_job, *((cores,) if device.type == "cpu" else ())):
         jobs = f"n_jobs={n_jobs}"
         chosen[f"sktorch {jobs}"] = partial(search, workload, of_sktorch, n_jobs=n_jobs)
@@ -201,6 +216,13 @@ def contestants(workload, device):
 # %%
 # Measurement
 # -----------
+
+
+def threads():
+    """How many threads compute: of a job, by library, and of the fused search."""
+    libraries = {library["internal_api"]: library["num_threads"] for library in threadpool_info()}
+    of_a_job = {"torch": torch.get_num_threads(), **libraries}
+    return {"of_a_job": of_a_job, "of_the_fused_search": joblib.cpu_count()}
 
 
 def measure(workload, repeats, device):
@@ -220,6 +242,9 @@ def measure(workload, repeats, device):
             seconds[name].append(time.perf_counter() - start)
     return {
         "about": workload.about,
+        "device": str(device),
+        "fits": workload.n_fits,
+        "threads": threads(),
         "contestants": {
             name: {
                 "seconds": values,
@@ -245,25 +270,50 @@ def table(result):
 def plot(results, path):
     """Draw the ratios as bars on a logarithmic scale."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
+    heights = [len(result["contestants"]) for result in results.values()]
     figure, panels = plt.subplots(
-        1, len(results), figsize=(5 * len(results), 3), squeeze=False, layout="constrained"
-    )
-    for panel, result in zip(panels[0], results.values(), strict=True):
+        len(results), 1, figsize=(7, 0.3 * sum(heights) + 0.6 * len(results)), squeeze=False,
+        sharex=True, height_ratios=heights, layout="constrained",
+    )  # fmt: skip
+    for panel, result in zip(panels[:, 0], results.values(), strict=True):
         ratios = {name: own["ratio"] for name, own in result["contestants"].items()}
         bars = panel.barh(list(ratios), list(ratios.values()))
-        panel.bar_label(bars, fmt="%.1f")
-        panel.set(xscale="log", xlabel="time over sktorch fused", title=result["about"])
+        panel.bar_label(bars, fmt="%.2f", padding=2)
+        panel.set_title(f"{result['about']}, on {result['device']}", loc="left", fontsize="medium")
+        panel.margins(x=0.15)
         panel.invert_yaxis()
+    panel.set(xscale="log", xlabel="time over sktorch fused (logarithmic)")
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.set_xlim(left=0.5)
     figure.savefig(path, dpi=150)
+
+
+def usable(name):
+    """A device of this machine, by its name."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # no such name; torch without CUDA
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no device here; cpu, cuda or cuda:1 are such names ({error})"
+        ) from error
+
+
+def at_least_one(text):
+    """A positive number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; a whole number from 1 is expected")
+    return int(text)
 
 
 def main():
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("::")[0])
     parser.add_argument("--only", default=",".join(WORKLOADS), help="default: %(default)s")
-    parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--device", type=torch.device, default="cpu", help="default: %(default)s")
+    parser.add_argument("--repeats", type=at_least_one, help="default: 3, and 1 for fits_300")
+    parser.add_argument("--device", type=usable, default="cpu", help="default: %(default)s")
     parser.add_argument("--json", type=Path, help="write all timings here")
     parser.add_argument("--plot", type=Path, help="draw the ratios here (needs matplotlib)")
     arguments = parser.parse_args()
@@ -274,7 +324,8 @@ def main():
     warnings.simplefilter("ignore")
     results = {}
     for name in names:
-        results[name] = measure(WORKLOADS[name], arguments.repeats, arguments.device)
+        workload = WORKLOADS[name]
+        results[name] = measure(workload, arguments.repeats or workload.repeats, arguments.device)
         print(f"{table(results[name])}\n", flush=True)
         print(f"{name}: done", file=sys.stderr)
     report(results, arguments.json)

@@ -138,8 +138,9 @@ class MeetingPoint:
         if self._n_active == 0 and self._waiting and not self._under_way:
             self._under_way, present = True, self._waiting
             self._waiting = {}
-            # A thread of its own: whoever came last may be one that an interrupt should reach.
-            threading.Thread(target=self._meet, args=(present,), daemon=True).start()
+            # A thread of its own: whoever came last may be one that an interrupt should reach. No
+            # daemon: Python's end waits for it, rather than break it off within torch.
+            threading.Thread(target=self._meet, args=(present,), daemon=False).start()
 
     def _meet(self, present):
         try:

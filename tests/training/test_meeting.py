@@ -177,3 +177,19 @@ def test_tickets_and_orders_are_of_a_thread():
             assert (current_ticket(), current_order()) == (inner, (3, 1))
         assert in_threads(current_ticket) == [None]
     assert (current_ticket(), current_order()) == (None, ())
+
+
+def test_the_end_of_python_waits_for_a_meeting():
+    daemons = []
+
+    def noting(present):
+        daemons.append(threading.current_thread().daemon)
+
+    def as_daemon(run):
+        thread = threading.Thread(target=run, daemon=True)  # as those of tasks are
+        thread.start()
+        thread.join(LONG)
+
+    meeting, _ = meeting_point(together=noting)
+    as_daemon(task(meeting, "a", 1))
+    assert daemons == [False]
