@@ -88,7 +88,7 @@ def _together(net, batches, engine, optimizer=None, after_step=None):
         optimizer,
         engine.precision,
         engine.clip_norm,
-        net.work_.activation_bytes,
+        net.work_,
         ticket.is_cancelled,
         after_step,
         current_order(),

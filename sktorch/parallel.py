@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from itertools import count
 
 import joblib
+import torch
 from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBackend
 
 from sktorch._progress import Progress
@@ -92,7 +93,7 @@ class FusedBackend(ParallelBackendBase):
         self._lock = threading.Lock()
         self._threads, self._started, self._queue = set(), [], deque()
         self._ticket, self._dispatches, self._numbers = None, False, count()
-        self._n_jobs, self._progress = MOST, None
+        self._n_jobs, self._progress, self._n_threads = MOST, None, None
         self._measure, self._before, self._limited = free_memory, {}, True
         self._n_running = 0
 
@@ -127,6 +128,9 @@ class FusedBackend(ParallelBackendBase):
         self._before = self._measure() if self._limited else {}
         outer = current_ticket()
         if outer is None:
+            # Each thread that begins takes the number over, and none has to set its own.
+            self._n_threads = torch.get_num_threads()
+            torch.set_num_threads(1)
             verbose = self.parallel is not None and self.parallel.verbose
             n_workers = self.inner_max_num_threads or joblib.cpu_count()
             self._progress = Progress(_report) if verbose else None
@@ -148,6 +152,8 @@ class FusedBackend(ParallelBackendBase):
         """After the last result."""
         self._end_of_dispatch()
         self._join_threads()
+        if self._n_threads is not None:
+            torch.set_num_threads(self._n_threads)
         if self._progress is not None:
             self._progress.say()
 

@@ -62,7 +62,8 @@ class Fuser:
         with ThreadPoolExecutor(self.n_workers if on_cpu else 1) as pool:
             while waiting := [one for one in waiting if _goes_on(one)]:
                 jobs = self._jobs(waiting)
-                for outcome in [pool.submit(self._work, *job) for job in jobs]:
+                share = max(self.n_workers // len(jobs), 1)
+                for outcome in [pool.submit(self._work, *job, share) for job in jobs]:
                     outcome.result()
 
     def _jobs(self, passes):
@@ -101,18 +102,19 @@ class Fuser:
         cuts = [round(number * len(members) / n_stacks) for number in range(n_stacks + 1)]
         return [members[start:end] for start, end in pairwise(cuts)]
 
-    def _work(self, kind, members):
+    def _work(self, kind, members, n_threads):
+        work = members[0].work.multiply_adds * members[0].n_rows * len(members)
         try:
-            with threads_worth(0), subnormals_flushed():
+            with threads_worth(work, n_threads), subnormals_flushed():
                 if kind is None:
                     members[0].alone()
                 else:
-                    self._together(kind, members)
+                    self._together(kind, members, n_threads)
         except BaseException as error:
             for one in members:
                 one.error = error
 
-    def _together(self, kind, members):
+    def _together(self, kind, members, n_threads):
         """Take a stack through the batches that all its members have of the same shape."""
         try:
             if self._in_lockstep(kind, members):
@@ -127,7 +129,7 @@ class Fuser:
         except Exception:  # The rows of a single one may be why: alone it shows whose.
             halves = [[one] for one in members if _goes_on(one)]
         for half in halves:
-            self._work(kind if len(half) > 1 else None, half)
+            self._work(kind if len(half) > 1 else None, half, n_threads)
 
     def _in_lockstep(self, kind, members):
         """Whether the stack could be trained; nothing has changed otherwise."""

@@ -16,6 +16,9 @@ from sktorch.training.precision import Precision
 from sktorch.training.randomness import RandomStream
 from sktorch.training.stacking import Objective, Unlike, fingerprint, stackable_settings
 from sktorch.training.step import make_step
+from sktorch.training.work import Work
+
+_UNKNOWN = Work(multiply_adds=0, activation_bytes=0)
 
 
 @dataclass(eq=False)
@@ -36,8 +39,8 @@ class Pass:
         None evaluates, in eval mode and without gradients.
     precision : Precision
     clip_norm : float or None
-    row_bytes : float
-        About the memory that a row takes in the forward pass.
+    work : Work
+        What a row costs in the forward pass.
     cancelled : callable
         Whether nobody waits for the result any more.
     after_step : callable or None
@@ -66,7 +69,7 @@ class Pass:
     optimizer: torch.optim.Optimizer | None = None
     precision: Precision = field(default_factory=lambda: Precision.named("float32", "cpu"))
     clip_norm: float | None = None
-    row_bytes: float = 0.0
+    work: Work = _UNKNOWN
     cancelled: Callable = bool
     after_step: Callable | None = None
     order: tuple = ()
@@ -163,8 +166,8 @@ class Pass:
         """About the memory that the model takes in a stack."""
         parameters = sum(p.nbytes for p in self.module.parameters())
         if self.optimizer is None:
-            return parameters + self.row_bytes * self.n_rows
-        return 4 * parameters + 2 * self.row_bytes * self.n_rows
+            return parameters + self.work.activation_bytes * self.n_rows
+        return 4 * parameters + 2 * self.work.activation_bytes * self.n_rows
 
     def kind(self):
         """What passes that can go together share.

@@ -148,6 +148,7 @@ class _Recorder(TorchDispatchMode):
         # Codegen of fx frees each tensor after its last use.
         self.graph.output([self._node(output) for output in outputs])
         self.graph.eliminate_dead_code()
+        _turn_products(self.graph)
         buffers = [torch.empty_like(buffer) for buffer in reuse_memory(self.graph)]
         module = fx.GraphModule(self.constants, self.graph)
         like_inputs = self._like_inputs + buffers
@@ -156,6 +157,29 @@ class _Recorder(TorchDispatchMode):
         by_python = self.random or not on_cpu
         run = module.forward if by_python else _without_python(module, like_inputs)
         return Recording(run, buffers, spec, self.random)
+
+
+def _turn_products(graph):
+    """Compute gradients of weights with the longer side last: AB as the transpose of BᵀAᵀ.
+
+    MKL was seen to take a third less time where the shorter side is no multiple of its blocks.
+    """
+    bmm, transpose = torch.ops.aten.bmm.default, torch.ops.aten.transpose.int
+    for node in [node for node in graph.nodes if node.target is bmm]:
+        value, (first, second) = node.meta["value"], node.args
+        if first.target is not transpose or value.shape[1] <= value.shape[2]:
+            continue
+        with graph.inserting_before(node):
+            parts = [graph.call_function(transpose, (part, 1, 2)) for part in (second, first)]
+            product = graph.call_function(bmm, tuple(parts))
+            turned = graph.call_function(transpose, (product, 1, 2))
+        for part, source in zip(parts, (second, first), strict=True):
+            part.meta["value"] = source.meta["value"].mT
+        product.meta["value"] = value.mT.contiguous()
+        turned.meta["value"] = product.meta["value"].mT
+        node.replace_all_uses_with(turned)
+        graph.erase_node(node)
+    graph.eliminate_dead_code()
 
 
 def _without_python(module, inputs):

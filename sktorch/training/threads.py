@@ -11,7 +11,7 @@ WORTH_THREADS = 50_000_000
 
 
 @contextmanager
-def threads_worth(n_multiply_adds):
+def threads_worth(n_multiply_adds, most=None):
     """Run small work on one thread; restore the setting afterwards.
 
     The setting is one of the calling thread: threads that fit side by side don't disturb each
@@ -21,12 +21,15 @@ def threads_worth(n_multiply_adds):
     ----------
     n_multiply_adds : int
         Of one step.
+    most : int, default=None
+        Number of threads for work that is not small; None takes the setting that there is.
     """
     before = torch.get_num_threads()
-    if n_multiply_adds >= WORTH_THREADS or before == 1:
+    n_threads = 1 if n_multiply_adds < WORTH_THREADS else most or before
+    if n_threads == before:
         yield
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(n_threads)
     _set_for_new_threads(before)
     try:
         yield
