@@ -124,7 +124,7 @@ class FusedBackend(ParallelBackendBase):
 
     def start_call(self):
         """Take part while tasks are handed out: they wait until all are there."""
-        self._before = self._measure() if self._limited else {}
+        self._before = self._measure(with_unused=True) if self._limited else {}
         outer = current_ticket()
         if outer is None:
             verbose = self.parallel is not None and self.parallel.verbose
