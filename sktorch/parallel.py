@@ -125,7 +125,7 @@ class FusedBackend(ParallelBackendBase):
 
     def start_call(self):
         """Take part while tasks are handed out: they wait until all are there."""
-        self._before = self._measure() if self._limited else {}
+        self._before = self._measure(with_unused=True) if self._limited else {}
         outer = current_ticket()
         if outer is None:
             # Each thread that begins takes the number over, and none has to set its own.

@@ -47,7 +47,8 @@ def enough_for_another(before, n_running, measure):
     Parameters
     ----------
     before : dict of str to int
-        Free memory by place, before the first task began; places used later are added.
+        Free memory by place, with unused memory, before the first task began; places used later
+        are added.
     n_running : int
         Number of tasks that have begun and not ended, at least 1.
     measure : callable
