@@ -29,6 +29,8 @@ from sktorch.training.threads import threads_worth
 # What the models of one stack may take on a CPU: about its caches. Between a third and four times
 # as much the time of a step was the same, below a third Python's share grows.
 CACHE_BYTES = 8 * 2**20
+# A stack is kept for as many runs: an epoch may have further passes, to validate and to score.
+N_RUNS_KEPT = 4
 # The share of a GPU's free memory that a stack may take.
 SHARE = 0.4
 
@@ -48,12 +50,13 @@ class Fuser:
         self.n_workers = n_workers or torch.get_num_threads()
         self._report = report
         self._programs, self._reported, self._n_of_kind = {}, set(), {}
-        self._largest = math.inf
+        self._stacks, self._n_runs, self._largest = {}, 0, math.inf
         # One at a time: they silence warnings, which is a setting of the process.
         self._making = threading.Lock()
 
     def run(self, passes):
         """Take passes through all their batches; errors are written to them."""
+        self._n_runs += 1
         waiting = sorted(passes, key=lambda one: one.order)
         _share_ways(waiting)
         on_cpu = all(one.device.type == "cpu" for one in waiting)
@@ -65,6 +68,8 @@ class Fuser:
                 share = max(self.n_workers // len(jobs), 1)
                 for outcome in [pool.submit(self._work, *job, share) for job in jobs]:
                     outcome.result()
+        first = self._n_runs - N_RUNS_KEPT
+        self._stacks = {key: kept for key, kept in self._stacks.items() if kept[0] > first}
 
     def _jobs(self, passes):
         """Stacks and single passes, each with its kind (None: alone)."""
@@ -84,10 +89,10 @@ class Fuser:
                     self._tell(members, "alone: there is no other of its kind", 1)
                 jobs.append((None, members))
             else:
-                jobs += [(kind, stack) for stack in self._stacks(members)]
+                jobs += [(kind, stack) for stack in self._cut(members)]
         return jobs
 
-    def _stacks(self, members):
+    def _cut(self, members):
         """Cut members in stacks, neighbours with the same settings."""
         if members[0].optimizer is not None:
             numbers = {one.settings: number for number, one in enumerate(reversed(members))}
@@ -123,6 +128,7 @@ class Fuser:
         except torch.OutOfMemoryError:
             if len(members) == 1:
                 raise
+            self._stacks.clear()
             half = len(members) // 2
             self._largest = min(self._largest, len(members) - half)
             halves = [members[:half], members[half:]]
@@ -133,17 +139,27 @@ class Fuser:
 
     def _in_lockstep(self, kind, members):
         """Whether the stack could be trained; nothing has changed otherwise."""
-        optimizers = None if kind[1] is type(None) else [one.optimizer for one in members]
-        scheduled = members[0].after_step is not None
-        settings = None if scheduled else [one.settings for one in members]
-        stack = Stack([one.objective for one in members], optimizers, settings)
+        stack = self._stack(members)
         generator = torch.Generator(members[0].device)
         seed = sum(one.stream.next_seed() for one in members) % 2**63
         program = self._program(kind, members, stack, generator.manual_seed(seed))
         if program.recording is None:
             return False
-        _Walk(members, stack, program, generator.manual_seed(seed)).go()
+        _Walk(members, stack, program, seed).go()
+        if stack.optimizer is not None:
+            self._stacks[_key(members)] = self._n_runs, stack
         return True
+
+    def _stack(self, members):
+        """That of these members' last pass if nothing has changed since, or a new one."""
+        _, stack = self._stacks.pop(_key(members), (None, None))
+        if stack is not None and stack.is_current():
+            return stack
+        trained = members[0].optimizer is not None
+        optimizers = [one.optimizer for one in members] if trained else None
+        scheduled = members[0].after_step is not None
+        settings = None if scheduled else [one.settings for one in members]
+        return Stack([one.objective for one in members], optimizers, settings)
 
     def _program(self, kind, members, stack, generator):
         key = kind, len(members)
@@ -170,6 +186,11 @@ class Fuser:
             self._report(f"{n_models} × {line}")
 
 
+def _key(members):
+    """Of their stack, where they train."""
+    return tuple((id(one.objective), one.after_step is None) for one in members)
+
+
 def _can_be_captured(one, optimizer):
     """Whether a CUDA graph may hold a stack's step; a schedule changes the optimizer's settings."""
     on_cuda = one.device.type == "cuda"
@@ -191,22 +212,30 @@ def _goes_on(one):
 class _StackStep:
     """A training step of a stack: every model's loss of a batch, after which it has stepped."""
 
-    def __init__(self, members, stack, program, run, generator):
-        self._run = partial(run, generator)
+    def __init__(self, members, stack, program):
+        self.generator = torch.Generator(members[0].device)
+        self._run = partial(program.recording.flat(), self.generator)
         self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
         self._renew = stack.renew_settings
-        self._after_steps = [one.after_step for one in members if one.after_step is not None]
+        self._scheduled = members[0].after_step is not None
         stack.use_gradients(program.without_gradient)
         self._optimizer = without_hooks(stack.optimizer)
-        if not self._after_steps:  # The settings stay.
+        if not self._scheduled:  # The settings stay.
             self._optimizer = ReplayedOptimizer(self._optimizer)
+
+    def begin(self, members, seed):
+        """Another way through the batches begins."""
+        self.generator.manual_seed(seed)
+        self._after_steps = [one.after_step for one in members] if self._scheduled else []
+        if self._scheduled:
+            self._renew()
 
     def __call__(self, batch):
         (loss,) = self._run(*self._tensors, *batch)
         self._optimizer.step()
         for after_step in self._after_steps:
             after_step()
-        if self._after_steps:
+        if self._scheduled:
             self._renew()
         return loss, loss
 
@@ -214,21 +243,35 @@ class _StackStep:
         """They are written anew, and stay where the optimizer reads them."""
 
 
+def _evaluation(members, stack, program, seed):
+    """An evaluating step of a stack: every model's loss and output of a batch."""
+    generator = torch.Generator(members[0].device).manual_seed(seed)
+    run = partial(program.recording.flat(), generator)
+    tensors = tree_leaves((stack.fixed, stack.buffers))
+    return lambda batch: run(*tensors, *batch)
+
+
+def _training(members, stack, program, seed):
+    """A training step of a stack, the one of its last way if there is one."""
+    if program not in stack.steps:
+        step = captured = _StackStep(members, stack, program)
+        if _can_be_captured(members[0], stack.optimizer):
+            captured = CapturedStep(step, stack, stack.optimizer, [step.generator])
+        stack.steps[program] = step, captured
+    step, captured = stack.steps[program]
+    step.begin(members, seed)
+    return captured
+
+
 class _Walk:
     """A stack on its way through the batches of its members."""
 
-    def __init__(self, members, stack, program, generator):
+    def __init__(self, members, stack, program, seed):
         self.members, self.stack = members, stack
         self.losses, self.outputs = [], []
         self._askers = {one.cancelled for one in members}
-        run = program.recording.flat()
-        if stack.optimizer is None:
-            tensors = tree_leaves((stack.fixed, stack.buffers))
-            self._step = lambda batch: run(generator, *tensors, *batch)
-        else:
-            self._step = _StackStep(members, stack, program, run, generator)
-            if _can_be_captured(members[0], stack.optimizer):
-                self._step = CapturedStep(self._step, stack, stack.optimizer, [generator])
+        make = _evaluation if stack.optimizer is None else _training
+        self._step = make(members, stack, program, seed)
 
     def go(self):
         """Go on while all have a batch of as many rows; then give every member what is its own.

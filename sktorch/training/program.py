@@ -31,7 +31,7 @@ COARSE = 0.2
 WORTH = 0.95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """A step of a stack.
 

@@ -139,10 +139,13 @@ class Stack:
         Stacked along a new first dimension.
     gradients : dict of str to torch.Tensor
         Of the trained parameters; the optimizer reads them here (`use_gradients`).
+    steps : dict
+        What is made to step it, for as long as it is used.
     """
 
     def __init__(self, objectives, optimizers=None, settings=None):
-        self._optimizers = optimizers
+        self._objectives, self._optimizers = objectives, optimizers
+        self.steps, self._seen = {}, None
         self._parameters = [dict(objective.named_parameters()) for objective in objectives]
         self._buffers = [dict(objective.named_buffers()) for objective in objectives]
         stepped = set() if optimizers is None else _names(self._parameters[0], optimizers[0])
@@ -184,6 +187,20 @@ class Stack:
         for group, own in zip(self.optimizer.param_groups, groups, strict=True):
             group.update({k: v for k, v in own.items() if k not in ("params", "param_names")})
 
+    def is_current(self):
+        """Whether nobody has changed a member or its optimizer since `unstack`."""
+        return self._seen is not None and self._seen == self._look()
+
+    def _look(self):
+        """What shows a change: tensors count how often they were written to."""
+        # Private, yet what torch's notes on autograd name. Were it renamed, this would fail.
+        tensors = [t for own in (*self._parameters, *self._buffers) for t in own.values()]
+        seen = [(id(tensor), tensor._version) for tensor in tensors]
+        for optimizer in self._optimizers or ():
+            seen += [(id(v), getattr(v, "_version", v)) for v in _entries(optimizer)]
+            seen += map(_settings_of_group, optimizer.param_groups)
+        return seen
+
     def _state(self, member, name):
         return self._optimizers[member].state.get(self._parameters[member][name], {})
 
@@ -214,6 +231,7 @@ class Stack:
                     else:
                         # A deep copy of a slice would keep the storage of the whole stack.
                         own[key] = new.clone() if isinstance(new, torch.Tensor) else new
+        self._seen = self._look()
 
 
 def _names(parameters, optimizer):
@@ -235,11 +253,20 @@ def _joined(key, values):
     return copy.deepcopy(values[0])
 
 
+def _entries(optimizer):
+    """All that an optimizer keeps of its parameters."""
+    return chain.from_iterable(state.values() for state in optimizer.state.values())
+
+
+def _settings_of_group(group):
+    return [(k, _number(v)) for k, v in group.items() if k not in ("params", "param_names")]
+
+
 def settings_of(optimizer):
     """What models have to share to be in one parameter group: settings, and steps done."""
     numbers = []
     for group in optimizer.param_groups:
-        numbers += [(k, _number(v)) for k, v in group.items() if k not in ("params", "param_names")]
+        numbers += _settings_of_group(group)
         for parameter in group["params"]:
             state = optimizer.state.get(parameter, {})
             numbers += [(k, _number(v)) for k, v in state.items() if not _is_stacked(k, v)]
