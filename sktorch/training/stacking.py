@@ -197,8 +197,9 @@ class Stack:
         tensors = [t for own in (*self._parameters, *self._buffers) for t in own.values()]
         seen = [(id(tensor), tensor._version) for tensor in tensors]
         for optimizer in self._optimizers or ():
-            seen += [(id(v), getattr(v, "_version", v)) for v in _entries(optimizer)]
-            seen += map(_settings_of_group, optimizer.param_groups)
+            kept = (*optimizer.state.values(), *optimizer.param_groups)
+            values = [v for entries in kept for k, v in entries.items() if k != "params"]
+            seen += [(id(v), v._version) if isinstance(v, torch.Tensor) else v for v in values]
         return seen
 
     def _state(self, member, name):
@@ -253,20 +254,11 @@ def _joined(key, values):
     return copy.deepcopy(values[0])
 
 
-def _entries(optimizer):
-    """All that an optimizer keeps of its parameters."""
-    return chain.from_iterable(state.values() for state in optimizer.state.values())
-
-
-def _settings_of_group(group):
-    return [(k, _number(v)) for k, v in group.items() if k not in ("params", "param_names")]
-
-
 def settings_of(optimizer):
     """What models have to share to be in one parameter group: settings, and steps done."""
     numbers = []
     for group in optimizer.param_groups:
-        numbers += _settings_of_group(group)
+        numbers += [(k, _number(v)) for k, v in group.items() if k not in ("params", "param_names")]
         for parameter in group["params"]:
             state = optimizer.state.get(parameter, {})
             numbers += [(k, _number(v)) for k, v in state.items() if not _is_stacked(k, v)]
