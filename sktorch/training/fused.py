@@ -26,9 +26,9 @@ from sktorch.training.stacking import Stack
 from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 
-# What the models of one stack may take on a CPU: about its caches. Between a third and four times
-# as much the time of a step was the same, below a third Python's share grows.
-CACHE_BYTES = 8 * 2**20
+# What the models of one stack may take on a CPU: about its caches. Between a quarter and twice as
+# much the time of a step was the same, below a quarter Python's share grows.
+CACHE_BYTES = 16 * 2**20
 # A stack is kept for as many runs: an epoch may have further passes, to validate and to score.
 N_RUNS_KEPT = 4
 # The share of a GPU's free memory that a stack may take.

@@ -266,9 +266,9 @@ def _close(stacked, alone, plain):
 
 
 def _seconds(function):
-    """Time of the thread for a call, other load left out: the shortest of three, warmed up."""
+    """Time of the thread for a call, other load left out: the shortest of two, warmed up."""
     times = []
-    for _ in range(5):
+    for _ in range(4):
         start = time.thread_time()
         function()
         times.append(time.thread_time() - start)
