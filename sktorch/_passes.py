@@ -95,5 +95,8 @@ def _together(net, batches, engine, optimizer=None, after_step=None):
         kept,
     )
     with net.stream_.paused():
+        identity = batches.identity  # A look at all rows, by as many threads at a time as run.
+        if identity is not None and torch.device(net.device).type != "cpu":
+            batches.share(ticket.meeting.tensors)  # Copies, which others need not have again.
         ticket.meeting.hand_in(one)
     return one.losses, one.sizes, torch.cat(one.outputs) if one.outputs else None

@@ -506,6 +506,19 @@ def test_any_search(settings, lrs, n_folds, n_rows, weighted):
             )
 
 
+class Freezing(Callback):
+    """Trains the first layer for two epochs only."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        net.module_.get_submodule("0").requires_grad_(len(net.history) <= 2)
+
+
+def test_what_a_callback_changes_between_epochs_holds(iris):
+    alone, together = both(lambda: grid_search(*iris, callbacks=[Freezing()], max_epochs=5))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_history_and_epochs_of_each_fit(iris):
     def fitted():
         return cross_validate(

@@ -3,13 +3,13 @@
 A batch is ``(X, y, weight)``, tensors on the training device; ``weight`` may be None.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from itertools import chain, repeat
 
 import torch
 
-from sktorch.data.structure import leaves, split
+from sktorch.data.structure import each, leaves, split
 
 # What is copied in a new order at a time: small beside the data that asks for more memory.
 BLOCK_BYTES = 16 * 2**20
@@ -63,6 +63,7 @@ class Batches:
     def __init__(self, rows, targets, weights, index, *, batch_size, shuffle, drop_last=False):
         self.rows, self.targets, self.weights, self.index = rows, targets, weights, index
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
+        self._is_shared = False
 
     def __len__(self):
         whole, rest = divmod(len(self.index), self.batch_size)
@@ -110,10 +111,24 @@ class Batches:
         """
         if not self.rows.is_whole:
             return None
-        tensors = [*leaves(self.rows.values), self.targets, self.weights, self.index]
-        names = tuple(self.rows.values) if isinstance(self.rows.values, dict) else ()
+        rows = self.rows.values
+        digests = [each(_digest, x) for x in (rows, self.targets, self.weights, self.index)]
+        names = tuple(rows) if isinstance(rows, dict) else type(rows)
         settings = self.batch_size, self.shuffle, self.drop_last
-        return *map(_digest, tensors), names, settings
+        return tuple(leaves(digests[0])), names, *digests[1:], settings
+
+    def share(self, pool):
+        """Use tensors of the same values out of a pool, and leave there those that it lacks.
+
+        Parameters
+        ----------
+        pool : mapping of digests to torch.Tensor
+            Of tensors that nobody writes to, as must be those of these batches.
+        """
+        if not self._is_shared:
+            self.rows.values = each(partial(_out_of, pool), self.rows.values)
+            self.targets = _out_of(pool, self.targets)
+            self._is_shared = True
 
 
 class Way:
@@ -165,6 +180,10 @@ class Way:
             block = self._batches.fetch(rows)
             self._last = first, block
         return first, block
+
+
+def _out_of(pool, tensor):
+    return pool.setdefault(_digest(tensor), tensor)
 
 
 def _digest(tensor):

@@ -8,6 +8,7 @@ waits or has left, all that was handed in is done at once, and everybody gets it
 import threading
 from collections import deque
 from contextlib import contextmanager, nullcontext
+from weakref import WeakValueDictionary
 
 _here = threading.local()
 
@@ -54,10 +55,15 @@ class MeetingPoint:
         Takes a list of passes through their batches; writes errors to them and raises none.
     n_places : int
         How many threads run at a time.
+
+    Attributes
+    ----------
+    tensors : mapping of digests to torch.Tensor
+        Those that threads share, for as long as one of them has them.
     """
 
     def __init__(self, together, n_places):
-        self._together = together
+        self._together, self.tensors = together, WeakValueDictionary()
         self._lock = threading.Lock()
         self._n_active, self._waiting, self._under_way = 0, {}, False
         self._n_free, self._queue = n_places, deque()

@@ -1,5 +1,7 @@
 """Batches by index, and through a DataLoader: the same rows in the same order."""
 
+from weakref import WeakValueDictionary
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from sktorch.data.batches import BLOCK_BYTES, Batches, draw_loader_seed, epoch_order
 from sktorch.data.loaders import row_batches
 from sktorch.data.rows import Rows
+from sktorch.data.structure import leaves
 
 CPU = torch.device("cpu")
 
@@ -175,3 +178,25 @@ def test_blocks_of_a_way_are_its_batches(n_bytes):
         start = sum(way.sizes[first:number])
         for part, expected_part in zip(block, expected[number], strict=True):
             assert torch.equal(part[start : start + way.sizes[number]], expected_part)
+
+
+@pytest.mark.parametrize("as_rows", [lambda X: X, lambda X: {"a": X, "b": X + 1}])
+def test_equal_tensors_are_kept_once(as_rows):
+    pool = WeakValueDictionary()
+    index = torch.arange(10)
+    X, y, _ = make_data(10)
+    made = []
+    for n_more in (0, 0, 1):
+        rows = Rows(as_rows(X.clone() + n_more), torch.float32, CPU)
+        batches = Batches(rows, y.clone(), None, index, batch_size=4, shuffle=False)
+        expected = [*batches]
+        batches.share(pool)
+        made.append(batches)
+        for batch, before in zip(batches, expected, strict=True):
+            torch.testing.assert_close(batch, before)
+    first, second, other = ([*leaves(batches.rows.values), batches.targets] for batches in made)
+    assert [a is b for a, b in zip(first, second, strict=True)] == [True] * len(first)
+    assert [a is b for a, b in zip(first, other, strict=True)][-2:] == [False, True]
+    n_kept = len(pool)
+    del made, rows, batches, first, second, other
+    assert len(pool) < n_kept, "it keeps nothing that nobody else has"

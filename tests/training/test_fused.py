@@ -12,7 +12,7 @@ from torch import nn
 
 from sktorch.data.batches import Batches
 from sktorch.data.rows import Rows
-from sktorch.training import program
+from sktorch.training import fused, program
 from sktorch.training.fused import Fuser
 from sktorch.training.passes import Pass
 from sktorch.training.precision import Precision
@@ -540,3 +540,35 @@ def test_what_several_models_need_is_fetched_once():
     optimizers = [torch.optim.SGD(module.parameters()) for module in modules]
     train_together(modules, [nn.CrossEntropyLoss()] * 6, optimizers, [batches] * 6, 1)
     assert len(fetched) == 1
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("name", ["adam", "momentum", "rmsprop"])
+def test_a_stack_is_used_again_until_a_member_changes(name, changed, monkeypatch):
+    monkeypatch.setattr(program, "WORTH", float("inf"))
+    made, fuser = [], Fuser(1)
+    make = fused.Stack
+    monkeypatch.setattr(fused, "Stack", lambda *args: made.append(1) or make(*args))
+    together = models(mlp, 4)
+    alone = copy.deepcopy(together)
+    optimizers, own = (
+        [OPTIMIZERS[name](m.parameters(), 0.01) for m in ms] for ms in (together, alone)
+    )
+    kept = [{} for _ in together]
+    for epoch in range(4):
+        if changed and epoch == 2:
+            for pair in zip(optimizers, own, strict=True):
+                for optimizer in pair:
+                    optimizer.param_groups[0]["lr"] /= 2
+        drawn = [batches_of(number, 30, 12, shuffle=False) for number in range(4)]
+        passes = [
+            Pass(m, nn.CrossEntropyLoss(), d.way(), RandomStream(0, CPU), o, kept=k)
+            for m, d, o, k in zip(together, drawn, optimizers, kept, strict=True)
+        ]
+        fuser.run(passes)
+        for one, module, optimizer, batches in zip(passes, alone, own, drawn, strict=True):
+            losses = loop(module, nn.CrossEntropyLoss(), optimizer, batches)
+            assert one.losses == pytest.approx(losses, rel=1e-9)
+    assert len(made) == 1 + changed
+    for first, second in zip(together, alone, strict=True):
+        torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=1e-9, atol=1e-9)

@@ -198,3 +198,57 @@ def test_a_scheduled_optimizer_can():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(2))])
     torch.optim.lr_scheduler.StepLR(optimizer, 1)
     assert stackable_settings(optimizer)
+
+
+def a_stack(make_optimizer=torch.optim.Adam):
+    objectives = [Objective(nn.Linear(3, 2), nn.MSELoss()) for _ in range(3)]
+    optimizers = [make_optimizer(o.parameters(), lr=0.1) for o in objectives]
+    stack = Stack(objectives, optimizers, [0, 0, 0])
+    for gradient in stack.gradients.values():
+        gradient.fill_(1)
+    stack.use_gradients()
+    stack.optimizer.step()
+    return objectives, optimizers, stack
+
+
+def write_weight(objectives, optimizers):
+    with torch.no_grad():
+        objectives[1].module.weight.add_(1)
+
+
+def load_weight(objectives, optimizers):
+    objectives[1].load_state_dict(copy.deepcopy(objectives[0].state_dict()))
+
+
+def change_lr(objectives, optimizers):
+    optimizers[2].param_groups[0]["lr"] = 0.2
+
+
+def write_state(objectives, optimizers):
+    optimizers[0].state[objectives[0].module.bias]["exp_avg"].zero_()
+
+
+def drop_state(objectives, optimizers):
+    del optimizers[0].state[objectives[0].module.bias]
+
+
+def step_alone(objectives, optimizers):
+    objectives[0].module.weight.grad = torch.ones(2, 3)
+    optimizers[0].step()
+
+
+CHANGES = [write_weight, load_weight, change_lr, write_state, drop_state, step_alone]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_stack_is_current_until_somebody_changes_a_member(change):
+    objectives, optimizers, stack = a_stack()
+    assert not stack.is_current(), "it was stepped"
+    stack.unstack()
+    assert stack.is_current()
+    for objective in objectives:
+        objective(torch.zeros(4, 3), torch.zeros(4, 2))
+        objective.eval()
+    assert stack.is_current()
+    change(objectives, optimizers)
+    assert not stack.is_current()
