@@ -31,6 +31,9 @@ from sktorch.training.threads import threads_worth
 CACHE_BYTES = 16 * 2**20
 # A stack is kept for as many runs: an epoch may have further passes, to validate and to score.
 N_RUNS_KEPT = 4
+# What a stack may be wider than its members, so that it needs no program of its own when some fits
+# have ended: to make one takes as long as a hundred steps.
+ROOM = 1.25
 # The share of a GPU's free memory that a stack may take.
 SHARE = 0.4
 
@@ -51,6 +54,7 @@ class Fuser:
         self._report = report
         self._programs, self._reported, self._n_of_kind = {}, set(), {}
         self._stacks, self._n_runs, self._largest = {}, 0, math.inf
+        self._widths = defaultdict(set)
         # One at a time: they silence warnings, which is a setting of the process.
         self._making = threading.Lock()
 
@@ -72,7 +76,7 @@ class Fuser:
         self._stacks = {key: kept for key, kept in self._stacks.items() if kept[0] > first}
 
     def _jobs(self, passes):
-        """Stacks and single passes, each with its kind (None: alone)."""
+        """Stacks and single passes, each with its kind and width (None: alone)."""
         kinds, jobs, unlike = defaultdict(list), [], defaultdict(list)
         for one in passes:
             try:
@@ -81,15 +85,16 @@ class Fuser:
                 unlike[f"alone: {error}"].append(one)
         for why, members in unlike.items():
             self._tell(members, why, len(members))
-            jobs += [(None, [one]) for one in members]
+            jobs += [(None, None, [one]) for one in members]
         for kind, members in kinds.items():
             n_together = self._n_of_kind[kind] = max(len(members), self._n_of_kind.get(kind, 0))
             if len(members) == 1:
                 if n_together == 1:  # else those that are left of others
                     self._tell(members, "alone: there is no other of its kind", 1)
-                jobs.append((None, members))
+                jobs.append((None, None, members))
             else:
-                jobs += [(kind, stack) for stack in self._cut(members)]
+                stacks = sorted(self._cut(members), key=len, reverse=True)
+                jobs += [(kind, self._width(kind, len(stack)), stack) for stack in stacks]
         return jobs
 
     def _cut(self, members):
@@ -107,22 +112,29 @@ class Fuser:
         cuts = [round(number * len(members) / n_stacks) for number in range(n_stacks + 1)]
         return [members[start:end] for start, end in pairwise(cuts)]
 
-    def _work(self, kind, members, n_threads):
+    def _width(self, kind, n_members):
+        """One that there was before, if it is not much more: each takes a program of its own."""
+        known = self._widths[kind]
+        width = min((w for w in known if n_members <= w <= ROOM * n_members), default=n_members)
+        known.add(width)
+        return width
+
+    def _work(self, kind, width, members, n_threads):
         work = members[0].work.multiply_adds * members[0].n_rows * len(members)
         try:
             with threads_worth(work, n_threads), subnormals_flushed():
                 if kind is None:
                     members[0].alone()
                 else:
-                    self._together(kind, members, n_threads)
+                    self._together(kind, width, members, n_threads)
         except BaseException as error:
             for one in members:
                 one.error = error
 
-    def _together(self, kind, members, n_threads):
+    def _together(self, kind, width, members, n_threads):
         """Take a stack through the batches that all its members have of the same shape."""
         try:
-            if self._in_lockstep(kind, members):
+            if self._in_lockstep(kind, width, members):
                 return
             halves = [[one] for one in members]
         except torch.OutOfMemoryError:
@@ -135,11 +147,12 @@ class Fuser:
         except Exception:  # The rows of a single one may be why: alone it shows whose.
             halves = [[one] for one in members if _goes_on(one)]
         for half in halves:
-            self._work(kind if len(half) > 1 else None, half, n_threads)
+            kind_of_half = kind if len(half) > 1 else None
+            self._work(kind_of_half, len(half), half, n_threads)
 
-    def _in_lockstep(self, kind, members):
+    def _in_lockstep(self, kind, width, members):
         """Whether the stack could be trained; nothing has changed otherwise."""
-        stack = self._stack(members)
+        stack = self._stack(members, width)
         generator = torch.Generator(members[0].device)
         seed = sum(one.stream.next_seed() for one in members) % 2**63
         program = self._program(kind, members, stack, generator.manual_seed(seed))
@@ -147,22 +160,22 @@ class Fuser:
             return False
         _Walk(members, stack, program, seed).go()
         if stack.optimizer is not None:
-            self._stacks[_key(members)] = self._n_runs, stack
+            self._stacks[_key(members, width)] = self._n_runs, stack
         return True
 
-    def _stack(self, members):
+    def _stack(self, members, width):
         """That of these members' last pass if nothing has changed since, or a new one."""
-        _, stack = self._stacks.pop(_key(members), (None, None))
+        _, stack = self._stacks.pop(_key(members, width), (None, None))
         if stack is not None and stack.is_current():
             return stack
         trained = members[0].optimizer is not None
         optimizers = [one.optimizer for one in members] if trained else None
         scheduled = members[0].after_step is not None
         settings = None if scheduled else [one.settings for one in members]
-        return Stack([one.objective for one in members], optimizers, settings)
+        return Stack([one.objective for one in members], optimizers, settings, width)
 
     def _program(self, kind, members, stack, generator):
-        key = kind, len(members)
+        key = kind, stack.width
         with self._making:
             if key not in self._programs:
                 self._programs[key] = make_program(members, stack, generator)
@@ -186,9 +199,9 @@ class Fuser:
             self._report(f"{n_models} × {line}")
 
 
-def _key(members):
+def _key(members, width):
     """Of their stack, where they train."""
-    return tuple((id(one.objective), one.after_step is None) for one in members)
+    return width, *((id(one.objective), one.after_step is None) for one in members)
 
 
 def _can_be_captured(one, optimizer):
@@ -282,7 +295,7 @@ class _Walk:
         while all(one.n_rows == n_rows and not one.is_over for one in self.members):
             n_before = len(self.losses)
             try:
-                for batch in stacked_batches(self.members):
+                for batch in stacked_batches(self.members, self.stack.width):
                     loss, output = self._step(batch)
                     self.losses.append(loss)
                     self.outputs.append(output)
@@ -308,9 +321,10 @@ class _Walk:
         if not self.losses:
             return
         self.stack.unstack()
-        for one, losses in zip(self.members, torch.stack(self.losses, 1).tolist(), strict=True):
-            one.losses += losses
+        losses = torch.stack(self.losses, 1)[: len(self.members)].tolist()
+        for one, own in zip(self.members, losses, strict=True):
+            one.losses += own
         if self.stack.optimizer is None:
-            outputs = torch.cat(self.outputs, 1)
+            outputs = torch.cat(self.outputs, 1)[: len(self.members)]
             for one, own in zip(self.members, outputs.unbind(), strict=True):
                 one.outputs.append(own)

@@ -52,7 +52,7 @@ class Program:
     reason: str | None = None
 
 
-def stacked_batches(members):
+def stacked_batches(members, width):
     """The next batches of all members, as many as all have at hand.
 
     Members on the same way, at the same place, share what is fetched of it.
@@ -60,12 +60,15 @@ def stacked_batches(members):
     Parameters
     ----------
     members : list of Pass
+    width : int
+        Of the stack: further rows have the first member's batches.
 
     Returns
     -------
     batches : iterator of list of torch.Tensor
-        The tensors of each batch, of shape (n_members, n_rows, ...).
+        The tensors of each batch, of shape (width, n_rows, ...).
     """
+    members = members + members[:1] * (width - len(members))
     places = [(id(one.shared_way), one.n_done) for one in members]
     numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
     first = {place: one for one, place in zip(reversed(members), reversed(places), strict=True)}
@@ -99,7 +102,7 @@ def make_program(members, stack, generator):
     -------
     program : Program
     """
-    batch = next(stacked_batches(members))
+    batch = next(stacked_batches(members, stack.width))
 
     def inputs():  # what a module may write to is new each time
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
@@ -134,7 +137,7 @@ def make_program(members, stack, generator):
         if not recording.random and not _agree(alone(), (value, after), members[0]):
             return Program(reason="batched it computes something else")
         if members[0].device.type == "cpu":
-            seconds = _seconds(lambda: recording(generator, *replayed)) / len(members)
+            seconds = _seconds(lambda: recording(generator, *replayed)) / stack.width
             ratio = seconds / _seconds(alone)
             if ratio > WORTH:
                 return Program(reason=f"stacked it takes {ratio:.1f}x as long")

@@ -132,6 +132,9 @@ class Stack:
     settings : list, default=None
         The optimizers' settings; neighbours with the same share a group. None if each is to have
         groups of its own, so that its settings can change (`renew_settings`).
+    width : int, default=None
+        Number of rows of the stack, where it is to have more than objectives: further rows are like
+        the first one, and nobody's.
 
     Attributes
     ----------
@@ -143,15 +146,16 @@ class Stack:
         What is made to step it, for as long as it is used.
     """
 
-    def __init__(self, objectives, optimizers=None, settings=None):
+    def __init__(self, objectives, optimizers=None, settings=None, width=None):
         self._objectives, self._optimizers = objectives, optimizers
+        self.width = width or len(objectives)
         self.steps, self._seen = {}, None
         self._parameters = [dict(objective.named_parameters()) for objective in objectives]
         self._buffers = [dict(objective.named_buffers()) for objective in objectives]
         stepped = set() if optimizers is None else _names(self._parameters[0], optimizers[0])
-        parameters = _stacked(self._parameters)
+        parameters = _stacked(self._parameters, self.width)
         self.trained = {name: parameters.pop(name) for name in [*parameters] if name in stepped}
-        self.fixed, self.buffers = parameters, _stacked(self._buffers)
+        self.fixed, self.buffers = parameters, _stacked(self._buffers, self.width)
         self.gradients = {name: torch.empty_like(tensor) for name, tensor in self.trained.items()}
         self.optimizer = None
         if optimizers is not None:
@@ -216,7 +220,7 @@ class Stack:
         """Copy everything back to where it came from."""
         for name, stacked in (self.trained | self.buffers).items():
             owners = self._parameters if name in self.trained else self._buffers
-            for own, new in zip(owners, stacked.unbind(), strict=True):
+            for own, new in zip(owners, stacked[: len(owners)].unbind(), strict=True):
                 own[name].copy_(new)
         if self.optimizer is None:
             return
@@ -240,7 +244,8 @@ def _names(parameters, optimizer):
     return {name for name, p in parameters.items() if id(p) in stepped and p.requires_grad}
 
 
-def _stacked(dicts):
+def _stacked(dicts, width):
+    dicts = dicts + dicts[:1] * (width - len(dicts))
     return {name: torch.stack([tensors[name].detach() for tensors in dicts]) for name in dicts[0]}
 
 

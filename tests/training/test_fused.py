@@ -572,3 +572,36 @@ def test_a_stack_is_used_again_until_a_member_changes(name, changed, monkeypatch
     assert len(made) == 1 + changed
     for first, second in zip(together, alone, strict=True):
         torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=1e-9, atol=1e-9)
+
+
+def test_as_fits_end_the_programs_of_wider_stacks_serve_the_others(monkeypatch):
+    monkeypatch.setattr(program, "WORTH", float("inf"))
+    made, fuser = [], Fuser(1)
+    make = fused.make_program
+    monkeypatch.setattr(fused, "make_program", lambda *args: made.append(args) or make(*args))
+    together = models(Normed, 10)
+    alone = copy.deepcopy(together)
+    optimizers, own = (
+        [OPTIMIZERS["adam"](m.parameters(), 0.01) for m in ms] for ms in (together, alone)
+    )
+    for n_left in (10, 9, 8, 7, 6):
+        drawn = [batches_of(number, 30, 10, shuffle=False) for number in range(n_left)]
+        for training in (True, False):
+            passes = [
+                Pass(
+                    m, nn.CrossEntropyLoss(), d.way(), RandomStream(0, CPU), o if training else None
+                )
+                for m, d, o in zip(together[:n_left], drawn, optimizers[:n_left], strict=True)
+            ]
+            fuser.run(passes)
+            for one, module, optimizer, batches in zip(passes, alone, own, drawn, strict=False):
+                if training:
+                    expected = loop(module, nn.CrossEntropyLoss(), optimizer, batches)
+                else:
+                    module.eval()
+                    expected = [F.cross_entropy(module(X), y).item() for X, y, _ in batches]
+                    assert len(one.outputs[0]) == 30
+                assert one.losses == pytest.approx(expected, rel=1e-9)
+    assert len(made) == 4, "10 and 7 to train and to evaluate"
+    for first, second in zip(together, alone, strict=True):
+        torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=1e-9, atol=1e-9)
