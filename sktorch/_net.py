@@ -176,11 +176,6 @@ class Net(NeuralNet):
             self.notify("on_train_end", X=X, y=y)
         self.example_ = None
 
-    @property
-    def has_own_callbacks_only(self):
-        """Whether none of the callbacks is the user's."""
-        return all(isinstance(callback, EpochTimer | PrintLog) for _, callback in self.callbacks_)
-
     def _observer(self, training):
         listens = any(listens_to_batches(callback) for _, callback in self.callbacks_)
         return BatchObserver(self, training) if listens else None

@@ -78,8 +78,6 @@ def _meets(batches, engine, observer):
 def _together(net, batches, engine, optimizer=None, after_step=None):
     ticket = current_ticket()
     batches.block_bytes = BLOCK_BYTES_TOGETHER
-    # Of those who are handed the net, only callbacks may change it between two passes.
-    kept = engine.kept if net.has_own_callbacks_only else {}
     one = Pass(
         net.module_,
         net.criterion_,
@@ -92,7 +90,7 @@ def _together(net, batches, engine, optimizer=None, after_step=None):
         ticket.is_cancelled,
         after_step,
         current_order(),
-        kept,
+        engine.kept,
     )
     with net.stream_.paused():
         identity = batches.identity  # A look at all rows, by as many threads at a time as run.

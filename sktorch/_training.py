@@ -5,6 +5,7 @@ import warnings
 from math import ceil
 
 import torch
+from skorch.callbacks import EpochTimer, PrintLog
 
 from sktorch._batching import BatchMaker, dataset_of
 from sktorch._callbacks import StopTraining
@@ -15,6 +16,7 @@ from sktorch.data.datasets import SliceableDataset, Stream
 from sktorch.data.loaders import check_keeps_rows
 from sktorch.data.placement import choose_placement
 from sktorch.training.engine import Engine
+from sktorch.training.meeting import threads_of_a_task
 from sktorch.training.schedules import make_schedule
 from sktorch.training.stopping import BestWeights, Plateau
 from sktorch.training.subnormals import subnormals_flushed
@@ -70,7 +72,8 @@ class TrainingJob:
                 net.notify("on_train_begin", X=self.train.X, y=self.train.y)
             train_epoch = self._epoch_trainer()
             work = net.work_.multiply_adds * estimator.batch_size
-            with threads_worth(work), subnormals_flushed(), current_device(self.device):
+            threads = threads_worth(work, threads_of_a_task())
+            with threads, subnormals_flushed(), current_device(self.device):
                 for _ in range(self.n_epochs):
                     epoch = context.subcontext(task_name="epoch")
                     epoch.call_on_fit_task_begin(estimator=estimator, **told)
@@ -111,6 +114,8 @@ class TrainingJob:
             "dataset_valid": None if self.valid is None else dataset_of(self.valid),
         }
         self.engine.scheduled_by_batch = schedule is not None and schedule.per_batch
+        if nobody_else_changes(net, estimator):
+            self.engine.kept = {}
 
         def train_epoch():
             with net.stream_:
@@ -221,6 +226,20 @@ class TrainingJob:
             "metadata": None if weights is None else {"sample_weight": weights},
             "reconstruction_attributes": lambda: {"net_": self.net},
         }
+
+
+def nobody_else_changes(net, estimator):
+    """Whether a net changes by its training alone: nobody is handed it between two passes."""
+    # scikit-learn's private list. Were it renamed, what its callbacks change between two epochs of
+    # a search that trains as one program could be missed.
+    listeners = getattr(estimator, "_skl_callbacks", ())
+    by_user = [c for _, c in net.callbacks_ if not isinstance(c, EpochTimer | PrintLog)]
+    scoring = estimator.scoring
+    scorers = scoring.values() if isinstance(scoring, dict) else scoring
+    by_name = isinstance(scorers, str | None) or all(isinstance(s, str) for s in scorers)
+    layers = [*net.module_.modules(), *net.criterion_.modules()]
+    are_told = any(type(layer).train is not torch.nn.Module.train for layer in layers)
+    return by_name and not (listeners or by_user or are_told)
 
 
 def in_meta_estimator():

@@ -38,6 +38,7 @@ from sktorch.training.meeting import (
 )
 from sktorch.training.memory import enough_for_another, free_memory
 from sktorch.training.randomness import depth
+from sktorch.training.threads import set_for_new_threads
 
 # How many tasks run at once where nobody says how many and memory is no limit; each has a thread.
 MOST = 256
@@ -93,7 +94,7 @@ class FusedBackend(ParallelBackendBase):
         self._lock = threading.Lock()
         self._threads, self._started, self._queue = set(), [], deque()
         self._ticket, self._dispatches, self._numbers = None, False, count()
-        self._n_jobs, self._progress, self._n_threads = MOST, None, None
+        self._n_jobs, self._progress = MOST, None
         self._measure, self._before, self._limited = free_memory, {}, True
         self._n_running = 0
 
@@ -128,9 +129,6 @@ class FusedBackend(ParallelBackendBase):
         self._before = self._measure(with_unused=True) if self._limited else {}
         outer = current_ticket()
         if outer is None:
-            # Each thread that begins takes the number over, and none has to set its own.
-            self._n_threads = torch.get_num_threads()
-            torch.set_num_threads(1)
             verbose = self.parallel is not None and self.parallel.verbose
             n_workers = self.inner_max_num_threads or joblib.cpu_count()
             self._progress = Progress(_report) if verbose else None
@@ -152,8 +150,7 @@ class FusedBackend(ParallelBackendBase):
         """After the last result."""
         self._end_of_dispatch()
         self._join_threads()
-        if self._n_threads is not None:
-            torch.set_num_threads(self._n_threads)
+        self._ticket = None  # It holds the stacks.
         if self._progress is not None:
             self._progress.say()
 
@@ -194,6 +191,7 @@ class FusedBackend(ParallelBackendBase):
     def _run(self):
         """Run queued tasks, one after the other, while there are any and memory allows."""
         meeting = self._ticket.meeting
+        torch.set_num_threads(1)  # of arithmetic, where the work is small
         meeting.take_place()
         while self._run_next():
             pass
@@ -267,6 +265,8 @@ class FusedBackend(ParallelBackendBase):
             for thread in threads:
                 if thread is not threading.current_thread():
                     thread.join()
+        if threads:
+            set_for_new_threads(torch.get_num_threads())
 
 
 @contextmanager

@@ -26,8 +26,9 @@ class Engine:
     ----------
     eager_reason : str or None
         Why steps are not replayed from a CUDA graph; None where they are.
-    kept : dict
-        What passes with other models find out about this one, for its further passes.
+    kept : dict or None
+        What passes with other models find out about this one, for its further passes. None, as it
+        begins, where somebody may change the model in between.
     scheduled_by_batch : bool
         Whether a schedule changes the learning rate after each batch; a graph holds it.
     """
@@ -38,7 +39,7 @@ class Engine:
         self._compile, self.clip_norm = compile, clip_norm
         self._compiled = self._captured = None
         self._reason = "no step was made"
-        self.kept, self.scheduled_by_batch = {}, False
+        self.kept, self.scheduled_by_batch = None, False
 
     @property
     def eager_reason(self):

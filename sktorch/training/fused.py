@@ -5,6 +5,7 @@ class of optimizer, shapes) go together: their tensors are stacked, every step i
 and each model ends where it would have ended alone. Others pass alone, beside them.
 """
 
+import copy
 import math
 import re
 import threading
@@ -53,8 +54,8 @@ class Fuser:
         self.n_workers = n_workers or torch.get_num_threads()
         self._report = report
         self._programs, self._reported, self._n_of_kind = {}, set(), {}
-        self._stacks, self._n_runs, self._largest = {}, 0, math.inf
-        self._widths = defaultdict(set)
+        self._stacks, self._n_runs = {}, 0
+        self._widths, self._largest = defaultdict(set), defaultdict(lambda: math.inf)
         # One at a time: they silence warnings, which is a setting of the process.
         self._making = threading.Lock()
 
@@ -93,11 +94,11 @@ class Fuser:
                     self._tell(members, "alone: there is no other of its kind", 1)
                 jobs.append((None, None, members))
             else:
-                stacks = sorted(self._cut(members), key=len, reverse=True)
+                stacks = sorted(self._cut(kind, members), key=len, reverse=True)
                 jobs += [(kind, self._width(kind, len(stack)), stack) for stack in stacks]
         return jobs
 
-    def _cut(self, members):
+    def _cut(self, kind, members):
         """Cut members in stacks, neighbours with the same settings."""
         if members[0].optimizer is not None:
             numbers = {one.settings: number for number, one in enumerate(reversed(members))}
@@ -105,7 +106,7 @@ class Fuser:
         device, n_bytes = members[0].device, max(members[0].n_bytes, 1)
         on_cpu = device.type == "cpu"
         room = SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CACHE_BYTES
-        width = min(max(room // n_bytes, 4 if on_cpu else 1), self._largest)
+        width = min(max(room // n_bytes, 4 if on_cpu else 1), self._largest[kind])
         n_stacks = math.ceil(len(members) / width)
         if on_cpu and len(members) >= 4 * self.n_workers:  # every worker gets as many stacks
             n_stacks = self.n_workers * math.ceil(n_stacks / self.n_workers)
@@ -136,22 +137,25 @@ class Fuser:
         try:
             if self._in_lockstep(kind, width, members):
                 return
-            halves = [[one] for one in members]
+            parts = [[one] for one in members]
         except torch.OutOfMemoryError:
             if len(members) == 1:
                 raise
             self._stacks.clear()
             half = len(members) // 2
-            self._largest = min(self._largest, len(members) - half)
-            halves = [members[:half], members[half:]]
-        except Exception:  # The rows of a single one may be why: alone it shows whose.
-            halves = [[one] for one in members if _goes_on(one)]
-        for half in halves:
-            kind_of_half = kind if len(half) > 1 else None
-            self._work(kind_of_half, len(half), half, n_threads)
+            self._largest[kind] = min(self._largest[kind], len(members) - half)
+            parts = [members[:half], members[half:]]
+        except Exception as error:  # The rows of a single one may be why: alone it shows whose.
+            self._tell(members, f"alone after an error: {error}", len(members))
+            parts = [[one] for one in members if _goes_on(one)]
+        for part in parts:
+            self._work(kind if len(part) > 1 else None, len(part), part, n_threads)
 
     def _in_lockstep(self, kind, width, members):
         """Whether the stack could be trained; nothing has changed otherwise."""
+        known = self._programs.get((kind, width))
+        if known is not None and known.recording is None:
+            return False
         stack = self._stack(members, width)
         generator = torch.Generator(members[0].device)
         seed = sum(one.stream.next_seed() for one in members) % 2**63
@@ -159,17 +163,18 @@ class Fuser:
         if program.recording is None:
             return False
         _Walk(members, stack, program, seed).go()
-        if stack.optimizer is not None:
+        if stack.optimizer is not None and all(one.comes_again for one in members):
             self._stacks[_key(members, width)] = self._n_runs, stack
         return True
 
     def _stack(self, members, width):
-        """That of these members' last pass if nothing has changed since, or a new one."""
+        """That of these members' last training if nothing has changed since, or a new one."""
+        if members[0].optimizer is None:
+            return Stack([one.objective for one in members], width=width)
         _, stack = self._stacks.pop(_key(members, width), (None, None))
         if stack is not None and stack.is_current():
             return stack
-        trained = members[0].optimizer is not None
-        optimizers = [one.optimizer for one in members] if trained else None
+        optimizers = [one.optimizer for one in members]
         scheduled = members[0].after_step is not None
         settings = None if scheduled else [one.settings for one in members]
         return Stack([one.objective for one in members], optimizers, settings, width)
@@ -200,7 +205,7 @@ class Fuser:
 
 
 def _key(members, width):
-    """Of their stack, where they train."""
+    """Of the stack in which they train."""
     return width, *((id(one.objective), one.after_step is None) for one in members)
 
 
@@ -215,7 +220,8 @@ def _share_ways(passes):
     ways = {}
     for one in passes:
         if one.way.identity is not None:
-            one.shared_way = ways.setdefault(one.way.identity, one.way)
+            # Nobody's own: a pass that goes alone may write to the batches of its way.
+            one.shared_way = ways.setdefault(one.way.identity, copy.copy(one.way))
 
 
 def _goes_on(one):
@@ -230,7 +236,7 @@ class _StackStep:
         self._run = partial(program.recording.flat(), self.generator)
         self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
         self._renew = stack.renew_settings
-        self._scheduled = members[0].after_step is not None
+        self._scheduled, self._after_steps = members[0].after_step is not None, []
         stack.use_gradients(program.without_gradient)
         self._optimizer = without_hooks(stack.optimizer)
         if not self._scheduled:  # The settings stay.
@@ -250,7 +256,7 @@ class _StackStep:
             after_step()
         if self._scheduled:
             self._renew()
-        return loss, loss
+        return loss, loss  # the second for an output, which only evaluations give
 
     def forget_gradients(self):
         """They are written anew, and stay where the optimizer reads them."""
@@ -325,6 +331,5 @@ class _Walk:
         for one, own in zip(self.members, losses, strict=True):
             one.losses += own
         if self.stack.optimizer is None:
-            outputs = torch.cat(self.outputs, 1)[: len(self.members)]
-            for one, own in zip(self.members, outputs.unbind(), strict=True):
-                one.outputs.append(own)
+            for number, one in enumerate(self.members):
+                one.outputs += [output[number] for output in self.outputs]

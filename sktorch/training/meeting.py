@@ -66,12 +66,18 @@ class MeetingPoint:
         self._together, self.tensors = together, WeakValueDictionary()
         self._lock = threading.Lock()
         self._n_active, self._waiting, self._under_way = 0, {}, False
-        self._n_free, self._queue = n_places, deque()
+        self._n_places, self._most, self._n_free, self._queue = n_places, 1, n_places, deque()
 
     def arrive(self):
         """One more takes part: until it waits or leaves, the others wait for it."""
         with self._lock:
             self._n_active += 1
+            self._most = max(self._most, self._n_active + len(self._waiting))
+
+    @property
+    def n_threads(self):
+        """Of arithmetic, for each of those that took part at once; one who hands out tasks too."""
+        return max(self._n_places // max(self._most - 1, 1), 1)
 
     def leave(self):
         """One less takes part."""
@@ -168,6 +174,12 @@ class MeetingPoint:
 def current_ticket():
     """The ticket of the task that this thread runs; None outside of one."""
     return getattr(_here, "ticket", None)
+
+
+def threads_of_a_task():
+    """How many threads of arithmetic each task may have; None outside of one."""
+    ticket = current_ticket()
+    return None if ticket is None else ticket.meeting.n_threads
 
 
 def current_order():

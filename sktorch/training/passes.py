@@ -47,9 +47,9 @@ class Pass:
         Called after each step of the optimizer; it may change the optimizer's settings.
     order : tuple of int
         Among passes that meet: the same rows of a stack, and dropout masks, in every run.
-    kept : dict
-        What is found out about the module and the criterion, for their further passes. One each
-        where somebody may change them in between.
+    kept : dict or None
+        What is found out about the module and the criterion, for their further passes. None where
+        somebody may change them in between.
     losses : list of float
         Of each batch, when the pass is over: its mean loss.
     outputs : list of torch.Tensor
@@ -73,7 +73,7 @@ class Pass:
     cancelled: Callable = bool
     after_step: Callable | None = None
     order: tuple = ()
-    kept: dict = field(default_factory=dict)
+    kept: dict | None = None
     losses: list = field(default_factory=list)
     outputs: list = field(default_factory=list)
     error: BaseException | None = None
@@ -81,6 +81,8 @@ class Pass:
     n_done: int = 0
 
     def __post_init__(self):
+        self.comes_again = self.kept is not None
+        self.kept = self.kept if self.comes_again else {}
         if "objective" not in self.kept:
             self.kept["objective"] = Objective(self.module, self.criterion)
         self.objective = self.kept["objective"]
@@ -130,13 +132,18 @@ class Pass:
     def alone(self):
         """Go through the batches that are left, by the loop of a single model."""
         self.shared_way = self.way  # The module may write to its input.
-        batches = self._batches()
-        # Whoever draws random numbers holds a lock: not needed for those that draw none.
-        with self.stream:
-            before = torch.get_rng_state()
-            self._go(islice(batches, 1))
-            draws = self.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
-        with self.stream if draws else nullcontext():
+        batches, mode = self._batches(), ("draws", self.optimizer is None)
+        on_cpu = self.device.type == "cpu"
+        # Whoever draws random numbers holds a lock: not needed for those that draw none. torch's
+        # own layers draw in each batch or in none; of others it is known after a whole pass.
+        if self.kept.get(mode, True):
+            n_looked_at = 1 if all(map(_is_known, self.module.modules())) else None
+            with self.stream:
+                before = torch.get_rng_state()
+                self._go(islice(batches, n_looked_at))
+                drawn = not torch.equal(before, torch.get_rng_state())
+            self.kept[mode] = drawn or not on_cpu
+        with self.stream if self.kept[mode] else nullcontext():
             self._go(batches)
 
     def _go(self, batches):
@@ -181,7 +188,7 @@ class Pass:
             raise Unlike("float16 needs a gradient scaler for each model")
         if self.optimizer is not None:
             self.settings = stackable_settings(self.optimizer)
-        mode = self.optimizer is None
+        mode = "kind", self.optimizer is None
         if mode not in self.kept:
             settings = self.precision.autocast, self.precision.backward, self.clip_norm
             self.kept[mode] = (
@@ -198,6 +205,10 @@ class Pass:
         names = {id(p): name for name, p in self.objective.named_parameters()}
         groups = self.optimizer.param_groups
         return tuple(tuple(names.get(id(p)) for p in group["params"]) for group in groups)
+
+
+def _is_known(layer):
+    return type(layer).__module__.startswith(("torch.nn.", "sktorch.modules."))
 
 
 def set_mode(module, training):

@@ -3,7 +3,7 @@
 import copy
 import time
 import warnings
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -102,46 +102,83 @@ def make_program(members, stack, generator):
     -------
     program : Program
     """
+    try:
+        recording, value, after = _recorded(members, stack, generator)
+        # A throw-away stream: the trial may draw random numbers, and must not take the model's.
+        with RandomStream(0, members[0].device) if recording.random else nullcontext():
+            alone, missing = _alone(members[0])
+            if not recording.random:
+                _check_agreement(alone(members[0].batch()), (value, after), members[0])
+            if members[0].device.type == "cpu":
+                _check_worth(recording, alone, members, stack, generator)
+        return Program(recording, missing)
+    except BetterAlone as why:
+        return Program(reason=str(why))
+
+
+class BetterAlone(Exception):
+    """A stack is of no use; the message says why."""
+
+
+def _recorded(members, stack, generator):
+    """A recording of the step, what a replay returned and wrote, and the buffers after it."""
+    bare = skeleton(members[0].objective)
+    step, inputs = _step_of_stack(members[0], bare), _inputs(members, stack)
+    state, given = generator.get_state(), inputs()
+    with warnings.catch_warnings(), numpy_and_python_seeded(0), _or_alone():
+        # of vmap, about operations that it runs one by one
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        before = state_of_others()
+        recording, value = record(step, generator, *given)
+        draws_elsewhere = state_of_others() != before
+    if _changed(bare, members[0].objective):
+        raise BetterAlone("it keeps something in its attributes from one call to the next")
+    if draws_elsewhere:  # Every replay would have the same numbers.
+        raise BetterAlone("it draws from the generators of numpy or Python")
+    first = [t.clone() for t in tree_leaves((value, given[1], given[3]))]
+    generator.set_state(state)
+    given = inputs()
+    with _or_alone():
+        value = recording(generator, *given)
+    pairs = zip(tree_leaves((value, given[1], given[3])), first, strict=True)
+    if not all(_close(*pair, _is_plain(members[0])) for pair in pairs):
+        raise BetterAlone("replayed it computes something else")
+    if members[0].optimizer is not None:
+        value = stack.gradients, *value
+    return recording, value, {name: buffer[0].clone() for name, buffer in given[3].items()}
+
+
+@contextmanager
+def _or_alone():
+    """Whatever a module does that can't be batched or repeated is a reason to train it alone."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise BetterAlone(f"it can't be batched, {_first_line(error)}") from error
+
+
+def _inputs(members, stack):
+    """A function that returns the step's inputs; what a module may write to is new each time."""
     batch = next(stacked_batches(members, stack.width))
 
-    def inputs():  # what a module may write to is new each time
+    def inputs():
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
         gradients = {name: g.fill_(torch.nan) for name, g in stack.gradients.items()}
         return stack.trained, gradients, stack.fixed, buffers, *(x.clone() for x in batch)
 
-    bare = skeleton(members[0].objective)
-    step = _step_of_stack(members[0], bare)
-    try:
-        with warnings.catch_warnings(), numpy_and_python_seeded(0):
-            # of vmap, about operations that it runs one by one
-            warnings.filterwarnings("ignore", message="There is a performance drop")
-            before = state_of_others()
-            recording, _ = record(step, generator, *inputs())
-            draws_elsewhere = state_of_others() != before
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # whatever a module does that can't be batched
-        return Program(reason=f"it can't be batched, {_first_line(error)}")
-    if _changed(bare, members[0].objective):
-        return Program(reason="it keeps something in its attributes from one call to the next")
-    if draws_elsewhere:  # Every replay would have the same numbers.
-        return Program(reason="it draws from the generators of numpy or Python")
-    replayed = inputs()
-    value = recording(generator, *replayed)
-    after = {name: buffer[0].clone() for name, buffer in replayed[3].items()}
-    # A throw-away stream: the trial may draw random numbers, and must not take the model's.
-    with RandomStream(0, members[0].device) if recording.random else nullcontext():
-        alone, missing = _alone(members[0])
-        if members[0].optimizer is not None:
-            value = stack.gradients, *value
-        if not recording.random and not _agree(alone(), (value, after), members[0]):
-            return Program(reason="batched it computes something else")
-        if members[0].device.type == "cpu":
-            seconds = _seconds(lambda: recording(generator, *replayed)) / stack.width
-            ratio = seconds / _seconds(alone)
-            if ratio > WORTH:
-                return Program(reason=f"stacked it takes {ratio:.1f}x as long")
-    return Program(recording, missing)
+    return inputs
+
+
+def _check_worth(recording, alone, members, stack, generator):
+    """Raise if the stack takes longer than its models alone."""
+    given, batch, run = _inputs(members, stack)(), members[0].batch(), recording.flat()
+    tensors = tree_leaves(given)
+    seconds = _seconds(lambda: run(generator, *tensors)) / stack.width
+    ratio = seconds / _seconds(lambda: alone(batch))
+    if ratio > WORTH:
+        raise BetterAlone(f"stacked it takes {ratio:.1f}x as long")
 
 
 def _changed(bare, objective):
@@ -209,7 +246,7 @@ def _embedding_or_nan(input, weight, *args, **kwargs):
 def _clipped(gradients, clip_norm):
     """As ``torch.nn.utils.clip_grad_norm_`` clips those of the module, the criterion's left out."""
     own = {name: g for name, g in gradients.items() if name.startswith("module.")}
-    norm = torch.nn.utils.get_total_norm(own.values())
+    norm = torch.nn.utils.get_total_norm(own.values(), foreach=False)  # can be batched
     share = (clip_norm / (norm + 1e-6)).clamp(max=1)
     return gradients | {name: gradient * share for name, gradient in own.items()}
 
@@ -222,9 +259,8 @@ def _alone(one):
         stepped = {id(p) for group in one.optimizer.param_groups for p in group["params"]}
         own = zip(objective.named_parameters(), one.objective.parameters(), strict=True)
         trained = {n: p for (n, p), source in own if p.requires_grad and id(source) in stepped}
-    batch = one.batch()
 
-    def step():
+    def step(batch):
         with one.precision.autocast(), torch.set_grad_enabled(bool(trained)):
             loss, output = objective(*batch)
         buffers = {name: buffer.clone() for name, buffer in objective.named_buffers()}
@@ -240,13 +276,13 @@ def _alone(one):
     missing = frozenset()
     if trained:
         state = copy.deepcopy(objective.state_dict())
-        missing = frozenset(name for name, g in step()[0][0].items() if g is None)
+        missing = frozenset(name for name, g in step(one.batch())[0][0].items() if g is None)
         objective.load_state_dict(state)
     return step, missing
 
 
-def _agree(alone, stacked, one):
-    """Whether what a model computes alone is the first row of what the stack computes."""
+def _check_agreement(alone, stacked, one):
+    """Raise if what a model computes alone is not the first row of what the stack computes."""
     (alone, alone_buffers), (value, buffers) = alone, stacked
     pairs = [(buffers[name], buffer) for name, buffer in alone_buffers.items()]
     for single, many in zip(alone, value, strict=True):
@@ -254,8 +290,13 @@ def _agree(alone, stacked, one):
             pairs += [(many[name][0], g) for name, g in single.items() if g is not None]
         else:
             pairs.append((many[0], single))
-    plain = one.precision.autocast is nullcontext
-    return all(_close(*pair, plain) for pair in pairs)
+    if not all(_close(*pair, _is_plain(one)) for pair in pairs):
+        raise BetterAlone("batched it computes something else")
+
+
+def _is_plain(one):
+    """Whether a model computes in the precision of its parameters."""
+    return one.precision.autocast is nullcontext
 
 
 def _close(stacked, alone, plain):

@@ -28,6 +28,8 @@ _COUNTERS = {"step", "mu_product", "eta", "mu"}
 _PLAIN = {bool, int, float, str, bytes, complex, torch.dtype, torch.device, type(None)}
 # What torch keeps in every module, and `fingerprint` looks at in its own way.
 _OF_TORCH = vars(nn.Module()).keys()
+# Its parameters once more. Were these private names others, recurrent nets would train alone.
+_OF_RECURRENT = {"_flat_weights", "_flat_weight_refs"}
 
 
 class Objective(nn.Module):
@@ -113,7 +115,8 @@ def _of_module(module):
         hooks = [hook for key, hook in vars(layer).items() if key.endswith("_hooks") and hook]
         if hooks:
             raise Unlike(f"its {type(layer).__name__} has hooks")
-        own = {key: entry for key, entry in vars(layer).items() if key not in _OF_TORCH}
+        left_out = _OF_TORCH | (_OF_RECURRENT if isinstance(layer, nn.RNNBase) else set())
+        own = {key: vars(layer)[key] for key in sorted(vars(layer).keys() - left_out)}
         parts.append((name, type(layer), layer.training, fingerprint(own, registered)))
     return tuple(parts), tuple(
         (name, tuple(t.shape), t.dtype, t.device, t.requires_grad) for name, t in tensors
@@ -212,8 +215,8 @@ class Stack:
     def use_gradients(self, without=()):
         """Hand the optimizer the gradients, but those of the parameters that have none."""
         for members, name, piece in self._runs:
-            if name not in without:
-                piece.grad = self.gradients[name][members[0] : members[-1] + 1]
+            rows = slice(members[0], members[-1] + 1)
+            piece.grad = None if name in without else self.gradients[name][rows]
 
     @torch.no_grad()
     def unstack(self):
@@ -221,7 +224,9 @@ class Stack:
         for name, stacked in (self.trained | self.buffers).items():
             owners = self._parameters if name in self.trained else self._buffers
             for own, new in zip(owners, stacked[: len(owners)].unbind(), strict=True):
-                own[name].copy_(new)
+                # An evaluation leaves buffers as they are, and another stack of them current.
+                if name in self.trained or not torch.equal(own[name], new):
+                    own[name].copy_(new)
         if self.optimizer is None:
             return
         for optimizer in self._optimizers:

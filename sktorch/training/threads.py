@@ -30,16 +30,18 @@ def threads_worth(n_multiply_adds, most=None):
         yield
         return
     torch.set_num_threads(n_threads)
-    _set_for_new_threads(before)
+    set_for_new_threads(before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def _set_for_new_threads(n_threads):
-    # A thread that begins gets the number that was last set anywhere, and keeps it. Set elsewhere
-    # it is still this thread's own number here.
+def set_for_new_threads(n_threads):
+    """Let threads that begin have this number of threads; those that there are keep theirs.
+
+    A thread that begins gets the number that was last set anywhere.
+    """
     thread = threading.Thread(target=torch.set_num_threads, args=(n_threads,))
     thread.start()
     thread.join()

@@ -39,7 +39,7 @@ def reuse_memory(graph):
                 lent[_storage(node)] = lent.pop(_storage(operand), None)
             elif (out := _writing(node.target)) is not None:
                 value = node.meta["value"]
-                like = tuple(value.shape), value.stride(), value.dtype
+                like = tuple(value.shape), value.stride(), value.dtype, value.device
                 if not free[like]:
                     with graph.inserting_before(first):
                         free[like].append(graph.placeholder(f"buffer_{len(buffers)}"))
@@ -67,7 +67,9 @@ def _lifetimes(nodes):
     for number, node in enumerate(nodes):
         for used in (*node.all_input_nodes, node):
             last_use[_storage(used)] = number
-        if node.op in ("placeholder", "get_attr"):
+        # A buffer that is made another shape in place would keep it in the next call.
+        in_other_shape = torch.Tag.inplace_view in getattr(node.target, "tags", ())
+        if node.op in ("placeholder", "get_attr") or in_other_shape:
             kept.add(_storage(node))
         elif node.op == "output":
             kept.update(map(_storage, node.all_input_nodes))
@@ -101,7 +103,9 @@ def _written_in_place(node, ends):
 
 def _alike(node, other):
     one, two = node.meta["value"], other.meta["value"]
-    return (one.shape, one.stride(), one.dtype) == (two.shape, two.stride(), two.dtype)
+    return all(
+        getattr(one, name) == getattr(two, name) for name in ("shape", "dtype", "device")
+    ) and (one.stride() == two.stride())
 
 
 def _in_place(operation):
