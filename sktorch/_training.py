@@ -235,8 +235,9 @@ def nobody_else_changes(net, estimator):
     listeners = getattr(estimator, "_skl_callbacks", ())
     by_user = [c for _, c in net.callbacks_ if not isinstance(c, EpochTimer | PrintLog)]
     scoring = estimator.scoring
-    scorers = scoring.values() if isinstance(scoring, dict) else scoring
-    by_name = isinstance(scorers, str | None) or all(isinstance(s, str) for s in scorers)
+    scorers = [*scoring.values()] if isinstance(scoring, dict) else scoring
+    scorers = scorers if isinstance(scorers, list | tuple) else [scorers]
+    by_name = all(isinstance(scorer, str | None) for scorer in scorers)
     layers = [*net.module_.modules(), *net.criterion_.modules()]
     are_told = any(type(layer).train is not torch.nn.Module.train for layer in layers)
     return by_name and not (listeners or by_user or are_told)

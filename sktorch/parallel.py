@@ -191,7 +191,10 @@ class FusedBackend(ParallelBackendBase):
     def _run(self):
         """Run queued tasks, one after the other, while there are any and memory allows."""
         meeting = self._ticket.meeting
-        torch.set_num_threads(1)  # of arithmetic, where the work is small
+        n_threads = torch.get_num_threads()
+        if n_threads > 1:  # One is enough where the work is small, and `fit` says where it is not.
+            torch.set_num_threads(1)
+            set_for_new_threads(n_threads)
         meeting.take_place()
         while self._run_next():
             pass
