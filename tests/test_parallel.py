@@ -9,6 +9,8 @@ import threading
 import time
 import warnings
 import weakref
+from contextlib import nullcontext
+from functools import partial
 
 import hypothesis
 import joblib
@@ -510,13 +512,94 @@ class Freezing(Callback):
     """Trains the first layer for two epochs only."""
 
     def on_epoch_begin(self, net, **kwargs):
-        net.module_.get_submodule("0").requires_grad_(len(net.history) <= 2)
+        net.module_.get_submodule("1").requires_grad_(len(net.history) <= 2)
 
 
 def test_what_a_callback_changes_between_epochs_holds(iris):
     alone, together = both(lambda: grid_search(*iris, callbacks=[Freezing()], max_epochs=5))
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+class Annealing(nn.Linear):
+    """Its own way into train mode lowers a temperature."""
+
+    temperature = 1.0
+
+    def train(self, mode=True):
+        self.temperature = self.temperature * 0.8 if mode else self.temperature
+        return super().train(mode)
+
+    def forward(self, X):
+        return super().forward(X) / self.temperature
+
+
+def freezing_scorer(estimator, X, y):
+    estimator.net_.module_.get_submodule("1").requires_grad_(False)
+    return 0.0
+
+
+class FreezingMonitor:
+    """A callback of scikit-learn's that is handed the net."""
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        if context.task_name == "epoch":
+            fitted_estimator.net_.module_.get_submodule("1").requires_grad_(False)
+
+    def teardown(self, estimator, context):
+        pass
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"module": partial(Annealing, 4, 3)}, {"scoring": {"none": freezing_scorer}}],
+)
+def test_what_others_change_between_epochs_holds(iris, parameters):
+    alone, together = both(lambda: grid_search(*iris, max_epochs=5, **parameters))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_what_callbacks_of_scikit_learn_change_between_epochs_holds(iris):
+    def fit():
+        model = classifier(max_epochs=5).set_callbacks(FreezingMonitor())
+        return [cross_val_predict(model, *iris, method="predict_proba", cv=4)]
+
+    alone, together = both(fit)
+    np.testing.assert_allclose(alone[0], together[0], atol=1e-5)
+    assert not np.allclose(
+        alone[0],
+        cross_val_predict(classifier(max_epochs=5), *iris, method="predict_proba", cv=4),
+        atol=1e-5,
+    )
+
+
+def threads_here_and_in_a_new_thread():
+    numbers = [torch.get_num_threads()]
+    thread = threading.Thread(target=lambda: numbers.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return numbers
+
+
+@pytest.mark.parametrize("settings", [{}, {"pre_dispatch": "2 * x"}])
+def test_numbers_of_threads_are_as_before(iris, settings):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with joblib.parallel_config("sktorch"):
+            search = GridSearchCV(classifier(), {"lr": [0.1, 0.01]}, cv=3, **settings)
+            with pytest.raises(ValueError, match="arithmetic") if settings else nullcontext():
+                search.fit(*iris)
+        assert threads_here_and_in_a_new_thread() == [3, 3]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_history_and_epochs_of_each_fit(iris):

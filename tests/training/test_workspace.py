@@ -58,7 +58,22 @@ def writes_to_its_input(x, y):
     return z + x
 
 
+def in_another_shape(x, y):
+    z = (x @ y)[None]
+    z.squeeze_().transpose_(0, 1)
+    return z * 2, (x @ y) * 3
+
+
+def high_products(x, y):
+    z = torch.bmm(x[None].mT, y[None, :, :3])
+    seen = z.mT
+    other = torch.bmm(y[None].mT, x[None, :, :3]) + 1
+    return seen.exp().sum(), other.sum(), torch.bmm(seen, z) + 1
+
+
 FUNCTIONS = [
+    in_another_shape,
+    high_products,
     elementwise,
     operand_is_needed_again,
     operand_is_a_view,
