@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from operator import itemgetter
 
 import torch
@@ -134,17 +134,15 @@ class Pass:
         self.shared_way = self.way  # The module may write to its input.
         batches, mode = self._batches(), ("draws", self.optimizer is None)
         on_cpu = self.device.type == "cpu"
-        # Whoever draws random numbers holds a lock: not needed for those that draw none. torch's
-        # own layers draw in each batch or in none; of others it is known after a whole pass.
-        if self.kept.get(mode, True):
-            n_looked_at = 1 if all(map(_is_known, self.module.modules())) else None
-            with self.stream:
-                before = torch.get_rng_state()
-                self._go(islice(batches, n_looked_at))
-                drawn = not torch.equal(before, torch.get_rng_state())
-            self.kept[mode] = drawn or not on_cpu
-        with self.stream if self.kept[mode] else nullcontext():
+        # Whoever draws random numbers holds a lock: not needed for those that draw none. Of layers
+        # that are not torch's own it is known after a pass.
+        draws = not (on_cpu and all(map(_never_draws, self.module.modules())))
+        with self.stream if self.kept.get(mode, draws) else nullcontext():
+            before = torch.get_rng_state()
             self._go(batches)
+            if mode not in self.kept and draws:
+                drawn = not torch.equal(before, torch.get_rng_state())
+                self.kept[mode] = drawn or not on_cpu
 
     def _go(self, batches):
         first = next(batches, None)
@@ -207,8 +205,12 @@ class Pass:
         return tuple(tuple(names.get(id(p)) for p in group["params"]) for group in groups)
 
 
-def _is_known(layer):
-    return type(layer).__module__.startswith(("torch.nn.", "sktorch.modules."))
+def _never_draws(layer):
+    """Whether a layer is one of torch's, or of ours, that draws no random numbers."""
+    own = type(layer).__module__.startswith(("torch.nn.", "sktorch.modules."))
+    by_name = type(layer).__name__.startswith(("Dropout", "RReLU", "FractionalMaxPool"))
+    by_name = by_name or "AlphaDropout" in type(layer).__name__
+    return own and not (by_name or getattr(layer, "dropout", 0))
 
 
 def set_mode(module, training):

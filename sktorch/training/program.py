@@ -29,6 +29,9 @@ TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3}
 COARSE = 0.2
 # A stack has to take less than this of the time of its models alone: what copying costs.
 WORTH = 0.95
+# Seconds of a step of a model alone on a CPU, from which on Python's share is too small to gain:
+# not even a trial pays, which takes as long as ten steps of every model.
+LARGE = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,8 @@ def make_program(members, stack, generator):
     program : Program
     """
     try:
+        if members[0].device.type == "cpu":
+            _check_small(members[0])
         recording, value, after = _recorded(members, stack, generator)
         # A throw-away stream: the trial may draw random numbers, and must not take the model's.
         with RandomStream(0, members[0].device) if recording.random else nullcontext():
@@ -169,6 +174,16 @@ def _inputs(members, stack):
         return stack.trained, gradients, stack.fixed, buffers, *(x.clone() for x in batch)
 
     return inputs
+
+
+def _check_small(one):
+    """Raise if a step of a model alone is large."""
+    with RandomStream(0, one.device):
+        step, _ = _alone(one)
+        batch = one.batch()
+        seconds = _seconds(lambda: step(batch), 2)
+    if seconds > LARGE:
+        raise BetterAlone(f"a step takes {1000 * seconds:.0f} ms, and Python little of it")
 
 
 def _check_worth(recording, alone, members, stack, generator):
@@ -309,14 +324,14 @@ def _close(stacked, alone, plain):
     return bool((near | (stacked.isnan() & alone.isnan()) | (stacked == alone)).all())
 
 
-def _seconds(function):
-    """Time of the thread for a call, other load left out: the shortest of two, warmed up."""
+def _seconds(function, n_calls=4):
+    """Time of the thread for a call, other load left out: the shortest of the second half."""
     times = []
-    for _ in range(4):
+    for _ in range(n_calls):
         start = time.thread_time()
         function()
         times.append(time.thread_time() - start)
-    return min(times[2:])
+    return min(times[n_calls // 2 :])
 
 
 def _first_line(error):
