@@ -181,3 +181,8 @@ def test_missing_memory_is_told_to_whoever_asks():
     with pytest.raises(torch.OutOfMemoryError):
         program_of(Wide)
     assert program_of(Wide, n_models=2).recording is not None
+
+
+def test_a_large_step_is_not_tried(monkeypatch):
+    monkeypatch.setattr(program, "LARGE", 0)
+    assert program_of(Layer).reason.startswith("a step takes")
