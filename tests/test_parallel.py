@@ -57,6 +57,12 @@ from sktorch.training.fused import Fuser
 from tests.test_users import META_ESTIMATORS
 
 
+@pytest.fixture(autouse=True)
+def no_step_is_large(monkeypatch):
+    """No test depends on the time that a step takes."""
+    monkeypatch.setattr(program, "LARGE", float("inf"))
+
+
 def classifier(**parameters):
     return TorchClassifier(
         **{"max_epochs": 4, "batch_size": 32, "random_state": 0, "lr": 0.01} | parameters

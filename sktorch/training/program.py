@@ -181,7 +181,7 @@ def _check_small(one):
     with RandomStream(0, one.device), numpy_and_python_seeded(0):
         step, _ = _alone(one)
         batch = one.batch()
-        seconds = _seconds(lambda: step(batch), 2)
+        seconds = _seconds(lambda: step(batch))
     if seconds > LARGE:
         raise BetterAlone(f"a step takes {1000 * seconds:.0f} ms, and Python little of it")
 
@@ -324,14 +324,14 @@ def _close(stacked, alone, plain):
     return bool((near | (stacked.isnan() & alone.isnan()) | (stacked == alone)).all())
 
 
-def _seconds(function, n_calls=4):
-    """Time of the thread for a call, other load left out: the shortest of the second half."""
+def _seconds(function):
+    """Time of the thread for a call, other load left out: the shortest of two, warmed up."""
     times = []
-    for _ in range(n_calls):
+    for _ in range(4):
         start = time.thread_time()
         function()
         times.append(time.thread_time() - start)
-    return min(times[n_calls // 2 :])
+    return min(times[2:])
 
 
 def _first_line(error):

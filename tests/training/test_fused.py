@@ -24,6 +24,12 @@ X = torch.randn(60, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().ma
 Y = torch.randint(3, (60,), generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture(autouse=True)
+def no_step_is_large(monkeypatch):
+    """No test depends on the time that a step takes."""
+    monkeypatch.setattr(program, "LARGE", float("inf"))
+
+
 class Normed(nn.Sequential):
     def __init__(self):
         super().__init__(
