@@ -84,13 +84,13 @@ def _together(net, batches, engine, optimizer=None, after_step=None):
         batches.way(),
         net.stream_,
         optimizer,
-        engine.precision,
-        engine.clip_norm,
-        net.work_,
-        ticket.is_cancelled,
-        after_step,
-        current_order(),
-        engine.kept,
+        precision=engine.precision,
+        clip_norm=engine.clip_norm,
+        work=net.work_,
+        cancelled=ticket.is_cancelled,
+        after_step=after_step,
+        order=current_order(),
+        kept=engine.kept,
     )
     with net.stream_.paused():
         identity = batches.identity  # A look at all rows, by as many threads at a time as run.

@@ -3,7 +3,7 @@
 A batch is ``(X, y, weight)``, tensors on the training device; ``weight`` may be None.
 """
 
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import sha256
 from itertools import chain, repeat
 
@@ -112,10 +112,15 @@ class Batches:
         if not self.rows.is_whole:
             return None
         rows = self.rows.values
-        digests = [each(_digest, x) for x in (rows, self.targets, self.weights, self.index)]
         names = tuple(rows) if isinstance(rows, dict) else type(rows)
         settings = self.batch_size, self.shuffle, self.drop_last
-        return tuple(leaves(digests[0])), names, *digests[1:], settings
+        others = _digest(self.weights), _digest(self.index)
+        return names, *self._digests, *others, settings
+
+    @cached_property
+    def _digests(self):
+        """Of the rows' tensors, in their order, and of the targets."""
+        return [_digest(tensor) for tensor in (*leaves(self.rows.values), self.targets)]
 
     def share(self, pool):
         """Use tensors of the same values out of a pool, and leave there those that it lacks.
@@ -126,8 +131,9 @@ class Batches:
             Of tensors that nobody writes to, as must be those of these batches.
         """
         if not self._is_shared:
-            self.rows.values = each(partial(_out_of, pool), self.rows.values)
-            self.targets = _out_of(pool, self.targets)
+            digests = iter(self._digests)
+            self.rows.values = each(lambda x: pool.setdefault(next(digests), x), self.rows.values)
+            self.targets = pool.setdefault(next(digests), self.targets)
             self._is_shared = True
 
 
@@ -180,10 +186,6 @@ class Way:
             block = self._batches.fetch(rows)
             self._last = first, block
         return first, block
-
-
-def _out_of(pool, tensor):
-    return pool.setdefault(_digest(tensor), tensor)
 
 
 def _digest(tensor):

@@ -157,11 +157,11 @@ class Fuser:
         if known is not None and known.recording is None:
             return False
         stack = self._stack(members, width)
-        generator = torch.Generator(members[0].device)
-        seed = sum(one.stream.next_seed() for one in members) % 2**63
-        program = self._program(kind, members, stack, generator.manual_seed(seed))
+        program = self._program(kind, members, stack)
         if program.recording is None:
             return False
+        draws = program.recording.random
+        seed = sum(one.stream.next_seed() for one in members) % 2**63 if draws else 0
         _Walk(members, stack, program, seed).go()
         if stack.optimizer is not None and all(one.comes_again for one in members):
             self._stacks[_key(members, width)] = self._n_runs, stack
@@ -179,10 +179,11 @@ class Fuser:
         settings = None if scheduled else [one.settings for one in members]
         return Stack([one.objective for one in members], optimizers, settings, width)
 
-    def _program(self, kind, members, stack, generator):
+    def _program(self, kind, members, stack):
         key = kind, stack.width
         with self._making:
             if key not in self._programs:
+                generator = torch.Generator(members[0].device)
                 self._programs[key] = make_program(members, stack, generator)
         reason = self._programs[key].reason
         how = f"together, {len(members)} in a stack" if reason is None else f"alone: {reason}"
@@ -219,9 +220,12 @@ def _share_ways(passes):
     """Let passes to the same batches in the same order go one way: they are fetched once."""
     ways = {}
     for one in passes:
-        if one.way.identity is not None:
+        identity = one.way.identity
+        if identity is not None:
             # Nobody's own: a pass that goes alone may write to the batches of its way.
-            one.shared_way = ways.setdefault(one.way.identity, copy.copy(one.way))
+            if identity not in ways:
+                ways[identity] = copy.copy(one.way)
+            one.shared_way = ways[identity]
 
 
 def _goes_on(one):

@@ -17,6 +17,7 @@ from sktorch.training.fused import Fuser
 from sktorch.training.passes import Pass
 from sktorch.training.precision import Precision
 from sktorch.training.randomness import RandomStream
+from tests.training.greedy import Greedy
 from tests.training.ways import Way
 
 CPU = torch.device("cpu")
@@ -327,28 +328,6 @@ def test_a_loss_that_is_not_finite_stays_with_its_model():
     losses = train_together(modules, [nn.CrossEntropyLoss()] * 4, optimizers, batches, 2)
     finite = [torch.tensor(own).isfinite().all().item() for own in losses]
     assert finite == [True, False, True, True]
-
-
-class Greedy(torch.autograd.Function):
-    """Does nothing, and runs out of memory in a wide stack."""
-
-    @staticmethod
-    def forward(X):
-        return X.clone()
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        pass
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient
-
-    @staticmethod
-    def vmap(info, in_dims, X):
-        if info.batch_size > 2:
-            raise torch.OutOfMemoryError("no memory")
-        return Greedy.apply(X), in_dims[0]
 
 
 class Wide(nn.Linear):

@@ -13,6 +13,7 @@ from sktorch.training.passes import Pass
 from sktorch.training.program import make_program
 from sktorch.training.randomness import RandomStream
 from sktorch.training.stacking import Stack
+from tests.training.greedy import Greedy
 from tests.training.ways import Way
 
 CPU = torch.device("cpu")
@@ -149,28 +150,6 @@ def test_a_stack_that_takes_longer_is_not_worth_it(monkeypatch):
     made = program_of(Layer)
     assert made.recording is None
     assert made.reason.startswith("stacked it takes ")
-
-
-class Greedy(torch.autograd.Function):
-    """Does nothing, and runs out of memory in a wide stack."""
-
-    @staticmethod
-    def forward(X):
-        return X.clone()
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        pass
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient
-
-    @staticmethod
-    def vmap(info, in_dims, X):
-        if info.batch_size > 2:
-            raise torch.OutOfMemoryError("no memory")
-        return Greedy.apply(X), in_dims[0]
 
 
 class Wide(Layer):
