@@ -2,7 +2,7 @@
 
 from sktorch._classifier import TorchClassifier
 from sktorch._regressor import TorchRegressor
-from sktorch.parallel import register
+from sktorch.fused.backend import register
 
 register()
 

@@ -7,9 +7,9 @@ import torch
 from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
-from sktorch.data.datasets import Stream, as_labels
+from sktorch.data.datasets import Stream, as_array
+from sktorch.data.factory import make_batches
 from sktorch.data.loaders import loader_options, stream_batches
-from sktorch.data.making import make_batches
 
 
 @dataclass
@@ -110,7 +110,7 @@ class BatchMaker:
 
     def _encoded(self, targets):
         """What the loss takes for the targets of a batch of a stream's samples."""
-        return self._target(self.estimator.codec_.encode(as_labels(targets)))
+        return self._target(self.estimator.codec_.encode(as_array(targets)))
 
 
 def dataset_of(part):

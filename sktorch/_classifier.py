@@ -9,15 +9,15 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 from torch import nn
 
-from sktorch._base import TorchEstimator, as_array_of
 from sktorch._components import parameters_of
+from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import ClassifierNet
 from sktorch._scoring import accuracy, comparable, rows_right
-from sktorch._targets.labels import Labels, check_labels, dispatches
-from sktorch._targets.several_labels import check_label_matrix, is_label_matrix
-from sktorch._targets.weights import check_sample_weight
-from sktorch.training.links import link_of
-from sktorch.training.losses import innermost
+from sktorch.losses.adapters import innermost
+from sktorch.losses.links import link_of
+from sktorch.targets.labels import Labels, check_labels, dispatches
+from sktorch.targets.several_labels import check_label_matrix, is_label_matrix
+from sktorch.targets.weights import check_sample_weight
 
 
 def _has_probabilities(estimator):

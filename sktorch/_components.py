@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from sktorch.data.rows import as_tensors, is_integer
-from sktorch.data.structure import each
-from sktorch.training.losses import FunctionLoss, innermost
-from sktorch.training.work import measure_work
+from sktorch.data.structure import tree_map
+from sktorch.losses.adapters import FunctionLoss, innermost
+from sktorch.training.cost import measure_work
 
 
 def module_factory(module, parameters):
@@ -47,7 +47,7 @@ def _factory(name, component, parameters):
         if parameters:
             raise ValueError(
                 f"{', '.join(f'{name}__{key}' for key in parameters)} given, but {name} is an "
-                f"instance of {kind_of(component)} and has its parameters. Pass the class instead."
+                f"instance of {type_name(component)} and has its parameters. Pass the class."
             )
         return partial(copy.deepcopy, component)
     if not callable(component):
@@ -130,7 +130,7 @@ def try_module(module, example):
     module.train(was_training)
     if not isinstance(output, torch.Tensor):
         raise TypeError(
-            f"module {kind_of(module)} returned {kind_of(output)}; expected one tensor "
+            f"module {type_name(module)} returned {type_name(output)}; expected one tensor "
             "of logits, of shape (n_rows, n_outputs). Return just that from its forward."
         )
     return dtype, output.cpu(), work
@@ -138,13 +138,13 @@ def try_module(module, example):
 
 def _unfit(module, example, error):
     return ValueError(
-        f"module {kind_of(module)} does not take a batch of shape "
-        f"{each(lambda x: tuple(x.shape), example)}: {error}. "
+        f"module {type_name(module)} does not take a batch of shape "
+        f"{tree_map(lambda x: tuple(x.shape), example)}: {error}. "
         "Give X another shape or change the module; a constructor parameter named n_features or "
         "input_shape is filled in from X."
     )
 
 
-def kind_of(value):
+def type_name(value):
     """The name of a value's class, for messages."""
     return type(value).__name__

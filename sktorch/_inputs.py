@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, IterableDataset
 from sktorch.data.datasets import SliceableDataset, Stream
 from sktorch.data.loaders import example_of
 from sktorch.data.rows import is_ragged
-from sktorch.data.structure import each
+from sktorch.data.structure import tree_map
 
 
 def check_X(estimator, X, *, reset, has_targets=None, collate_fn=None):
@@ -94,7 +94,7 @@ def sample_shape(X, collate_fn=None):
         return _shape_of_dataset(X, collate_fn)
     if is_ragged(X):
         return (None, *X[0].shape[1:])
-    return each(lambda x: tuple(x.shape[1:]), X)
+    return tree_map(lambda x: tuple(x.shape[1:]), X)
 
 
 def kind_of_shape(shape):

@@ -12,15 +12,15 @@ from skorch.callbacks import EpochTimer, InputShapeSetter, PrintLog
 from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
-from sktorch._components import kind_of, takes, try_module
-from sktorch._passes import evaluate_pass, train_pass
+from sktorch._components import takes, try_module, type_name
 from sktorch.data.inference import input_batches, n_rows_of
+from sktorch.fused.runner import evaluate_pass, train_pass
+from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
+from sktorch.training.cost import rows_at_once
 from sktorch.training.loop import infer
-from sktorch.training.losses import LossFunction
 from sktorch.training.precision import Precision
 from sktorch.training.threads import threads_worth
-from sktorch.training.work import rows_at_once
 
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
@@ -62,7 +62,7 @@ class Net(NeuralNet):
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
-                f"module={self.module!r} returned {kind_of(self.module_)}; expected an nn.Module. "
+                f"module={self.module!r} returned {type_name(self.module_)}; expected an nn.Module. "
                 "Pass an nn.Module subclass, an instance, or a function that returns one."
             )
         trial = try_module(self.module_, self.example_)
@@ -76,7 +76,7 @@ class Net(NeuralNet):
         super().initialize_criterion()
         if not isinstance(self.criterion_, nn.Module):
             raise TypeError(
-                f"criterion={self.criterion!r} returned {kind_of(self.criterion_)}; expected an "
+                f"criterion={self.criterion!r} returned {type_name(self.criterion_)}; expected an "
                 "nn.Module. Pass an nn loss class, an instance, or a function of two tensors."
             )
         if self.example_output_.is_floating_point():
@@ -229,7 +229,7 @@ class Net(NeuralNet):
         changed = {
             name: value
             for name, value in settings.items()
-            if differ(value, getattr(self, _parameter_name(name), None))
+            if params_differ(value, getattr(self, _parameter_name(name), None))
         }
         vars(self).update({_parameter_name(name): value for name, value in settings.items()})
         if optimizer is not self.optimizer or "param_groups" in changed:
@@ -264,7 +264,7 @@ class Net(NeuralNet):
                 f"{target.dtype}: {error}. Change criterion or the module's output."
             ) from error
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-            got = tuple(loss.shape) if isinstance(loss, torch.Tensor) else kind_of(loss)
+            got = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type_name(loss)
             raise TypeError(
                 f"criterion {self.criterion_} returned {got}; expected a tensor of one number, "
                 "the mean loss of the rows. Change criterion, or its reduction to 'mean'."
@@ -309,7 +309,7 @@ class RegressorNet(RegressorMixin, Net):
     """A net whose ``predict`` gives numbers in the scale of y."""
 
 
-def differ(new, old):
+def params_differ(new, old):
     """Whether two values of a parameter are not the same; arrays and tensors by their entries."""
     arrays = torch.Tensor | np.ndarray
     if new is old:

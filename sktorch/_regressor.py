@@ -7,11 +7,11 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sktorch._base import TorchEstimator, as_array_of
 from sktorch._components import parameters_of
+from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
 from sktorch._scoring import r2
-from sktorch._targets.numbers import Numbers, check_numbers
+from sktorch.targets.numbers import Numbers, check_numbers
 
 
 class TorchRegressor(RegressorMixin, TorchEstimator):

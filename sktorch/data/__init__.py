@@ -1,7 +1,7 @@
 """Anything to batches of tensors."""
 
 from sktorch.data.datasets import SliceableDataset
-from sktorch.data.making import make_loaders
+from sktorch.data.factory import make_loaders
 from sktorch.data.padding import pad_sequences
 
 __all__ = ["SliceableDataset", "make_loaders", "pad_sequences"]

@@ -9,7 +9,7 @@ from itertools import chain, repeat
 
 import torch
 
-from sktorch.data.structure import each, leaves, split
+from sktorch.data.structure import split_rows, tree_leaves, tree_map
 
 # What is copied in a new order at a time: small beside the data that asks for more memory.
 BLOCK_BYTES = 16 * 2**20
@@ -70,11 +70,11 @@ class Batches:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self):
-        way = self.way()
+        way = self.epoch()
         starts = range(0, len(self), self.n_at_once)
         return chain.from_iterable(self._cut(way.block(start)[1]) for start in starts)
 
-    def way(self):
+    def epoch(self):
         """A new way through the batches.
 
         Draws from torch's default generator what a ``DataLoader`` draws (a base seed for its
@@ -82,12 +82,12 @@ class Batches:
         hand-written loop.
         """
         draw_loader_seed()
-        return Way(self, draw_loader_seed() if self.shuffle else None)
+        return EpochBatches(self, draw_loader_seed() if self.shuffle else None)
 
     def _cut(self, block):
         inputs, targets, weights = block
         weights = repeat(None) if weights is None else weights.split(self.batch_size)
-        pieces = split(inputs, self.batch_size), targets.split(self.batch_size)
+        pieces = split_rows(inputs, self.batch_size), targets.split(self.batch_size)
         return zip(*pieces, weights, strict=False)
 
     def fetch(self, index):
@@ -100,7 +100,7 @@ class Batches:
         """Number of batches to fetch at once: of rows that are made dense for it, a single one."""
         if not self.rows.is_whole:
             return 1
-        row_bytes = sum(x[:1].nbytes for x in leaves(self.rows.values))
+        row_bytes = sum(x[:1].nbytes for x in tree_leaves(self.rows.values))
         return max(self.block_bytes // max(row_bytes * self.batch_size, 1), 1)
 
     @cached_property
@@ -120,7 +120,7 @@ class Batches:
     @cached_property
     def _digests(self):
         """Of the rows' tensors, in their order, and of the targets."""
-        return [_digest(tensor) for tensor in (*leaves(self.rows.values), self.targets)]
+        return [_digest(tensor) for tensor in (*tree_leaves(self.rows.values), self.targets)]
 
     def share(self, pool):
         """Use tensors of the same values out of a pool, and leave there those that it lacks.
@@ -132,12 +132,14 @@ class Batches:
         """
         if not self._is_shared:
             digests = iter(self._digests)
-            self.rows.values = each(lambda x: pool.setdefault(next(digests), x), self.rows.values)
+            self.rows.values = tree_map(
+                lambda x: pool.setdefault(next(digests), x), self.rows.values
+            )
             self.targets = pool.setdefault(next(digests), self.targets)
             self._is_shared = True
 
 
-class Way:
+class EpochBatches:
     """One way through batches, of which nothing is fetched until it is asked for.
 
     Parameters

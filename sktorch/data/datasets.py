@@ -119,12 +119,12 @@ class Stream:
 
     def targets(self):
         """The targets of one more pass, ndarray."""
-        return as_labels([target for _, target in self])
+        return as_array([target for _, target in self])
 
     @property
     def last_targets(self):
         """The targets of the last pass, which may come in another order each time."""
-        return as_labels(self._seen)
+        return as_array(self._seen)
 
 
 def inputs_and_target(sample, has_target):
@@ -172,8 +172,8 @@ def _targets_of(dataset, rows):
         return dataset.tensors[-1].detach().cpu().numpy()[rows]
     kept = getattr(dataset, "targets", None)  # torchvision's datasets have it
     if kept is not None and getattr(dataset, "target_transform", None) is None:
-        return as_labels(kept)[rows]
-    return as_labels([inputs_and_target(dataset[int(row)], True)[1] for row in rows])
+        return as_array(kept)[rows]
+    return as_array([inputs_and_target(dataset[int(row)], True)[1] for row in rows])
 
 
 def _targets_of_parts(dataset, rows):
@@ -188,7 +188,7 @@ def _targets_of_parts(dataset, rows):
     return np.concatenate(parts)[np.argsort(order)] if parts else np.empty(0)
 
 
-def as_labels(targets):
+def as_array(targets):
     """Targets of single samples as one ndarray."""
     if isinstance(targets, torch.Tensor):
         return targets.detach().cpu().numpy()

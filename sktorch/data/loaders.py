@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from sktorch.data.datasets import SliceableDataset, Stream
 from sktorch.data.padding import pad_sequences
 from sktorch.data.rows import as_inputs, as_tensors, is_ragged
-from sktorch.data.structure import leaves
+from sktorch.data.structure import tree_leaves
 
 # Options of a DataLoader that choose rows, or their order.
 REORDERING = ("shuffle", "sampler", "batch_sampler", "drop_last")
@@ -211,7 +211,7 @@ def example_of(X, collate_fn=None):
     else:
         return X[:2]
     inputs = as_inputs(_collated(samples, collate_fn or default_collate)[0])
-    for part in leaves(inputs):
+    for part in tree_leaves(inputs):
         if not hasattr(part, "dtype"):
             raise ValueError(
                 f"The dataset's inputs are collated to {type(part).__name__}; expected a tensor, "

@@ -6,11 +6,11 @@ import torch
 
 from sktorch.data.datasets import Stream
 from sktorch.data.rows import Rows, is_lazy
-from sktorch.data.structure import each, leaves
+from sktorch.data.structure import tree_leaves, tree_map
 
 PLACEMENTS = ("auto", "device", "host", "source")
 # The share of a GPU's free memory that data may take; the rest is for the model and its work.
-SHARE = 0.5
+GPU_FRACTION = 0.5
 
 
 def choose_placement(values, dtype, device, wish="auto"):
@@ -39,8 +39,8 @@ def choose_placement(values, dtype, device, wish="auto"):
         return "device" if wish == "host" and device.type != "cuda" else wish
     if device.type != "cuda":
         return "device"
-    n_bytes = sum(math.prod(x.shape) for x in leaves(values)) * dtype.itemsize
-    return "device" if n_bytes <= SHARE * torch.cuda.mem_get_info(device)[0] else "host"
+    n_bytes = sum(math.prod(x.shape) for x in tree_leaves(values)) * dtype.itemsize
+    return "device" if n_bytes <= GPU_FRACTION * torch.cuda.mem_get_info(device)[0] else "host"
 
 
 def placed_rows(values, dtype, device, placement):
@@ -48,7 +48,7 @@ def placed_rows(values, dtype, device, placement):
     home = torch.device("cpu") if placement == "host" else device
     rows = Rows(values, dtype, home, whole=placement != "source")
     if placement == "host":
-        rows.values = each(torch.Tensor.pin_memory, rows.values)
+        rows.values = tree_map(torch.Tensor.pin_memory, rows.values)
     return rows
 
 
@@ -85,13 +85,13 @@ class AheadBatches:
             )
 
         with torch.cuda.stream(self._stream):
-            return [each(copy, part) for part in batch]
+            return [tree_map(copy, part) for part in batch]
 
     def _arrived(self, batch):
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._stream)
         for part in batch:
-            for tensor in leaves(part):
+            for tensor in tree_leaves(part):
                 if tensor is not None:
                     tensor.record_stream(current)
         return tuple(batch)

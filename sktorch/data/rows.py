@@ -7,7 +7,7 @@ from torch.utils.data import default_collate
 
 from sktorch.data.datasets import SliceableDataset
 from sktorch.data.padding import pad_sequences
-from sktorch.data.structure import each, leaves
+from sktorch.data.structure import tree_leaves, tree_map
 
 # numpy has no bfloat16: what it lacks is cast to float32 first, and to its own dtype by torch.
 _NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
@@ -44,17 +44,17 @@ class Rows:
         self.values = as_tensors(values, dtype, device) if self.is_whole else values
 
     def __len__(self):
-        return leaves(self.values)[0].shape[0]
+        return tree_leaves(self.values)[0].shape[0]
 
     def __getitem__(self, index):
-        rows = each(lambda values: _take(values, index), self.values)
+        rows = tree_map(lambda values: _take(values, index), self.values)
         return rows if self.is_whole else as_tensors(rows, self.dtype, self.device)
 
     def sample(self, position):
         """What one row adds to a batch: its input without the dimension of the rows."""
         if is_ragged(self.values) or isinstance(self.values, SliceableDataset):
             return self.values[position]
-        return each(lambda x: x[0], self[torch.tensor([position])])
+        return tree_map(lambda x: x[0], self[torch.tensor([position])])
 
 
 def _take(values, index):
@@ -100,7 +100,7 @@ def as_tensors(values, dtype, device, *, copy=False):
         values = pad_sequences([*values])
     if not isinstance(values, dict | tuple):
         return as_tensor(values, dtype, device, copy=copy)
-    return each(
+    return tree_map(
         lambda x: as_tensor(x, torch.int64 if is_integer(x) else dtype, device, copy=copy), values
     )
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from sktorch.training.graphs import CapturedStep, is_capturable
+from sktorch.training.cuda_graph import CapturedStep, is_capturable
 from sktorch.training.precision import Precision
 from sktorch.training.step import demands_closure, make_step
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 import torch
 
-from sktorch.data.structure import call
+from sktorch.data.structure import call_module
 
 
 def train_epoch(module, step, batches, *, accumulate=1, observer=None, after_step=None):
@@ -92,7 +92,7 @@ def evaluate(module, loss_function, batches, *, autocast=nullcontext, observer=N
             module.eval()
         X, y, weight = batch
         with autocast():
-            output = call(module, X)
+            output = call_module(module, X)
             loss = loss_function(output, y, weight)
         if observer is not None:
             observer.after(batch, loss, output)
@@ -139,5 +139,5 @@ def infer(module, inputs, n_rows, *, autocast=nullcontext):
 def _outputs(module, inputs, autocast):
     for X in inputs:
         with autocast():
-            output = call(module, X)
+            output = call_module(module, X)
         yield output

@@ -9,8 +9,8 @@ from numbers import Real
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from sktorch.training.names import find
-from sktorch.training.stepping import Schedule, steps_by_batch
+from sktorch.training.lookup import find
+from sktorch.training.schedule import Schedule, steps_by_batch
 
 # Parameters of every schedule; the others are those of torch's class.
 OWN_PARAMETERS = ("warm_up", "step_every")

@@ -13,7 +13,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from sktorch.data.structure import call
+from sktorch.data.structure import call_module
 from sktorch.training.optimizers import without_hooks
 from sktorch.training.precision import Precision
 
@@ -78,7 +78,7 @@ class TrainStep:
         """Loss and output of a batch; ``share`` of the loss's gradients is added to the others."""
         X, y, weight = batch
         with self.precision.autocast():
-            output = call(self.module, X)
+            output = call_module(self.module, X)
             loss = self.loss_function(output, y, weight)
         with self.precision.backward():
             self.precision.scaler.scale(loss if share == 1 else loss * share).backward()

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from sktorch.data.batches import BLOCK_BYTES, Batches, draw_loader_seed, epoch_order
 from sktorch.data.loaders import row_batches
 from sktorch.data.rows import Rows
-from sktorch.data.structure import leaves
+from sktorch.data.structure import tree_leaves
 
 CPU = torch.device("cpu")
 
@@ -144,7 +144,7 @@ def test_ways_of_one_identity_are_the_same_batches():
         index = torch.arange(10) if index is None else index
         rows = Rows(X, torch.float32, CPU)
         torch.manual_seed(seed)
-        return Batches(rows, y, weight, index, batch_size=size, shuffle=shuffle).way().identity
+        return Batches(rows, y, weight, index, batch_size=size, shuffle=shuffle).epoch().identity
 
     others = [
         identity(),
@@ -171,7 +171,7 @@ def test_blocks_of_a_way_are_its_batches(n_bytes):
     torch.manual_seed(0)
     expected = [*batches]
     torch.manual_seed(0)
-    way = batches.way()
+    way = batches.epoch()
     assert way.sizes == [2] * 5 + [1]
     for number in (5, 0, 3, 1):  # in any order
         first, block = way.block(number)
@@ -194,7 +194,9 @@ def test_equal_tensors_are_kept_once(as_rows):
         made.append(batches)
         for batch, before in zip(batches, expected, strict=True):
             torch.testing.assert_close(batch, before)
-    first, second, other = ([*leaves(batches.rows.values), batches.targets] for batches in made)
+    first, second, other = (
+        [*tree_leaves(batches.rows.values), batches.targets] for batches in made
+    )
     assert [a is b for a, b in zip(first, second, strict=True)] == [True] * len(first)
     assert [a is b for a, b in zip(first, other, strict=True)][-2:] == [False, True]
     n_kept = len(pool)

@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset, random_split
 
 from sktorch import TorchClassifier
 from sktorch.data import SliceableDataset
-from sktorch.data.datasets import Stream, as_labels, inputs_and_target
+from sktorch.data.datasets import Stream, as_array, inputs_and_target
 from tests.data.samples import Items, ItemStream
 
 N = 12
@@ -277,6 +277,6 @@ def test_a_stream_remembers_the_targets_of_its_last_pass():
     ],
 )
 def test_as_labels(targets, expected):
-    labels = as_labels(targets)
+    labels = as_array(targets)
     assert labels.dtype == expected.dtype
     np.testing.assert_array_equal(labels, expected)

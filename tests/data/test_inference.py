@@ -9,7 +9,7 @@ from torch.utils.data import default_collate
 from sktorch.data import SliceableDataset, pad_sequences
 from sktorch.data.datasets import Stream
 from sktorch.data.inference import input_batches, n_rows_of
-from sktorch.data.structure import leaves
+from sktorch.data.structure import tree_leaves
 from tests.data.samples import Items, ItemStream
 
 CPU, N = torch.device("cpu"), 7
@@ -49,7 +49,7 @@ def test_all_rows_in_their_order(values, sizes):
     ],
 )
 def test_several_inputs(samples):
-    (first, second), *_ = map(leaves, batches_of(SliceableDataset(Items(samples))))
+    (first, second), *_ = map(tree_leaves, batches_of(SliceableDataset(Items(samples))))
     np.testing.assert_array_equal(first, X[:4])
     np.testing.assert_array_equal(second, X[:4, :1])
 

@@ -14,7 +14,7 @@ from sklearn.preprocessing import LabelEncoder
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch._targets.labels import check_labels, classes_of, encode_labels
+from sktorch.targets.labels import check_labels, classes_of, encode_labels
 
 N_ROWS = 45
 

@@ -6,9 +6,9 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from sktorch._targets.numbers import Numbers, check_numbers
 from sktorch.losses import QuantileLoss
-from sktorch.training.losses import GaussianLoss
+from sktorch.losses.adapters import GaussianLoss
+from sktorch.targets.numbers import Numbers, check_numbers
 
 Y = np.random.RandomState(0).gamma(2.0, 10.0, (20, 3))
 

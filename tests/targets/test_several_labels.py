@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from sktorch import TorchClassifier
-from sktorch._targets.several_labels import Indicators, LabelColumns, check_label_matrix
+from sktorch.targets.several_labels import Indicators, LabelColumns, check_label_matrix
 
 N_ROWS = 300
 

@@ -12,8 +12,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch._targets.weights import row_weights
 from sktorch.data.splitting import hold_out
+from sktorch.targets.weights import row_weights
 
 N_ROWS = 45
 

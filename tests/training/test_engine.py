@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from sktorch.losses.adapters import LossFunction
 from sktorch.training.engine import Engine
 from sktorch.training.loop import train_epoch
-from sktorch.training.losses import LossFunction
 
 LOSS = LossFunction(nn.CrossEntropyLoss())
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from sktorch.losses.adapters import LossFunction
 from sktorch.training.loop import evaluate, infer, train_epoch
-from sktorch.training.losses import LossFunction
 from sktorch.training.step import ClosureStep, make_step
 
 LOSS = LossFunction(nn.CrossEntropyLoss())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sktorch.training.losses import LossFunction
+from sktorch.losses.adapters import LossFunction
 from sktorch.training.precision import PRECISIONS, Precision
 from sktorch.training.step import make_step
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from sktorch.losses.adapters import LossFunction
 from sktorch.training.loop import train_epoch
-from sktorch.training.losses import LossFunction
 from sktorch.training.optimizers import without_hooks
 from sktorch.training.schedules import SCHEDULES, make_schedule, schedule_parameters
 from sktorch.training.step import make_step

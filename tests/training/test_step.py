@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from sktorch.losses.adapters import LossFunction
 from sktorch.training.loop import train_epoch
-from sktorch.training.losses import LossFunction
 from sktorch.training.precision import Precision
 from sktorch.training.step import ClosureStep, TrainStep, demands_closure, make_step
 

@@ -1,0 +1,5 @@
+"""Losses that ``torch.nn`` does not have."""
+
+from sktorch.losses.quantile import QuantileLoss
+
+__all__ = ["QuantileLoss"]

@@ -1,0 +1,1 @@
+"""A function of tensors, recorded once as a flat list of operations and replayed."""
