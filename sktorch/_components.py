@@ -47,7 +47,8 @@ def _factory(name, component, parameters):
         if parameters:
             raise ValueError(
                 f"{', '.join(f'{name}__{key}' for key in parameters)} given, but {name} is an "
-                f"instance of {type_name(component)} and has its parameters. Pass the class."
+                f"instance of {type_name(component)} and has its parameters. Pass the class "
+                "instead."
             )
         return partial(copy.deepcopy, component)
     if not callable(component):
