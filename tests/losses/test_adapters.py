@@ -12,7 +12,7 @@ from torch import nn
 
 from sktorch import TorchClassifier
 from sktorch.losses.adapters import FunctionLoss, LossFunction, per_row
-from sktorch.losses.links import LINKS, LOGITS, link_of
+from sktorch.losses.registry import link_of
 
 N_ROWS = 24
 
@@ -386,26 +386,6 @@ def test_weights_of_the_criterion_and_of_the_rows_multiply(weights):
     total = of_class[y] if row_weights is None else row_weights
     product = of_class[y] if row_weights is None else of_class[y] * row_weights
     assert fitted.loss_curve_[0] == pytest.approx((product * losses).sum() / total.sum(), rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("criterion", "expected"),
-    [
-        (nn.CrossEntropyLoss, LINKS[nn.CrossEntropyLoss]),
-        (nn.CrossEntropyLoss(), LINKS[nn.CrossEntropyLoss]),
-        (partial(nn.NLLLoss, ignore_index=1), LINKS[nn.NLLLoss]),
-        (F.nll_loss, LINKS[nn.NLLLoss]),
-        (partial(partial(F.soft_margin_loss)), LINKS[nn.SoftMarginLoss]),
-        (FunctionLoss(partial(F.binary_cross_entropy)), LINKS[nn.BCELoss]),
-        (OwnCrossEntropy, LINKS[nn.CrossEntropyLoss]),
-        (type("Mine", (nn.BCEWithLogitsLoss,), {}), LINKS[nn.BCEWithLogitsLoss]),
-        (Brier, LOGITS),
-        (Brier(), LOGITS),
-        (len, LOGITS),
-    ],
-)
-def test_link_of(criterion, expected):
-    assert link_of(criterion) is expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch import nn
 
 from sktorch.losses import QuantileLoss
 from sktorch.losses.adapters import GaussianLoss
-from sktorch.targets.numbers import Numbers, check_numbers
+from sktorch.targets.numbers import Numbers
 
 Y = np.random.RandomState(0).gamma(2.0, 10.0, (20, 3))
 
@@ -103,6 +103,6 @@ def test_counts_are_never_scaled(criterion, expected):
 
 @pytest.mark.parametrize("given", [Y, Y.tolist(), torch.from_numpy(Y), Y.astype(object)])
 def test_checked_numbers_are_float64(given):
-    checked = check_numbers(given, Y)
+    checked = Numbers.check(given, Y)
     assert checked.dtype == np.float64
     np.testing.assert_array_equal(checked, Y)

@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from scipy import sparse
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
+from sktorch.targets.choice import label_codec
+from sktorch.targets.columns import LabelColumns
+from sktorch.targets.indicators import Indicators
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from sktorch import TorchClassifier
-from sktorch.targets.several_labels import Indicators, LabelColumns, check_label_matrix
 
 N_ROWS = 300
 
@@ -472,8 +474,8 @@ def test_two_values_other_than_zero_and_one_are_columns_of_labels(indicators, va
     ],
 )
 def test_what_columns_hold_decides(Y, codec, n_columns):
-    checked, kind = check_label_matrix(Y, np.zeros((3, 1)))
-    assert kind is codec
+    assert label_codec(Y) is codec
+    checked = codec.check(Y, np.zeros((3, 1)))
     made = codec.of(checked)
     assert len(made.classes) == n_columns
     np.testing.assert_array_equal(made.decode(made.encode(checked)), checked)
@@ -490,4 +492,4 @@ def test_what_columns_hold_decides(Y, codec, n_columns):
 )
 def test_wrong_label_matrices(Y, message):
     with pytest.raises((ValueError, TypeError), match=message):
-        check_label_matrix(Y, np.zeros((3, 1)))
+        label_codec(Y).check(Y, np.zeros((3, 1)))
