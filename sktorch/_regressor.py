@@ -425,7 +425,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         return y
 
     def _fit_codec(self, train):
-        if self.scale_target and not self.codec_.are_counts:
+        if self.scale_target:
             self.codec_.fit_scale(train.y[train.index], train.used_weights)
 
     def _as_y(self, values, X):

@@ -1,4 +1,4 @@
-"""Every loss in one table: its class, torch's function for it, and a link for the targets it fits.
+"""All losses in one table: the class, torch's function for it, and links for the targets it fits.
 
 To add a loss, write it in a file of its own and give it a row in `LOSSES`.
 """
@@ -13,28 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from sktorch._lookup import find
+from sktorch.losses import links
 from sktorch.losses.adapters import Criterion, innermost
-from sktorch.losses.links import (
-    COUNTS,
-    GAUSSIAN,
-    INDICATOR_PROBABILITIES,
-    INDICATOR_SIGNS,
-    INDICATORS,
-    LOG_PROBABILITIES,
-    LOGITS,
-    MARGINS,
-    NUMBERS,
-    PROBABILITIES,
-    SIGMOID,
-    SIGNS,
-    SOFTMAX,
-    IndicatorLink,
-    LabelLink,
-    NumberLink,
-)
 from sktorch.losses.quantile import QUANTILES, QuantileLoss
 
-Targets = Literal["labels", "indicators", "numbers"]
+TargetKind = Literal["labels", "indicators", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -43,45 +26,43 @@ class Loss:
 
     loss_class: type[nn.Module]
     function: Callable | None = None
-    labels: LabelLink | None = None
-    indicators: IndicatorLink | None = None
-    numbers: NumberLink | None = None
+    labels: links.LabelLink | None = None
+    indicators: links.IndicatorLink | None = None
+    numbers: links.NumberLink | None = None
 
     @property
     def name(self) -> str:
         """The class's name in snake case without "Loss": BCEWithLogitsLoss is bce_with_logits."""
-        words = re.sub(
-            r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])",
-            "_",
-            self.loss_class.__name__.removesuffix("Loss"),
-        )
-        return words.lower()
+        words = self.loss_class.__name__.removesuffix("Loss")
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", words).lower()
 
 
 LOSSES = (
-    Loss(nn.CrossEntropyLoss, F.cross_entropy, labels=SOFTMAX),
-    Loss(nn.NLLLoss, F.nll_loss, labels=LOG_PROBABILITIES),
-    Loss(nn.MultiMarginLoss, F.multi_margin_loss, labels=MARGINS),
+    Loss(nn.CrossEntropyLoss, F.cross_entropy, labels=links.SOFTMAX),
+    Loss(nn.NLLLoss, F.nll_loss, labels=links.LOG_PROBABILITIES),
+    Loss(nn.MultiMarginLoss, F.multi_margin_loss, labels=links.MARGINS),
     Loss(
         nn.BCEWithLogitsLoss,
         F.binary_cross_entropy_with_logits,
-        labels=SIGMOID,
-        indicators=INDICATORS,
+        labels=links.SIGMOID,
+        indicators=links.INDICATORS,
     ),
     Loss(
         nn.BCELoss,
         F.binary_cross_entropy,
-        labels=PROBABILITIES,
-        indicators=INDICATOR_PROBABILITIES,
+        labels=links.PROBABILITIES,
+        indicators=links.INDICATOR_PROBABILITIES,
     ),
-    Loss(nn.SoftMarginLoss, F.soft_margin_loss, labels=SIGNS, indicators=INDICATOR_SIGNS),
-    Loss(nn.MultiLabelSoftMarginLoss, F.multilabel_soft_margin_loss, indicators=INDICATORS),
-    Loss(nn.MSELoss, F.mse_loss, numbers=NUMBERS),
-    Loss(nn.L1Loss, F.l1_loss, numbers=NUMBERS),
-    Loss(nn.SmoothL1Loss, F.smooth_l1_loss, numbers=NUMBERS),
-    Loss(nn.HuberLoss, F.huber_loss, numbers=NUMBERS),
-    Loss(nn.PoissonNLLLoss, numbers=COUNTS),
-    Loss(nn.GaussianNLLLoss, numbers=GAUSSIAN),
+    Loss(
+        nn.SoftMarginLoss, F.soft_margin_loss, labels=links.SIGNS, indicators=links.INDICATOR_SIGNS
+    ),
+    Loss(nn.MultiLabelSoftMarginLoss, F.multilabel_soft_margin_loss, indicators=links.INDICATORS),
+    Loss(nn.MSELoss, F.mse_loss, numbers=links.NUMBERS),
+    Loss(nn.L1Loss, F.l1_loss, numbers=links.NUMBERS),
+    Loss(nn.SmoothL1Loss, F.smooth_l1_loss, numbers=links.NUMBERS),
+    Loss(nn.HuberLoss, F.huber_loss, numbers=links.NUMBERS),
+    Loss(nn.PoissonNLLLoss, numbers=links.COUNTS),
+    Loss(nn.GaussianNLLLoss, numbers=links.GAUSSIAN),
     Loss(QuantileLoss, numbers=QUANTILES),
 )
 _BY_CLASS = {loss.loss_class: loss for loss in LOSSES}
@@ -100,28 +81,28 @@ def criterion_class(criterion: Any) -> Any:
     return find("criterion", criterion, CRITERIA)
 
 
-def link_of(criterion: Criterion) -> LabelLink:
+def link_of(criterion: Criterion) -> links.LabelLink:
     """Return the link for one label a row; a loss that is not known takes logits and codes."""
-    return _link("labels", criterion) or LOGITS
+    return _link("labels", criterion) or links.LOGITS
 
 
-def indicator_link_of(criterion: Criterion) -> IndicatorLink:
+def indicator_link_of(criterion: Criterion) -> links.IndicatorLink:
     """Return the link for indicators; a loss that is not known takes logits, zeros and ones."""
-    return _link("indicators", criterion) or INDICATORS
+    return _link("indicators", criterion) or links.INDICATORS
 
 
-def number_link_of(criterion: Criterion) -> NumberLink:
+def number_link_of(criterion: Criterion) -> links.NumberLink:
     """Return the link for numbers; a loss that is not known takes predictions and targets."""
-    return _link("numbers", criterion) or NUMBERS
+    return _link("numbers", criterion) or links.NUMBERS
 
 
-def check_criterion(criterion: Criterion, targets: Targets, description: str) -> None:
-    """Raise ValueError if the criterion is a loss of torch that does not fit the targets."""
+def check_criterion(criterion: Criterion, kind: TargetKind, targets: str) -> None:
+    """Raise ValueError if a loss of torch has no link for these targets; others may fit any."""
     loss = _class_or_function(criterion)
-    if loss.__module__.startswith("torch.nn.") and _link(targets, loss) is None:
-        fitting = [known.loss_class.__name__ for known in LOSSES if getattr(known, targets)]
+    if loss.__module__.startswith("torch.nn.") and _link(kind, loss) is None:
+        fitting = [known.loss_class.__name__ for known in LOSSES if getattr(known, kind)]
         raise ValueError(
-            f"criterion {loss.__name__} does not learn {description}. Choose one of "
+            f"criterion {loss.__name__} does not learn {targets}. Choose one of "
             f"{', '.join(fitting)}, or write a function of (output, target)."
         )
 
@@ -134,8 +115,8 @@ def _class_or_function(criterion: Criterion) -> Any:
     return criterion if isinstance(criterion, type) else type(criterion)
 
 
-def _link(targets: Targets, criterion: Criterion) -> Any:
+def _link(kind: TargetKind, criterion: Criterion) -> Any:
     """Return the link of the nearest base class that has one for these targets, or None."""
     bases = getattr(_class_or_function(criterion), "__mro__", ())
-    links = (getattr(_BY_CLASS.get(base), targets, None) for base in bases)
-    return next((link for link in links if link is not None), None)
+    found = (getattr(_BY_CLASS.get(base), kind, None) for base in bases)
+    return next((link for link in found if link is not None), None)

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from sktorch.losses.adapters import Criterion
-from sktorch.losses.registry import Targets, check_criterion
+from sktorch.losses.registry import TargetKind, check_criterion
 from sktorch.targets.weights import row_weights
 
 
@@ -20,10 +20,10 @@ class Codec(ABC):
 
     # The criterion for "auto".
     default_criterion: ClassVar[type[nn.Module]]
-    # The losses that fit, by their links, and the name of the targets in an error message.
-    targets: ClassVar[Targets]
+    # The links that a criterion may have, and the words for these targets in its error.
+    kind: ClassVar[TargetKind]
     description: ClassVar[str]
-    # The labels, sorted: an array, or a list with one for each column; None for numbers.
+    # The sorted labels: an array, or a list with one for each column; None for numbers.
     classes: np.ndarray | list[np.ndarray] | None = None
 
     @staticmethod
@@ -55,7 +55,7 @@ class Codec(ABC):
 
     def check_criterion(self, criterion: Criterion) -> None:
         """Raise ValueError if the criterion can't learn these targets."""
-        check_criterion(criterion, self.targets, self.description)
+        check_criterion(criterion, self.kind, self.description)
 
     def criterion_adapter(self, criterion: Criterion) -> Callable[..., nn.Module] | None:
         """Return a function of the loss that makes one of output and target, or None."""

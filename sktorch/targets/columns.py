@@ -19,7 +19,7 @@ class LabelColumns(LabelCodec):
     """The codec of several columns of labels, each with a codec of its own."""
 
     default_criterion = nn.CrossEntropyLoss
-    targets = "labels"
+    kind = "labels"
     description = "several columns of labels"
     classes: list[np.ndarray]
 

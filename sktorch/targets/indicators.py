@@ -17,7 +17,7 @@ class Indicators(LabelCodec):
     """The codec of zeros and ones; ``classes`` are the positions of the columns."""
 
     default_criterion = nn.BCEWithLogitsLoss
-    targets = "indicators"
+    kind = "indicators"
     description = "several labels a row, as indicators"
     classes: np.ndarray
     check = staticmethod(check_matrix)

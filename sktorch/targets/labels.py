@@ -20,7 +20,7 @@ class Labels(LabelCodec):
     """The codec of one label a row; labels are encoded as their position in ``classes``."""
 
     default_criterion = nn.CrossEntropyLoss
-    targets = "labels"
+    kind = "labels"
     description = "one label a row"
     classes: np.ndarray
 

@@ -23,7 +23,7 @@ class Numbers(Codec):
     """
 
     default_criterion = nn.MSELoss
-    targets = "numbers"
+    kind = "numbers"
     description = "numbers"
 
     def __init__(self, n_targets: int, one_dimensional: bool, are_counts: bool = False) -> None:
@@ -46,7 +46,9 @@ class Numbers(Codec):
         return cls(_n_columns(y), y.ndim == 1, number_link_of(criterion).counts)
 
     def fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
-        """Take the scale from the mean and standard deviation of encoded targets."""
+        """Take the scale from encoded targets, unless they are counts."""
+        if self.are_counts:
+            return
         scaler = StandardScaler().fit(y, sample_weight=weights)
         self.mean, self.scale = scaler.mean_, scaler.scale_
 

@@ -32,8 +32,8 @@ def row_weights(
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError(
             "Sample weights must contain at least one non-zero number, no negative one, no NaN and "
-            "no infinity; sample_weight times class_weight ranges from "
-            f"{weights.min()} to {weights.max()}."
+            f"no infinity; they range from {weights.min()} to {weights.max()}, class weights "
+            "included. Change sample_weight or class_weight."
         )
     return weights
 

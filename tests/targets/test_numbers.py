@@ -29,7 +29,7 @@ def test_numbers_come_back_in_their_shape(y):
     output = torch.zeros(2, codec.n_targets, dtype=torch.float64)
     target = codec.target(nn.MSELoss(), encoded, output)
     np.testing.assert_allclose(target, StandardScaler().fit_transform(encoded))
-    # What the target says is what a perfect module predicts.
+    # A module whose outputs are the targets predicts y.
     np.testing.assert_allclose(codec.predicted(nn.MSELoss(), target), encoded)
 
 
@@ -67,7 +67,7 @@ def test_targets_and_predictions_have_the_outputs_dtype(dtype):
     ],
     ids=str,
 )
-def test_what_a_module_should_return(criterion, n_targets, width):
+def test_the_width_of_an_output(criterion, n_targets, width):
     codec = codec_of(Y[:, :n_targets], criterion, scaled=False)
     codec.check_criterion(criterion)
     assert codec.n_outputs(criterion) == width
@@ -94,8 +94,7 @@ def test_means_and_deviations_are_scaled_back():
     [(nn.PoissonNLLLoss(), np.e), (nn.PoissonNLLLoss(log_input=False), 1.0)],
 )
 def test_counts_are_never_scaled(criterion, expected):
-    codec = codec_of(Y, criterion, scaled=False)
-    assert codec.are_counts
+    codec = codec_of(Y, criterion)
     np.testing.assert_allclose(codec.predicted(criterion, torch.ones(1, 3)), expected)
     with pytest.raises(ValueError, match=r"y holds -1\.0.*loss of counts"):
         codec.encode(-np.ones((2, 3)))
