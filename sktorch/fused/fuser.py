@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_leaves
 
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import make_program, stacked_batches
+from sktorch.recording.replayed_optimizer import ReplayedOptimizer
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
-from sktorch.training.optimizers import ReplayedOptimizer, without_hooks
+from sktorch.training.optimizers import without_hooks
 from sktorch.training.subnormals import subnormals_flushed
 from sktorch.training.threads import threads_worth
 

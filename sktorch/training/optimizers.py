@@ -2,13 +2,11 @@
 
 from functools import partial
 
-import torch
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
 # Private, yet the name that torch's documentation of dispatch modes gives. Were it moved, this
 # import would fail.
-from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class _Bare:
@@ -54,52 +52,3 @@ def _is_plain(optimizer):
         or type(optimizer).zero_grad is not Optimizer.zero_grad
     )
     return not (any(hooks) or replaced) and hasattr(type(optimizer).step, "__wrapped__")
-
-
-class ReplayedOptimizer:
-    """Steps that only write to tensors by operations which stay the same, as those operations.
-
-    An optimizer decides in every step anew what to do. A fused one comes to a few operations in
-    place, on the same parameters, gradients and states and with the same numbers every time. One
-    that makes further tensors, or looks into one, is called as it is.
-
-    Parameters
-    ----------
-    optimizer : object with ``step()``
-        Its settings stay, and its parameters' gradients are written to the same tensors.
-    """
-
-    def __init__(self, optimizer):
-        self._optimizer, self._writes = optimizer, None
-        self._n_tries = 2  # The first step may make the states.
-
-    def step(self):
-        """Step, by the optimizer itself or by what it comes to."""
-        if self._writes is not None:
-            with torch.no_grad():
-                for operation, arguments, options in self._writes:
-                    operation(*arguments, **options)
-        elif self._n_tries:
-            self._n_tries -= 1
-            with _Writes() as seen:
-                self._optimizer.step()
-            self._writes = seen.writes
-        else:
-            self._optimizer.step()
-
-
-class _Writes(TorchDispatchMode):
-    """Notes the operations that write to tensors; None once there is one of another kind."""
-
-    def __init__(self):
-        super().__init__()
-        self.writes = []
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        # Private, yet what torch prints of an operation. Were it renamed, this would fail.
-        if not operation._schema.is_mutable:
-            self.writes = None
-        elif self.writes is not None:
-            self.writes.append((operation, args, kwargs))
-        return operation(*args, **kwargs)
