@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from sktorch._components import parameters_of
 from sktorch.data.placement import PLACEMENTS
 from sktorch.training.lookup import criterion_class, optimizer_class
+from sktorch.training.named_schedules import schedule_parameters
 from sktorch.training.precision import PRECISIONS
-from sktorch.training.schedules import schedule_parameters
 
 COMPONENTS = (
     "module",

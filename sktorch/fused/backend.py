@@ -37,8 +37,8 @@ from sktorch.fused.rendezvous import (
     current_task,
     task_running,
 )
-from sktorch.training.randomness import depth
-from sktorch.training.threads import set_for_new_threads
+from sktorch.training.cpu import set_number_for_new_threads
+from sktorch.training.randomness import n_streams_entered
 
 # How many tasks run at once where nobody says how many and memory is no limit; each has a thread.
 MAX_TASKS = 256
@@ -108,7 +108,7 @@ class FusedBackend(ParallelBackendBase):
 
     def configure(self, n_jobs=1, parallel=None, **backend_kwargs):
         """Take joblib's settings; return how many tasks run at once."""
-        if depth():  # A callback calls, and its fit keeps others from drawing random numbers.
+        if n_streams_entered():  # A callback calls; its fit keeps others from drawing numbers.
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if self.inner_max_num_threads is not None and self.inner_max_num_threads < 1:
             raise ValueError(
@@ -194,7 +194,7 @@ class FusedBackend(ParallelBackendBase):
         n_threads = torch.get_num_threads()
         if n_threads > 1:  # One is enough where the work is small, and `fit` says where it is not.
             torch.set_num_threads(1)
-            set_for_new_threads(n_threads)
+            set_number_for_new_threads(n_threads)
         meeting.acquire_slot()
         while self._run_next():
             pass
@@ -269,7 +269,7 @@ class FusedBackend(ParallelBackendBase):
                 if thread is not threading.current_thread():
                     thread.join()
         if threads:
-            set_for_new_threads(torch.get_num_threads())
+            set_number_for_new_threads(torch.get_num_threads())
 
 
 @contextmanager

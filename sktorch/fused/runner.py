@@ -9,7 +9,7 @@ from sktorch.fused.epoch import EpochTask
 from sktorch.fused.rendezvous import apart, current_order, current_task
 from sktorch.losses.adapters import LossFunction
 from sktorch.training.loop import evaluate, train_epoch
-from sktorch.training.randomness import depth
+from sktorch.training.randomness import n_streams_entered
 
 # Many models fetch rows at once; what each fetches should stay in the caches until it is used.
 BLOCK_BYTES_TOGETHER = 2**18
@@ -69,7 +69,7 @@ def evaluate_pass(net, batches, engine, observer):
 def _meets(batches, engine, observer):
     """Whether nets of other threads may go along, and the batches can be drawn ahead."""
     # A fit in a fit (of a callback, say) would wait while the outer one keeps others from drawing.
-    in_task = current_task() is not None and depth() == 1 and observer is None
+    in_task = current_task() is not None and n_streams_entered() == 1 and observer is None
     plain = in_task and engine.is_plain and type(batches) is Batches and len(batches) > 0
     # Batches of sequences are as long as the longest in them: no two are of one shape.
     return plain and not any(map(is_ragged, tree_leaves(batches.rows.values)))

@@ -1,45 +1,36 @@
-"""An optimizer's two methods without what surrounds them."""
+"""Step an optimizer without the hooks and profiler marks around its arithmetic."""
 
 from functools import partial
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
-# Private, yet the name that torch's documentation of dispatch modes gives. Were it moved, this
-# import would fail.
 
+class _BareOptimizer:
+    """An optimizer's ``zero_grad`` and ``step``, with the same effect on parameters and state."""
 
-class _Bare:
-    """``zero_grad`` and ``step`` alone, with the same effect on parameters and state."""
-
-    def __init__(self, optimizer):
+    def __init__(self, optimizer: Optimizer) -> None:
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.step = partial(type(optimizer).step.__wrapped__, optimizer)
+        step: Any = type(optimizer).step
+        self.step = partial(step.__wrapped__, optimizer)
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         for parameter in self._parameters:
             parameter.grad = None
 
 
-def without_hooks(optimizer):
-    """The optimizer as a training step needs it, without its hooks and profiler marks if it can.
+def without_hooks(optimizer: Optimizer) -> Any:
+    """Return an optimizer's ``zero_grad`` and ``step`` without hooks, if it has none of its own.
 
-    torch wraps every ``step`` in profiler marks and calls of hooks, and ``zero_grad`` in marks:
-    a seventh of a small net's training step. The arithmetic is the same function's.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-
-    Returns
-    -------
-    optimizer : object with ``zero_grad()`` and ``step()``
-        The optimizer itself where somebody listens to its steps or has replaced a method.
+    torch wraps every ``step`` in profiler marks and calls of hooks, and ``zero_grad`` in marks: a
+    seventh of a small net's training step. The arithmetic is the same function's. An optimizer with
+    a hook or a replaced method comes back as it is.
     """
-    return _Bare(optimizer) if _is_plain(optimizer) else optimizer
+    return _BareOptimizer(optimizer) if _is_plain(optimizer) else optimizer
 
 
-def _is_plain(optimizer):
+def _is_plain(optimizer: Optimizer) -> bool:
     # The hooks' names are private in torch; were they renamed, the optimizer would be used as is.
     hooks = [
         getattr(optimizer, "_optimizer_step_pre_hooks", True),

@@ -61,7 +61,7 @@ class Schedule:
     Examples
     --------
     >>> import torch
-    >>> from sktorch.training.schedules import make_schedule
+    >>> from sktorch.training.named_schedules import make_schedule
     >>> optimizer = torch.optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=1.0)
     >>> schedule = make_schedule("step", optimizer, n_epochs=4, parameters={"step_size": 2})
     >>> for epoch in range(4):

@@ -11,8 +11,8 @@ from torch.optim import lr_scheduler
 
 from sktorch.losses.adapters import LossFunction
 from sktorch.training.loop import train_epoch
+from sktorch.training.named_schedules import SCHEDULES, make_schedule, schedule_parameters
 from sktorch.training.optimizers import without_hooks
-from sktorch.training.schedules import SCHEDULES, make_schedule, schedule_parameters
 from sktorch.training.step import make_step
 
 N_EPOCHS, N_BATCHES = 6, 5

@@ -128,7 +128,7 @@ def make_schedule(kind, optimizer, *, n_epochs, n_batches=None, parameters=None,
     Examples
     --------
     >>> import torch
-    >>> from sktorch.training.schedules import make_schedule
+    >>> from sktorch.training.named_schedules import make_schedule
     >>> optimizer = torch.optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=1.0)
     >>> schedule = make_schedule(
     ...     "constant", optimizer, n_epochs=2, n_batches=3, parameters={"warm_up": 1}
@@ -190,7 +190,7 @@ def schedule_parameters(kind):
 
     Examples
     --------
-    >>> from sktorch.training.schedules import schedule_parameters
+    >>> from sktorch.training.named_schedules import schedule_parameters
     >>> schedule_parameters("step")
     ('step_size', 'gamma', 'warm_up', 'step_every')
     """
