@@ -652,7 +652,7 @@ class Raising(Callback):
 
 
 def n_task_threads():
-    return sum("_run" in thread.name for thread in threading.enumerate())
+    return sum("sktorch task" in thread.name for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), SystemExit("ended")])

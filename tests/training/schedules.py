@@ -10,16 +10,9 @@ from sktorch.training.named_schedules import make_schedule
 from sktorch.training.optimizers import without_hooks
 
 N_EPOCHS, N_BATCHES = 6, 5
-
-
 N_STEPS = N_EPOCHS * N_BATCHES
-
-
 LRS = (0.5, 0.1)
-
-
 VALUES = [3.0, 2.0, 2.0, 2.5, 1.0, 1.5]
-
 
 # Name, parameters, torch's scheduler, and whether it steps after each batch.
 BY_HAND = [
@@ -100,8 +93,6 @@ BY_HAND = [
     ),
     ("step", {"step_size": 2}, partial(lr_scheduler.StepLR, step_size=2), False),
 ]
-
-
 BY_HAND_IDS = [f"{name}-{'-'.join(parameters) or 'filled'}" for name, parameters, *_ in BY_HAND]
 
 
