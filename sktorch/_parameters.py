@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sktorch._components import parameters_of
+from sktorch._private.scikit_learn import ParameterNamesOnce
 from sktorch.data.placement import PLACEMENTS
 from sktorch.training.lookup import criterion_class, optimizer_class
 from sktorch.training.precision import PRECISIONS
@@ -134,7 +134,7 @@ def check_parameters(estimator):
         schedule_parameters(estimator.lr_schedule)
 
 
-class ComponentParameters(BaseEstimator):
+class ComponentParameters(ParameterNamesOnce):
     """Parameters of components, ``module__hidden``, as parameters of the estimator.
 
     They are plain attributes under their full name. ``get_params`` finds them by it, and so do
@@ -151,14 +151,6 @@ class ComponentParameters(BaseEstimator):
                 p for p in [*signature.parameters.values()][1:] if p.kind is not p.VAR_KEYWORD
             ]
         )
-
-    @classmethod
-    def _get_param_names(cls):
-        # scikit-learn's private way to the names in a class's signature, which it looks at anew
-        # several times a clone. Were it renamed, only that time would be lost.
-        if "_param_names" not in vars(cls):
-            cls._param_names = super()._get_param_names()
-        return [*cls._param_names]
 
     def _set_component_parameters(self, parameters):
         for name, value in parameters.items():

@@ -8,6 +8,8 @@ from collections import defaultdict
 
 import torch
 
+from sktorch._private.torch import OpOverload, overload_name, schema
+
 
 def reuse_memory(graph):
     """Let operations of a graph write to memory that is there.
@@ -78,10 +80,10 @@ def _lifetimes(nodes):
 
 def _is_new(node):
     """Whether a node computes one tensor, no view, that is the same in every call."""
-    if not isinstance(node.target, torch._ops.OpOverload) or _storage(node) is None:
+    if not isinstance(node.target, OpOverload) or _storage(node) is None:
         return False
     random = torch.Tag.nondeterministic_seeded in node.target.tags
-    written = any(a.alias_info and a.alias_info.is_write for a in node.target._schema.arguments)
+    written = any(a.alias_info and a.alias_info.is_write for a in schema(node.target).arguments)
     is_view = _storage(node) in map(_storage, node.all_input_nodes)
     return not (random or written or is_view)
 
@@ -111,7 +113,7 @@ def _alike(node, other):
 def _in_place(operation):
     """The operation that writes its result to its first operand, or None."""
     packet = getattr(torch.ops.aten, f"{operation.overloadpacket.__name__}_", None)
-    found = getattr(packet, operation._overloadname, None)
+    found = getattr(packet, overload_name(operation), None)
     return found if found is not None and _is_native(found) else None
 
 
@@ -120,7 +122,7 @@ def _writing(operation):
     packet = operation.overloadpacket
     for name in packet.overloads():
         found = getattr(packet, name)
-        outs = [a for a in found._schema.arguments if a.is_out]
+        outs = [a for a in schema(found).arguments if a.is_out]
         if len(outs) == 1 and _is_native(found) and _inputs(found) == _inputs(operation):
             return found, outs[0].name
     return None
@@ -132,7 +134,7 @@ def _is_native(operation):
 
 
 def _inputs(operation):
-    return [(a.name, str(a.type)) for a in operation._schema.arguments if not a.is_out]
+    return [(a.name, str(a.type)) for a in schema(operation).arguments if not a.is_out]
 
 
 def _redirect(node, out, buffer):

@@ -11,14 +11,18 @@ import warnings
 import torch
 from torch import fx
 
-# Both names are private, yet the ones that torch's documentation gives for dispatch modes and
-# nested tensors. Were they moved, this import would fail.
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
-
+from sktorch._private.torch import (
+    UNSAFE_VIEW,
+    TorchDispatchMode,
+    schema,
+    trace_in_place,
+    tree_flatten,
+    tree_map,
+    tree_unflatten,
+)
 from sktorch.recording.memory_plan import reuse_memory
 
-_SAME_WHERE_SHAPE_IS = {"view", "_unsafe_view", "expand", "alias", "detach"}
+_SAME_WHERE_SHAPE_IS = {"view", UNSAFE_VIEW, "expand", "alias", "detach"}
 
 
 class Recording:
@@ -197,8 +201,7 @@ def _without_python(module, inputs):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Private; without it, what is written in place would be in new memory.
-            traced = torch.jit.trace(run, tuple(inputs), check_trace=False, _force_outplace=False)
+            traced = trace_in_place(run, inputs)
     except (RuntimeError, AttributeError, TypeError):
         return module.forward
     return lambda generator, *tensors: traced(*tensors)
@@ -206,7 +209,7 @@ def _without_python(module, inputs):
 
 def _draws(function, args, kwargs):
     """Whether a random operation draws: attention does not, where its dropout is zero."""
-    names = [argument.name for argument in function._schema.arguments]
+    names = [argument.name for argument in schema(function).arguments]
     given = dict(zip(names, args, strict=False)) | kwargs
     return "dropout_p" not in names or given.get("dropout_p", 0) > 0
 
@@ -221,6 +224,4 @@ def _drawing_from(generator, function, kwargs):
 
 
 def _takes_generator(function):
-    # Private, yet what torch prints of an operation. Were it renamed, random modules would fail the
-    # trial, and train alone.
-    return any(argument.name == "generator" for argument in function._schema.arguments)
+    return any(argument.name == "generator" for argument in schema(function).arguments)

@@ -4,11 +4,8 @@ from functools import partial
 
 import torch
 from torch.optim import Optimizer
-from torch.optim import optimizer as torch_optimizer
 
-# Private, yet the name that torch's documentation of dispatch modes gives. Were it moved, this
-# import would fail.
-from torch.utils._python_dispatch import TorchDispatchMode
+from sktorch._private.torch import TorchDispatchMode, optimizer_has_hooks, schema
 
 
 class _Bare:
@@ -42,18 +39,12 @@ def without_hooks(optimizer):
 
 
 def _is_plain(optimizer):
-    # The hooks' names are private in torch; were they renamed, the optimizer would be used as is.
-    hooks = [
-        getattr(optimizer, "_optimizer_step_pre_hooks", True),
-        getattr(optimizer, "_optimizer_step_post_hooks", True),
-        getattr(torch_optimizer, "_global_optimizer_pre_hooks", True),
-        getattr(torch_optimizer, "_global_optimizer_post_hooks", True),
-    ]
     replaced = (
         not vars(optimizer).keys().isdisjoint({"step", "zero_grad"})
         or type(optimizer).zero_grad is not Optimizer.zero_grad
     )
-    return not (any(hooks) or replaced) and hasattr(type(optimizer).step, "__wrapped__")
+    is_plain = not (replaced or optimizer_has_hooks(optimizer))
+    return is_plain and hasattr(type(optimizer).step, "__wrapped__")
 
 
 class ReplayedOptimizer:
@@ -98,7 +89,7 @@ class _Writes(TorchDispatchMode):
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         # Private, yet what torch prints of an operation. Were it renamed, this would fail.
-        if not operation._schema.is_mutable:
+        if not schema(operation).is_mutable:
             self.writes = None
         elif self.writes is not None:
             self.writes.append((operation, args, kwargs))
