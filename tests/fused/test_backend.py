@@ -761,7 +761,7 @@ class Watching(Callback):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"callbacks": [Watching()]},
+        pytest.param({"callbacks": [Watching()]}, id="callbacks"),
         {"gradient_accumulation": 2},
         {"iterator_train__sampler": None, "iterator_train__num_workers": 0},
         {"optimizer": "lbfgs", "optimizer__max_iter": 3},
