@@ -64,7 +64,8 @@ class Net(NeuralNet):
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
                 f"module={self.module!r} returned {type_name(self.module_)}; expected an "
-                "nn.Module. Pass an nn.Module subclass, an instance, or a function that returns one."
+                "nn.Module. Pass an nn.Module subclass, an instance, or a function that returns "
+                "one."
             )
         trial = try_module(self.module_, self.example_)
         self.input_dtype_, self.example_output_, self.work_ = trial
