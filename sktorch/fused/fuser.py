@@ -16,10 +16,7 @@ from itertools import pairwise
 
 import torch
 
-# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
-# import would fail.
-from torch.utils._pytree import tree_leaves
-
+from sktorch._private.torch import tree_leaves
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import make_program, stacked_batches
 from sktorch.recording.replayed_optimizer import ReplayedOptimizer

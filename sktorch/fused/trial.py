@@ -11,10 +11,7 @@ import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.overrides import TorchFunctionMode
 
-# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
-# import would fail.
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
-
+from sktorch._private.torch import tree_flatten, tree_leaves, tree_unflatten
 from sktorch.fused.stack import NotStackable, fingerprint, skeleton
 from sktorch.recording.record import Recording, record
 from sktorch.training.randomness import (

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, fx
 
+from sktorch._private.torch import trace_in_place
+
 # A function of a generator and tensors, which returns tensors.
 Run = Callable[..., Sequence[Tensor]]
 
@@ -51,8 +53,7 @@ def lower(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Run:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Private; without it, operations in place would write to new memory.
-            traced = torch.jit.trace(run, example, check_trace=False, _force_outplace=False)
+            traced = trace_in_place(run, example)
     except (RuntimeError, AttributeError, TypeError):
         return module.forward
     return lambda generator, *tensors: traced(*tensors)

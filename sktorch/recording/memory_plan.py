@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from sktorch._private.torch import OpOverload, overload_name, schema
+
 
 def reuse_memory(graph: fx.Graph) -> list[Tensor]:
     """Redirect a graph's operations to memory in use; return the buffers that this takes.
@@ -103,10 +105,10 @@ def _layout(value: Tensor) -> tuple:
 
 def _is_fresh(node: fx.Node) -> bool:
     """Say whether a node computes one new tensor, not a view, that is the same in every call."""
-    if not isinstance(node.target, torch._ops.OpOverload) or _storage(node) is None:
+    if not isinstance(node.target, OpOverload) or _storage(node) is None:
         return False
     random = torch.Tag.nondeterministic_seeded in node.target.tags
-    writes = any(a.alias_info and a.alias_info.is_write for a in node.target._schema.arguments)
+    writes = any(a.alias_info and a.alias_info.is_write for a in schema(node.target).arguments)
     is_view = _storage(node) in map(_storage, node.all_input_nodes)
     return not (random or writes or is_view)
 
@@ -142,7 +144,7 @@ def _write_to(buffer: fx.Node, node: fx.Node, out_variant: Any, argument: str) -
 def _in_place_variant(operation: Any) -> Any:
     """Return the operation that overwrites its first operand, or None."""
     packet = getattr(torch.ops.aten, f"{operation.overloadpacket.__name__}_", None)
-    found = getattr(packet, operation._overloadname, None)
+    found = getattr(packet, overload_name(operation), None)
     return found if found is not None and _is_native(found) else None
 
 
@@ -151,7 +153,7 @@ def _out_variant(operation: Any) -> tuple[Any, str] | None:
     packet = operation.overloadpacket
     for name in packet.overloads():
         found = getattr(packet, name)
-        outs = [a for a in found._schema.arguments if a.is_out]
+        outs = [a for a in schema(found).arguments if a.is_out]
         if len(outs) == 1 and _is_native(found) and _inputs(found) == _inputs(operation):
             return found, outs[0].name
     return None
@@ -164,4 +166,4 @@ def _is_native(operation: Any) -> bool:
 
 def _inputs(operation: Any) -> list[tuple[str, str]]:
     """Return the names and types of an operation's arguments that it only reads."""
-    return [(a.name, str(a.type)) for a in operation._schema.arguments if not a.is_out]
+    return [(a.name, str(a.type)) for a in schema(operation).arguments if not a.is_out]

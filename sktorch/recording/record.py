@@ -12,16 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-# Both names are private, yet the ones that torch's documentation gives for dispatch modes and
-# nested tensors. Were they moved, this import would fail.
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
-
+from sktorch._private.torch import (
+    UNSAFE_VIEW,
+    TorchDispatchMode,
+    TreeSpec,
+    schema,
+    tree_flatten,
+    tree_leaves,
+    tree_map,
+    tree_unflatten,
+)
 from sktorch.recording.lower import Run, lower, widen_products
 from sktorch.recording.memory_plan import reuse_memory
 
 # Views that are their base itself if shape and strides are the same.
-_MAY_BE_IDENTITY = {"view", "_unsafe_view", "expand", "alias", "detach"}
+_MAY_BE_IDENTITY = {"view", UNSAFE_VIEW, "expand", "alias", "detach"}
 
 
 class NotRecordable(Exception):
@@ -145,7 +150,7 @@ def _is_identity(function: Any, args: Sequence[Any], value: Any) -> bool:
 
 def _draws(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Say whether a random operation draws: attention without dropout does not."""
-    names = [argument.name for argument in function._schema.arguments]
+    names = [argument.name for argument in schema(function).arguments]
     given = dict(zip(names, args, strict=False)) | dict(kwargs)
     return "dropout_p" not in names or given.get("dropout_p", 0) > 0
 
@@ -164,4 +169,4 @@ def _drawing_from(
 def _takes_generator(function: Any) -> bool:
     # Private, yet what torch prints of an operation. Were it renamed, random modules would fail the
     # trial, and train alone.
-    return any(argument.name == "generator" for argument in function._schema.arguments)
+    return any(argument.name == "generator" for argument in schema(function).arguments)

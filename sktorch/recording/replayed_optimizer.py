@@ -4,9 +4,7 @@ from typing import Any, Protocol
 
 import torch
 
-# Private, yet the name that torch's documentation of dispatch modes gives. Were it moved, this
-# import would fail.
-from torch.utils._python_dispatch import TorchDispatchMode
+from sktorch._private.torch import TorchDispatchMode, schema
 
 
 class Steps(Protocol):
@@ -57,7 +55,7 @@ class _WriteRecorder(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         # Private, yet what torch prints of an operation. Were it renamed, this would fail.
-        if not operation._schema.is_mutable:
+        if not schema(operation).is_mutable:
             self.writes = None
         elif self.writes is not None:
             self.writes.append((operation, args, kwargs))

@@ -3,14 +3,13 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from sktorch.training.lookup import find
+from sktorch._lookup import did_you_mean, find
 from sktorch.training.schedule import Schedule, steps_by_batch
 
 # Parameters that every schedule has besides those of torch's class.
@@ -177,8 +176,7 @@ def _check_names(kind: Any, given: Mapping[str, Any]) -> None:
         return
     for name in given:
         if name not in known:
-            close = get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f" Did you mean lr_schedule__{close[0]}?" if close else ""
+            hint = did_you_mean(name, known, "lr_schedule__{}".format)
             raise ValueError(
                 f"{_name(kind)} has no parameter lr_schedule__{name}.{hint} It takes "
                 f"{', '.join(known)}."

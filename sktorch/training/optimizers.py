@@ -4,7 +4,8 @@ from functools import partial
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim import optimizer as torch_optimizer
+
+from sktorch._private.torch import optimizer_has_hooks
 
 
 class _BareOptimizer:
@@ -31,15 +32,10 @@ def without_hooks(optimizer: Optimizer) -> Any:
 
 
 def _is_plain(optimizer: Optimizer) -> bool:
-    # The hooks' names are private in torch; were they renamed, the optimizer would be used as is.
-    hooks = [
-        getattr(optimizer, "_optimizer_step_pre_hooks", True),
-        getattr(optimizer, "_optimizer_step_post_hooks", True),
-        getattr(torch_optimizer, "_global_optimizer_pre_hooks", True),
-        getattr(torch_optimizer, "_global_optimizer_post_hooks", True),
-    ]
+    """Say whether nothing listens to an optimizer's steps and none of its methods is replaced."""
     replaced = (
         not vars(optimizer).keys().isdisjoint({"step", "zero_grad"})
         or type(optimizer).zero_grad is not Optimizer.zero_grad
     )
-    return not (any(hooks) or replaced) and hasattr(type(optimizer).step, "__wrapped__")
+    is_plain = not (replaced or optimizer_has_hooks(optimizer))
+    return is_plain and hasattr(type(optimizer).step, "__wrapped__")
