@@ -1,7 +1,7 @@
 """Checks of the cleaner's parameters."""
 
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "outliers": (lambda value: value in ("clip", "flag", None), "'clip', 'flag' or None"),
     "quantile_range": (_is_range, "a tuple of two percentiles, 0 ≤ low < high ≤ 100"),
     "max_one_hot": (
-        lambda value: isinstance(value, Integral) and value >= 0,
+        lambda value: isinstance(value, int | np.integer) and value >= 0,
         "a whole number, 0 or more",
     ),
     "missing_values": (_are_words, "a tuple of strings"),
