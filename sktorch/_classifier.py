@@ -1,4 +1,4 @@
-"""The classifier: labels, scores and probabilities."""
+"""The classifier: a module whose predictions are labels, with scores and probabilities."""
 
 from contextlib import suppress
 from inspect import signature
@@ -285,13 +285,13 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
-            Numbers of any real dtype; two or more dimensions. A dict of them goes to the
-            arguments of the module's ``forward``. A list of arrays of several lengths reaches it
-            as ``(padded, lengths)``. A ``torch.utils.data.Dataset`` or ``IterableDataset`` has
-            samples ``(input, target)``, or inputs alone if y is given.
+            Numbers of any real dtype, in two or more dimensions. A dict of arrays is passed to the
+            arguments of the module's ``forward`` by name. A list of arrays of several lengths is
+            passed as ``(padded, lengths)``. A ``torch.utils.data.Dataset`` or ``IterableDataset``
+            holds samples ``(input, target)``, or only inputs if y is given.
         y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
             Labels. Zeros and ones in several columns are indicators: a row may have several of
-            the labels. Other labels in several columns are as many targets. None for a dataset
+            the labels. With other labels, each column is a target of its own. None for a dataset
             whose samples hold their targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more. Rows of weight zero are left out.
@@ -308,7 +308,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             For a parameter out of its domain, data that can't be trained on, a module that does
             not fit them, or a loss that is no longer finite. A fitted estimator stays as it was.
         TypeError
-            For a module or criterion that is none.
+            For a module or criterion that is not one.
 
         Examples
         --------
@@ -331,19 +331,19 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     @with_callbacks
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
-        """Train for one epoch on X and y, on top of what is there.
+        """Train for one more epoch on X and y.
 
-        Nothing is held out, and ``early_stopping``, ``monitor``, ``scoring`` and ``lr_schedule`` do
-        not apply.
+        No rows are held out, and ``early_stopping``, ``validation``, ``monitor``, ``scoring`` and
+        ``lr_schedule`` do not apply.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
         y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
-            As in ``fit``; all labels are among the classes.
+            As in ``fit``; ``classes`` holds all labels.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come; needed on the first call. For indicators, the numbers
-            of the labels; for several columns of labels, a list with those of each.
+            All labels of all calls; required in the first call. For indicators, the numbers of
+            the columns; for several columns of labels, a list with the labels of each.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more.
 
@@ -376,7 +376,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return self._fit(X, y, sample_weight, n_epochs=1, resume=True, whole=False, classes=classes)
 
     def predict(self, X):
-        """Labels of the likeliest classes.
+        """Predict the label of the most likely class.
 
         Parameters
         ----------
@@ -385,9 +385,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         y : array of shape (n_samples,) or (n_samples, n_labels)
-            In the dtype of ``classes_``, in the shape of the y of ``fit``. Here and below, a numpy
-            array; where scikit-learn's ``array_api_dispatch`` is on and X is a tensor, a tensor
-            on X's device.
+            In the dtype of ``classes_`` and the shape of the y of ``fit``. Here and below, a numpy
+            array, or a tensor on X's device if X is a tensor and scikit-learn's
+            ``array_api_dispatch`` is on.
 
         Examples
         --------
@@ -402,7 +402,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return _beside(self.codec_.decode(encoded.cpu().numpy()), X)
 
     def decision_function(self, X):
-        """Scores of the classes: what the module returns, before it becomes probabilities.
+        """Return the scores of the classes: the module's output before it becomes probabilities.
 
         Parameters
         ----------
@@ -411,8 +411,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         scores : array of shape (n_samples, n_classes), or (n_samples,) for two classes
-            For two classes, above zero where the second is likelier. For indicators one column a
-            label, above zero where it is likelier than not; for several columns of labels a list.
+            For two classes, positive if the second is more likely. For indicators, one column per
+            label, positive if the label is more likely than not. For several columns of labels, a
+            list with an array for each.
 
         Examples
         --------
@@ -427,7 +428,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     @available_if(_has_probabilities)
     def predict_proba(self, X):
-        """Probabilities of the classes.
+        """Return the probabilities of the classes.
 
         Parameters
         ----------
@@ -436,8 +437,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         p : array of shape (n_samples, n_classes)
-            In the module's dtype; columns as in ``classes_``. For indicators one column with each
-            label's own probability; for several columns of labels a list with an array for each.
+            In the module's dtype, columns in the order of ``classes_``. For indicators, one column
+            with each label's own probability. For several columns of labels, a list with an array
+            for each.
 
         Raises
         ------
@@ -459,7 +461,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):
-        """Logarithms of the probabilities, more exact than the logarithm of ``predict_proba``.
+        """Return log-probabilities, which are more exact than the logarithm of ``predict_proba``.
 
         Parameters
         ----------
@@ -487,7 +489,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return _arrays(self.codec_.log_probabilities(self.net_.criterion_, outputs), X)
 
     def score(self, X, y=None, sample_weight=None):
-        """Share of the rows whose labels are predicted right: all of them, if there are several.
+        """Return the accuracy: the share of the rows of which all labels are predicted right.
 
         Parameters
         ----------
@@ -522,7 +524,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         tags.input_tags.three_d_array = True
         tags.target_tags.multi_output = True
         tags.classifier_tags.multi_label = True
-        # Tensors of torch go through, those of other array libraries don't: no array_api_support.
+        # No array_api_support: of all array libraries, only torch's tensors are accepted.
         return tags
 
     def _check_target(self, X, y, classes, reset):
@@ -542,14 +544,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
 
 def _arrays(tensors, X):
-    """A tensor, or each of a list, as the caller wants it."""
+    """Return a tensor, or each of a list, as the kind of array that the caller expects."""
     if isinstance(tensors, list):
         return [as_array_of(tensor, X) for tensor in tensors]
     return as_array_of(tensors, X)
 
 
 def _beside(labels, X):
-    """Labels, beside a tensor X where they are numbers and scikit-learn dispatches."""
+    """Return numeric labels as a tensor beside X if scikit-learn dispatches, else as they are."""
     if isinstance(labels, list):
         return labels
     if labels.dtype.kind in "biuf" and dispatches() and isinstance(X, torch.Tensor):

@@ -1,4 +1,4 @@
-"""The regressor: numbers in the scale of y."""
+"""The regressor: a module whose predictions are numbers in the scale of y."""
 
 from inspect import signature
 
@@ -261,7 +261,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
-            As `TorchClassifier.fit` takes it.
+            As in `TorchClassifier.fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
             Numbers. None for a dataset whose samples hold their targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -279,7 +279,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
             For a parameter out of its domain, data that can't be trained on, a module that does
             not fit them, or a loss that is no longer finite. A fitted estimator stays as it was.
         TypeError
-            For a module or criterion that is none.
+            For a module or criterion that is not one.
 
         Examples
         --------
@@ -301,11 +301,11 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
 
     @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Train for one epoch on X and y, on top of what is there.
+        """Train for one more epoch on X and y.
 
-        Nothing is held out, and ``early_stopping``, ``monitor``, ``scoring`` and ``lr_schedule`` do
-        not apply. The first call decides how targets
-        are scaled.
+        No rows are held out, and ``early_stopping``, ``validation``, ``monitor``, ``scoring`` and
+        ``lr_schedule`` do not apply. The first call
+        decides how targets are scaled.
 
         Parameters
         ----------
@@ -334,20 +334,20 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         return self._fit(X, y, sample_weight, n_epochs=1, resume=True, whole=False)
 
     def predict(self, X, return_std=False):
-        """Numbers in the scale of y: what the criterion makes of the module's output.
+        """Predict numbers in the scale of y, which the criterion derives from the module's output.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
         return_std : bool, default=False
-            Whether to return the standard deviation as well, which ``GaussianNLLLoss`` learns.
+            Whether to return the standard deviation too, which ``GaussianNLLLoss`` learns.
 
         Returns
         -------
         y : array of shape (n_samples,) or (n_samples, n_targets)
-            In the module's dtype, in the shape of the y of ``fit``; one column a quantile where
-            several were asked for. A numpy array; where scikit-learn's ``array_api_dispatch`` is
-            on and X is a tensor, a tensor on X's device.
+            In the module's dtype and the shape of the y of ``fit``; one column per quantile if the
+            criterion has several. A numpy array, or a tensor on X's device if X is a tensor and
+            scikit-learn's ``array_api_dispatch`` is on.
         std : array of the same shape
             Only if ``return_std``.
 
@@ -378,7 +378,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         return predicted, self._as_y(deviation, X)
 
     def score(self, X, y=None, sample_weight=None):
-        """The coefficient of determination, R², of ``predict(X)``.
+        """Return the coefficient of determination, R², of ``predict(X)``.
 
         Parameters
         ----------
@@ -433,5 +433,5 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
             self.codec_.fit_scale(train.y[train.index], train.used_weights)
 
     def _as_y(self, values, X):
-        """Columns in the shape of the y of ``fit``."""
+        """Return columns in the shape of the y of ``fit``."""
         return as_array_of(self.codec_.decode(values) if values.shape[1] == 1 else values, X)
