@@ -1,12 +1,15 @@
 """A transformer that makes a raw table ready for a module."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.utils import check_array
 
-# Private: the container that set_output or the global configuration asks for. Without it, pandas
-# output of other input could not have columns of dtype category.
+# Private: the container that set_output or the global configuration asks for. Without the name this
+# import fails, and only pandas input could have output with columns of dtype category.
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -15,6 +18,9 @@ from sktorch.preprocessing._containers import library_of, to_container
 from sktorch.preprocessing._dates import cyclic_features, days_since_1970
 from sktorch.preprocessing._encoders import category_encoder, number_encoder
 from sktorch.preprocessing._parameters import check_parameters
+
+# Values of columns, each by its position in the input and the suffix of its name in the output.
+Block = dict[tuple[int, str], np.ndarray]
 
 
 class TableCleaner(TransformerMixin, BaseEstimator):
@@ -197,16 +203,16 @@ class TableCleaner(TransformerMixin, BaseEstimator):
             out.extend(encoder.get_feature_names_out(inputs))
         return np.array(out, dtype=object)
 
-    def _check_X(self, X, reset):
+    def _check_X(self, X: Any, reset: bool) -> Any:
         """Return X as a DataFrame or an ndarray, its names and size learnt or compared."""
         if library_of(X) == "default":
             return validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
         check_array(np.broadcast_to(0.0, X.shape), estimator=self)  # raises if there are no rows
         return validate_data(self, X, skip_check_array=True, reset=reset)
 
-    def _read(self, X, positions):
+    def _read(self, X: Any, positions: Iterable[int]) -> dict[str, Block]:
         """Return ``{role: {(position, suffix): values}}`` of all that these columns give."""
-        blocks = {"number": {}, "cycle": {}, "category": {}}
+        blocks: dict[str, Block] = {"number": {}, "cycle": {}, "category": {}}
         names = OneToOneFeatureMixin.get_feature_names_out(self)
         for position in positions:
             kind = self.kinds_[position]
@@ -220,7 +226,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
                 blocks["cycle"][position, f"_{name}"] = feature
         return blocks
 
-    def _stack(self, blocks):
+    def _stack(self, blocks: dict[str, Block]) -> dict[str, np.ndarray]:
         """Return ``{role: array}`` of the columns that varied in fit."""
         return {
             role: np.column_stack([blocks[role][key] for key in keys])
@@ -228,8 +234,9 @@ class TableCleaner(TransformerMixin, BaseEstimator):
             if keys
         }
 
-    def _fit_encoders(self, blocks):
-        self._encoders, self.cardinalities_ = {}, ()
+    def _fit_encoders(self, blocks: dict[str, np.ndarray]) -> None:
+        self._encoders: dict[str, Any] = {}
+        self.cardinalities_: tuple[int, ...] = ()
         if "number" in blocks:
             self._encoders["number"] = number_encoder(
                 blocks["number"], self.outliers, self.quantile_range
@@ -237,7 +244,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         if "cycle" in blocks:  # the middle of the circle is for dates that are missing
             middle = SimpleImputer(strategy="constant", fill_value=0.0)
             self._encoders["cycle"] = middle.set_output(transform="default").fit(blocks["cycle"])
-        codes = ()
+        codes: tuple[int, ...] = ()
         if "category" in blocks:
             self._encoders["category"], codes = category_encoder(
                 blocks["category"], self.max_one_hot
@@ -245,7 +252,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         n_features_out = len(self.get_feature_names_out())
         self.cardinalities_ = (0,) * (n_features_out - len(codes)) + codes
 
-    def _check_names(self):
+    def _check_names(self) -> None:
         names, counts = np.unique(self.get_feature_names_out().astype(str), return_counts=True)
         if counts.max() > 1:
             raise ValueError(
@@ -282,7 +289,7 @@ def make_cleaner(**parameters):
     return TableCleaner(**parameters)
 
 
-def _varies(values, role):
+def _varies(values: np.ndarray, role: str) -> bool:
     """Say whether a column tells anything: two values, or one and a gap.
 
     Gaps of a date are told by its days already, and count for nothing in its cycles.

@@ -1,7 +1,7 @@
 """Checks of the cleaner's parameters."""
 
 from collections.abc import Callable
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,10 @@ import numpy as np
 def _is_range(value: Any) -> bool:
     is_pair = isinstance(value, tuple | list) and len(value) == 2
     return is_pair and all(isinstance(q, Real) for q in value) and 0 <= value[0] < value[1] <= 100
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and int(value) >= 0
 
 
 def _are_words(value: Any) -> bool:
@@ -21,10 +25,7 @@ def _are_words(value: Any) -> bool:
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "outliers": (lambda value: value in ("clip", "flag", None), "'clip', 'flag' or None"),
     "quantile_range": (_is_range, "a tuple of two percentiles, 0 ≤ low < high ≤ 100"),
-    "max_one_hot": (
-        lambda value: isinstance(value, int | np.integer) and value >= 0,
-        "a whole number, 0 or more",
-    ),
+    "max_one_hot": (_is_count, "a whole number, 0 or more"),
     "missing_values": (_are_words, "a tuple of strings"),
     "dtype": (
         lambda value: value in (np.float32, np.float64, "float32", "float64"),
