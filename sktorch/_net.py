@@ -19,9 +19,9 @@ from sktorch.fused.runner import evaluate_pass, train_pass
 from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
 from sktorch.training.cost import rows_at_once
+from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
 from sktorch.training.precision import Precision
-from sktorch.training.threads import threads_worth
 
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
@@ -63,8 +63,9 @@ class Net(NeuralNet):
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
-                f"module={self.module!r} returned {type_name(self.module_)}; expected an nn.Module. "
-                "Pass an nn.Module subclass, an instance, or a function that returns one."
+                f"module={self.module!r} returned {type_name(self.module_)}; expected an "
+                "nn.Module. Pass an nn.Module subclass, an instance, or a function that returns "
+                "one."
             )
         trial = try_module(self.module_, self.example_)
         self.input_dtype_, self.example_output_, self.work_ = trial
@@ -214,7 +215,7 @@ class Net(NeuralNet):
         count = n_rows_of(X)
         options = self.inference_options_ if options is None else options
         inputs = input_batches(X, self.input_dtype_, own_device, n_rows=n_rows, options=options)
-        with threads_worth(self.work_.multiply_adds * min(n_rows, count or n_rows)):
+        with threads_for(self.work_.multiply_adds * min(n_rows, count or n_rows)):
             outputs = infer(self.module_, inputs, count, autocast=precision.autocast)
         return outputs.to(device, self.example_output_.dtype)
 

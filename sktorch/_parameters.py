@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -11,11 +10,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sktorch._components import parameters_of
+from sktorch._lookup import did_you_mean
 from sktorch._private.scikit_learn import ParameterNamesOnce
 from sktorch.data.placement import PLACEMENTS
-from sktorch.training.lookup import criterion_class, optimizer_class
+from sktorch.losses.registry import criterion_class
+from sktorch.training.named_schedules import schedule_parameters
+from sktorch.training.optimizer_names import optimizer_class
 from sktorch.training.precision import PRECISIONS
-from sktorch.training.schedules import schedule_parameters
 
 COMPONENTS = (
     "module",
@@ -283,11 +284,11 @@ class ComponentParameters(ParameterNamesOnce):
             for inner in self._signature_of(component) or ()
         ]
         same_end = [known for known in nested if known.partition("__")[2] == name]
-        close = same_end or get_close_matches(name, own + nested, n=1, cutoff=0.5)
-        if close:
-            return f" Did you mean {close[0]!r}?"
         prefixes = ", ".join(f"{component}__*" for component in COMPONENTS)
-        return f" Valid are {', '.join(own)}, and {prefixes}."
+        return (
+            did_you_mean(next(iter(same_end), name), own + nested)
+            or f" Valid are {', '.join(own)}, and {prefixes}."
+        )
 
 
 def _component_of(name: str) -> str | None:

@@ -12,13 +12,14 @@ from torch._ops import OpOverload
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_module
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
     "RECURRENT_ALIASES",
     "UNSAFE_VIEW",
     "OpOverload",
     "TorchDispatchMode",
+    "TreeSpec",
     "mark_stepped",
     "module_has_hooks",
     "optimizer_has_hooks",

@@ -1,12 +1,13 @@
 """Layers by name and checks of parameters, which the modules share."""
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from numbers import Integral
 from typing import Any
 
 import torch
 from torch import nn
+
+from sktorch._lookup import did_you_mean
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -22,10 +23,11 @@ ACTIVATIONS = {
 NORMALIZATIONS = ("batch", "layer")
 
 
-def unknown_name(parameter, name, known, otherwise=None):
-    """The error for a name that is not known, with the nearest one that is."""
-    nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+def unknown_name(
+    parameter: str, name: Any, known: Iterable[str], otherwise: str = ""
+) -> ValueError:
+    """Return the error for an unknown name, which suggests the nearest known name."""
+    hint = did_you_mean(str(name), known)
     expected = f"{sorted(known)}" + (f" or {otherwise}" if otherwise else "")
     return ValueError(f"{parameter}={name!r} is not known; expected one of {expected}.{hint}")
 
