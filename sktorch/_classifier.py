@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from inspect import signature
+from typing import Any
 
 import torch
 from sklearn.base import ClassifierMixin
@@ -20,12 +21,13 @@ from sktorch.targets.choice import label_codec
 from sktorch.targets.weights import check_sample_weight
 
 
-def _has_probabilities(estimator):
+def _has_probabilities(estimator: Any) -> bool:
+    """Return True, or raise if the criterion defines no probabilities: `available_if` asks."""
     criterion = estimator.criterion
     if hasattr(estimator, "net_"):
         criterion = estimator.net_.criterion_
     else:
-        with suppress(ValueError):  # An unknown name; `fit` says so.
+        with suppress(ValueError):  # `fit` raises for an unknown name.
             criterion = estimator._component_class("criterion")
     if link_of(criterion).log_probabilities is None:
         raise AttributeError(
@@ -541,14 +543,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return y
 
 
-def _arrays(tensors, X):
+def _arrays(tensors: Any, X: Any) -> Any:
     """Return a tensor, or each of a list, as the kind of array that the caller expects."""
     if isinstance(tensors, list):
         return [as_array_of(tensor, X) for tensor in tensors]
     return as_array_of(tensors, X)
 
 
-def _beside(labels, X):
+def _beside(labels: Any, X: Any) -> Any:
     """Return numeric labels as a tensor beside X if scikit-learn dispatches, else as they are."""
     if isinstance(labels, list):
         return labels

@@ -1,6 +1,7 @@
 """The regressor: a module whose predictions are numbers in the scale of y."""
 
 from inspect import signature
+from typing import Any
 
 import torch
 from sklearn.base import RegressorMixin
@@ -432,6 +433,6 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         if self.scale_target:
             self.codec_.fit_scale(train.y[train.index], train.used_weights)
 
-    def _as_y(self, values, X):
+    def _as_y(self, values: torch.Tensor, X: Any) -> Any:
         """Return columns in the shape of the y of ``fit``."""
         return as_array_of(self.codec_.decode(values) if values.shape[1] == 1 else values, X)
