@@ -39,15 +39,15 @@ class TableCleaner(TransformerMixin, BaseEstimator):
       not. Up to ``max_one_hot`` become one column of 0 and 1 each; more become one column of codes
       for an embedding: 1 to k for the k known ones, 0 for unknown and missing ones.
 
-    What is the same in all rows is dropped. The output's order is numbers and indicators, circles,
+    Constant columns are dropped. The output's order is numbers and indicators, circles,
     columns of 0 and 1, codes.
 
     Parameters
     ----------
     outliers : {"clip", "flag"} or None, default="clip"
-        What happens to a number that is further from ``quantile_range`` than that range is wide:
-        it is clipped to that distance; "flag" clips it too and adds an indicator
-        ``outlier_<name>`` for each column with outliers in `fit`; None leaves it.
+        How to treat a number that is further from ``quantile_range`` than that range is wide:
+        "clip" clips it to that distance; "flag" clips it too and adds an indicator
+        ``outlier_<name>`` for each column with outliers in `fit`; None keeps it.
     quantile_range : tuple of float, default=(5.0, 95.0)
         Percentiles that outliers can't reach, and by which numbers are scaled: to the width that
         they have in a standard normal distribution.
@@ -66,7 +66,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         For each column of the output: k + 1 for codes of k known categories, 0 for numbers. It is
         what :class:`sktorch.modules.TabularMLP` takes.
     kinds_ : list of str
-        What each column of the input holds: "number", "date" or "category".
+        The kind of each column of the input: "number", "date" or "category".
     n_features_in_ : int
         Number of columns of the input.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -79,8 +79,8 @@ class TableCleaner(TransformerMixin, BaseEstimator):
     the cardinalities; in polars, whose categories are strings, they are Int64, and in arrays they
     are floats.
 
-    What could be read in `fit` and can't be read later, such as "abc" in a column of numbers,
-    counts as missing, with a warning.
+    A value of `transform` that can't be read as its column's kind, such as "abc" in a column of
+    numbers, counts as missing, with a warning.
 
     Examples
     --------
@@ -274,7 +274,7 @@ def make_cleaner(**parameters):
     Parameters
     ----------
     **parameters : dict
-        Those of :class:`TableCleaner`.
+        Parameters of :class:`TableCleaner`.
 
     Returns
     -------
