@@ -20,11 +20,11 @@ PACKAGE = ROOT / "sktorch"
 ARROWS = {
     "estimators": {"fused", "training", "targets", "data", "losses", "modules"},
     "fused": {"training", "recording", "losses", "data"},
-    "training": {"losses", "data"},
+    "training": {"data"},
     "targets": {"losses"},
     "recording": set(),
     "losses": set(),
-    "data": set(),
+    "data": {"targets"},
     "modules": set(),
     "preprocessing": set(),
 }
