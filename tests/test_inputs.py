@@ -12,10 +12,10 @@ from sklearn import config_context
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sktorch._inputs import check_X
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch._inputs import check_X
 from sktorch.data.rows import Rows
 
 CPU = torch.device("cpu")

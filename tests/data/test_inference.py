@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sktorch.data.inference import input_batches, n_rows_of
 from torch.utils.data import default_collate
 
 from sktorch.data import SliceableDataset, pad_sequences
 from sktorch.data.datasets import Stream
-from sktorch.data.inference import input_batches, n_rows_of
 from sktorch.data.structure import tree_leaves
 from tests.data.samples import Items, ItemStream
 
