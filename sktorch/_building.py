@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from torch import nn
 
 from sktorch._callbacks import copies_of_callbacks
@@ -14,16 +15,13 @@ from sktorch._net import Net, params_differ
 from sktorch._part import Part
 from sktorch.data.source import n_inputs
 from sktorch.data.structure import tree_leaves
-from sktorch.training.lookup import optimizer_class
+from sktorch.training.optimizer_names import optimizer_class
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
-
-if TYPE_CHECKING:
-    from sktorch._estimator import TorchEstimator
 
 _COMPONENTS = ("module", "criterion", "optimizer", "callbacks")
 
 
-def build_net(estimator: "TorchEstimator", part: Part, device: torch.device, seed: int) -> Net:
+def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: int) -> Net:
     """Return a net with new weights; its random numbers are those that follow ``manual_seed``."""
     module = estimator._default_module if estimator.module is None else estimator.module
     criterion, prototype = _criterion(estimator, seed)
@@ -66,7 +64,7 @@ def build_net(estimator: "TorchEstimator", part: Part, device: torch.device, see
     return net
 
 
-def renew_net(estimator: "TorchEstimator", seed: int) -> Net:
+def renew_net(estimator: BaseEstimator, seed: int) -> Net:
     """Return the fitted net with settings that changed since; warn of those that come too late."""
     net = estimator.net_
     changed = [
@@ -88,7 +86,7 @@ def renew_net(estimator: "TorchEstimator", seed: int) -> Net:
     return net
 
 
-def _net_parameters(estimator: "TorchEstimator") -> dict[str, Any]:
+def _net_parameters(estimator: BaseEstimator) -> dict[str, Any]:
     """Return the parameters that a net is made of, and keeps."""
     names = ("module", "criterion", "initializer", "device", "callbacks", "scale_target")
     components = ("module", "criterion", "callbacks")
@@ -99,14 +97,13 @@ def _net_parameters(estimator: "TorchEstimator") -> dict[str, Any]:
     }
 
 
-def _criterion(estimator: "TorchEstimator", seed: int) -> tuple[Callable, nn.Module]:
+def _criterion(estimator: BaseEstimator, seed: int) -> tuple[Callable, nn.Module]:
     """Return a criterion factory and one instance to inspect."""
     codec = estimator.codec_
     given = estimator._given_criterion() or codec.default_criterion
     codec.check_criterion(given)
     parameters = estimator._component_parameters("criterion")
-    adapter = codec.criterion_adapter
-    factory = criterion_factory(given, parameters, None if adapter is None else adapter(given))
+    factory = criterion_factory(given, parameters, codec.criterion_adapter(given))
     with RandomStream(seed, torch.device("cpu")):  # One with parameters draws them.
         try:
             return factory, factory(**parameters)
@@ -119,7 +116,7 @@ def _criterion(estimator: "TorchEstimator", seed: int) -> tuple[Callable, nn.Mod
 
 
 def _known_from_data(
-    estimator: "TorchEstimator", n_outputs: int, dtype: torch.dtype
+    estimator: BaseEstimator, n_outputs: int, dtype: torch.dtype
 ) -> dict[str, Any]:
     """Return the constructor parameters of a module that the data decide."""
     shape = estimator.input_shape_
@@ -132,7 +129,7 @@ def _known_from_data(
 
 
 def _filled_in(
-    module: Callable, given: dict[str, Any], from_data: dict[str, Any], estimator: "TorchEstimator"
+    module: Callable, given: dict[str, Any], from_data: dict[str, Any], estimator: BaseEstimator
 ) -> dict[str, Any]:
     """Return the module's parameters, those filled in from the data that the user left out."""
     known = parameters_of(module) or {}

@@ -10,13 +10,13 @@ from sklearn.utils.metaestimators import available_if
 from torch import nn
 
 from sktorch._components import parameters_of
-from sktorch._estimator import TorchEstimator, as_array_of
+from sktorch._estimator import TorchEstimator, as_array_of, dispatches
 from sktorch._net import ClassifierNet
 from sktorch._scoring import accuracy, comparable, rows_right
 from sktorch.losses.adapters import innermost
-from sktorch.losses.links import link_of
-from sktorch.targets.labels import Labels, check_labels, dispatches
-from sktorch.targets.several_labels import check_label_matrix, is_label_matrix
+from sktorch.losses.registry import link_of
+from sktorch.targets.arrays import is_label_matrix
+from sktorch.targets.choice import label_codec
 from sktorch.targets.weights import check_sample_weight
 
 
@@ -499,7 +499,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """
         predicted, y = self._predicted_and_targets(X, y)
         if is_label_matrix(y):
-            y, _ = check_label_matrix(y, y)
+            y = label_codec(y).check(y, y)
             return rows_right(y, predicted, check_sample_weight(sample_weight, len(y)))
         if sample_weight is None and comparable(y, predicted):
             return rows_right(y, predicted)  # accuracy_score's checks take 20 times as long.
@@ -515,10 +515,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return tags
 
     def _check_target(self, X, y, classes, reset):
-        if is_label_matrix(y):
-            y, codec = check_label_matrix(y, X)
-        else:
-            y, codec = check_labels(y, X), Labels
+        codec = label_codec(y, classes)
+        y = codec.check(y, X)
         if reset:
             self.codec_ = codec.of(y) if classes is None else codec.declared(classes)
             self.classes_ = _beside(self.codec_.classes, X)

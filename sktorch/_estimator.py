@@ -25,9 +25,8 @@ from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out, split_by
+from sktorch.losses.registry import criterion_class
 from sktorch.modules import MLP
-from sktorch.targets.labels import dispatches
-from sktorch.training.lookup import criterion_class
 from sktorch.training.randomness import all_seeded
 
 
@@ -253,6 +252,11 @@ def resolve_seed(random_state: Any) -> int:
     if isinstance(random_state, int | np.integer) and 0 <= random_state < 2**32:
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31))
+
+
+def dispatches() -> bool:
+    """Return whether scikit-learn hands arrays of other libraries through."""
+    return get_config()["array_api_dispatch"]
 
 
 def as_array_of(tensor: torch.Tensor, X: Any) -> Any:

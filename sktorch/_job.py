@@ -9,15 +9,15 @@ from skorch.callbacks import EpochTimer, PrintLog
 
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
+from sktorch._private.scikit_learn import callback_context, callbacks_of
 from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch.data.batches import AugmentedBatches
 from sktorch.data.loaders import check_keeps_rows
 from sktorch.fused.rendezvous import threads_of_a_task
+from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.engine import Engine
-from sktorch.training.schedules import make_schedule
+from sktorch.training.named_schedules import make_schedule
 from sktorch.training.stopping import BestWeights, Plateau
-from sktorch.training.subnormals import subnormals_flushed
-from sktorch.training.threads import threads_worth
 
 
 class TrainingJob:
@@ -61,15 +61,15 @@ class TrainingJob:
         told = self._callback_arguments()
         parts = [self.train] if self.valid is None else [self.train, self.valid]
         user_code_draws = any(part.source.runs_user_code for part in parts)
-        net.stream_.swaps_others = user_code_draws or estimator.augment is not None
-        context = estimator._init_callback_context(max_subtasks=self.n_epochs)
+        net.stream_.swaps_numpy_and_python = user_code_draws or estimator.augment is not None
+        context = callback_context(estimator, max_subtasks=self.n_epochs)
         context.call_on_fit_task_begin(estimator=estimator, **told)
         try:
             with net.stream_:
                 net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
             train_epoch = self._epoch_trainer()
             work = net.work_.multiply_adds * estimator.batch_size
-            threads = threads_worth(work, threads_of_a_task())
+            threads = threads_for(work, threads_of_a_task())
             with threads, subnormals_flushed(), current_device(self.device):
                 for _ in range(self.n_epochs):
                     epoch = context.subcontext(task_name="epoch")
@@ -218,9 +218,7 @@ class TrainingJob:
 
 def nobody_else_changes(net, estimator):
     """Whether a net changes by its training alone: nobody is handed it between two passes."""
-    # scikit-learn's private list. Were it renamed, what its callbacks change between two epochs of
-    # a search that trains as one program could be missed.
-    listeners = getattr(estimator, "_skl_callbacks", ())
+    listeners = callbacks_of(estimator)
     by_user = [c for _, c in net.callbacks_ if not isinstance(c, EpochTimer | PrintLog)]
     scoring = estimator.scoring
     scorers = [*scoring.values()] if isinstance(scoring, dict) else scoring

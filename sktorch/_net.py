@@ -13,14 +13,15 @@ from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
 from sktorch._components import takes, try_module, type_name
+from sktorch._private.skorch import callback_names
 from sktorch.data.sources import as_source
 from sktorch.fused.runner import evaluate_pass, train_pass
 from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
 from sktorch.training.cost import rows_at_once
+from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
 from sktorch.training.precision import Precision
-from sktorch.training.threads import threads_worth
 
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
@@ -62,8 +63,9 @@ class Net(NeuralNet):
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
-                f"module={self.module!r} returned {type_name(self.module_)}; expected an nn.Module. "
-                "Pass an nn.Module subclass, an instance, or a function that returns one."
+                f"module={self.module!r} returned {type_name(self.module_)}; expected an "
+                "nn.Module. Pass an nn.Module subclass, an instance, or a function that returns "
+                "one."
             )
         trial = try_module(self.module_, self.example_)
         self.input_dtype_, self.example_output_, self.work_ = trial
@@ -85,9 +87,7 @@ class Net(NeuralNet):
 
     def initialize_callbacks(self):
         """Build the callbacks; refuse parameters of one that is not there."""
-        # skorch's private list of (name, callback): without it a parameter of an unknown callback
-        # is dropped silently.
-        known = [name for name, _ in self._uniquely_named_callbacks()]
+        known = callback_names(self)
         for name in self.get_params_for("callbacks"):
             if name.partition("__")[0] not in known:
                 raise ValueError(
@@ -215,7 +215,7 @@ class Net(NeuralNet):
         options = self.inference_options_ if options is None else options
         source = as_source(X, has_targets=None, collate_fn=options.get("collate_fn"))
         inputs = source.inputs(self.input_dtype_, own_device, n_rows=n_rows, options=options)
-        with threads_worth(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
+        with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
             outputs = infer(self.module_, inputs, source.n_rows, autocast=precision.autocast)
         return outputs.to(device, self.example_output_.dtype)
 

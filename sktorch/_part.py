@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
+from sktorch._net import Net
 from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.structure import Batch
 from sktorch.data.tensors import as_array
-
-if TYPE_CHECKING:
-    from sktorch._estimator import TorchEstimator
-    from sktorch._net import Net
 
 
 @dataclass
@@ -51,7 +49,7 @@ class Part:
             return self
         return replace(self, weights=self.weights / self.weights[self.index].mean())
 
-    def targets_of(self, estimator: "TorchEstimator") -> Callable[[], np.ndarray]:
+    def targets_of(self, estimator: BaseEstimator) -> Callable[[], np.ndarray]:
         """Return a function that returns the rows' targets as the user gave them."""
         source = self.source
         if source.holds_targets and not source.is_indexable:  # Every pass may reorder them.
@@ -59,16 +57,16 @@ class Part:
         y = estimator.codec_.decode(self.y[self.index])
         return lambda: y
 
-    def training_batches(self, estimator: "TorchEstimator", net: "Net") -> Iterable[Batch]:
+    def training_batches(self, estimator: BaseEstimator, net: Net) -> Iterable[Batch]:
         """Return batches in a new order every epoch, with the options of ``iterator_train``."""
         return self._batches(estimator, net, "iterator_train", shuffle=self.source.is_indexable)
 
-    def evaluation_batches(self, estimator: "TorchEstimator", net: "Net") -> Iterable[Batch]:
+    def evaluation_batches(self, estimator: BaseEstimator, net: Net) -> Iterable[Batch]:
         """Return batches in the order of the rows, with the options of ``iterator_valid``."""
         return self._batches(estimator, net, "iterator_valid", shuffle=False)
 
     def _batches(
-        self, estimator: "TorchEstimator", net: "Net", component: str, *, shuffle: bool
+        self, estimator: BaseEstimator, net: Net, component: str, *, shuffle: bool
     ) -> Iterable[Batch]:
         codec, output = estimator.codec_, net.example_output_
         weights = None

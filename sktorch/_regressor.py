@@ -11,7 +11,7 @@ from sktorch._components import parameters_of
 from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
 from sktorch._scoring import r2
-from sktorch.targets.numbers import Numbers, check_numbers
+from sktorch.targets.numbers import Numbers
 
 
 class TorchRegressor(RegressorMixin, TorchEstimator):
@@ -411,13 +411,13 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         return tags
 
     def _check_target(self, X, y, classes, reset):
-        y = check_numbers(y, X)
+        y = Numbers.check(y, X)
         if reset:
             self.codec_ = Numbers.of(y, self._given_criterion())
         return y
 
     def _fit_codec(self, train):
-        if self.scale_target and not self.codec_.are_counts:
+        if self.scale_target:
             self.codec_.fit_scale(train.y[train.index], train.used_weights)
 
     def _as_y(self, values, X):

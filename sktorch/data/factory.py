@@ -1,11 +1,9 @@
 """Batches of any data for loops written by hand."""
 
 from collections.abc import Collection, Iterator
-from typing import Any
 
 import numpy as np
 import torch
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_consistent_length
 
 from sktorch.data.loaders import loader_options
@@ -13,6 +11,8 @@ from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out
 from sktorch.data.structure import Batch, tree_leaves
 from sktorch.data.tensors import as_array
+from sktorch.targets.labels import classes_of, encode_labels
+from sktorch.targets.weights import row_weights
 
 
 def make_loaders(
@@ -87,7 +87,8 @@ def make_loaders(
     y = as_array(source.targets if y is None else y)
     target, strata = _target_and_strata(y, dtype)
     check_consistent_length(*tree_leaves(source.values), target, sample_weight)
-    weights = None if sample_weight is None else _checked_weights(sample_weight, dtype)
+    weights = row_weights(target, None, sample_weight)
+    weights = None if weights is None else torch.as_tensor(weights, dtype=dtype)
     train, valid = np.arange(len(target)) if weights is None else np.flatnonzero(weights), None
     if validation_fraction is not None:
         train, valid = hold_out(train, strata, validation_fraction, random_state)
@@ -115,18 +116,8 @@ def _target_and_strata(y: np.ndarray, dtype: torch.dtype) -> tuple[torch.Tensor,
         return torch.as_tensor(y, dtype=dtype), None
     if y.ndim > 1:
         return torch.as_tensor(y, dtype=torch.int64), None
-    codes = LabelEncoder().fit_transform(y).astype(np.int64)
+    codes = encode_labels(y, classes_of(y))
     return torch.from_numpy(codes), codes
-
-
-def _checked_weights(weights: Any, dtype: torch.dtype) -> torch.Tensor:
-    weights = torch.as_tensor(as_array(weights), dtype=dtype)
-    if not torch.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError(
-            "sample_weight must hold numbers of zero or more, at least one of them above zero; "
-            f"they range from {weights.min()} to {weights.max()}. Change sample_weight."
-        )
-    return weights
 
 
 class _Loader:

@@ -73,9 +73,7 @@ class LoaderBatches:
     def __iter__(self) -> Iterator[Batch]:
         for X, y, weight in self.loader:
             yield (
-                as_tensors(
-                    _as_inputs(X), self.dtype, self.device
-                ),  # Pinning makes lists.
+                as_tensors(_as_inputs(X), self.dtype, self.device),  # Pinning makes lists.
                 y.to(self.device, non_blocking=True),
                 weight.to(self.device, non_blocking=True) if self.weighted else None,
             )

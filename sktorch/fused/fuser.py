@@ -16,16 +16,13 @@ from itertools import pairwise
 
 import torch
 
-# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
-# import would fail.
-from torch.utils._pytree import tree_leaves
-
+from sktorch._private.torch import tree_leaves
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import make_program, stacked_batches
+from sktorch.recording.replayed_optimizer import ReplayedOptimizer
+from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
-from sktorch.training.optimizers import ReplayedOptimizer, without_hooks
-from sktorch.training.subnormals import subnormals_flushed
-from sktorch.training.threads import threads_worth
+from sktorch.training.optimizers import without_hooks
 
 # What the models of one stack may take on a CPU: about its caches. Between a quarter and twice as
 # much the time of a step was the same, below a quarter Python's share grows.
@@ -129,7 +126,7 @@ class Fuser:
     def _work(self, kind, width, members, n_threads):
         work = members[0].work.multiply_adds * members[0].n_rows * len(members)
         try:
-            with threads_worth(work, n_threads), subnormals_flushed():
+            with threads_for(work, n_threads), subnormals_flushed():
                 if kind is None:
                     members[0].alone()
                 else:

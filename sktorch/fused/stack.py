@@ -12,6 +12,15 @@ from weakref import ReferenceType
 import torch
 from torch import nn
 
+from sktorch._private.torch import (
+    RECURRENT_ALIASES,
+    mark_stepped,
+    module_has_hooks,
+    optimizer_has_hooks,
+    tensor_has_hooks,
+    version,
+    wrapped_by_schedule,
+)
 from sktorch.data.structure import call_module
 from sktorch.losses.adapters import LossFunction
 
@@ -28,8 +37,6 @@ _COUNTERS = {"step", "mu_product", "eta", "mu"}
 _PLAIN = {bool, int, float, str, bytes, complex, torch.dtype, torch.device, type(None)}
 # What torch keeps in every module, and `fingerprint` looks at in its own way.
 _OF_TORCH = vars(nn.Module()).keys()
-# Its parameters once more. Were these private names others, recurrent nets would train alone.
-_OF_RECURRENT = {"_flat_weights", "_flat_weight_refs"}
 
 
 class Objective(nn.Module):
@@ -104,18 +111,16 @@ def fingerprint(value, registered=()):
 
 def _of_module(module):
     tensors = [*module.named_parameters(), *module.named_buffers()]
-    hooked = ("_backward_hooks", "_post_accumulate_grad_hooks")  # torch's private names
     for name, tensor in tensors:
-        if any(getattr(tensor, key, None) for key in hooked):
+        if tensor_has_hooks(tensor):
             raise NotStackable(f"{name} has hooks")
     layers = [*module.named_modules()]
     registered = {id(part): name for name, part in layers + tensors}
     parts = []
     for name, layer in layers:
-        hooks = [hook for key, hook in vars(layer).items() if key.endswith("_hooks") and hook]
-        if hooks:
+        if module_has_hooks(layer):
             raise NotStackable(f"its {type(layer).__name__} has hooks")
-        left_out = _OF_TORCH | (_OF_RECURRENT if isinstance(layer, nn.RNNBase) else set())
+        left_out = _OF_TORCH | (RECURRENT_ALIASES if isinstance(layer, nn.RNNBase) else set())
         own = {key: vars(layer)[key] for key in sorted(vars(layer).keys() - left_out)}
         parts.append((name, type(layer), layer.training, fingerprint(own, registered)))
     return tuple(parts), tuple(
@@ -200,13 +205,12 @@ class Stack:
 
     def _look(self):
         """What shows a change: tensors count how often they were written to."""
-        # Private, yet what torch's notes on autograd name. Were it renamed, this would fail.
         tensors = [t for own in (*self._parameters, *self._buffers) for t in own.values()]
-        seen = [(id(tensor), tensor._version) for tensor in tensors]
+        seen = [(id(tensor), version(tensor)) for tensor in tensors]
         for optimizer in self._optimizers or ():
             kept = (*optimizer.state.values(), *optimizer.param_groups)
             values = [v for entries in kept for k, v in entries.items() if k != "params"]
-            seen += [(id(v), v._version) if isinstance(v, torch.Tensor) else v for v in values]
+            seen += [(id(v), version(v)) if isinstance(v, torch.Tensor) else v for v in values]
         return seen
 
     def _state(self, member, name):
@@ -230,7 +234,7 @@ class Stack:
         if self.optimizer is None:
             return
         for optimizer in self._optimizers:
-            optimizer._opt_called = True  # what a schedule's wrapper of `step` notes
+            mark_stepped(optimizer)
         for members, name, piece in self._runs:
             for key, value in self.optimizer.state.get(piece, {}).items():
                 for place, member in enumerate(members):
@@ -280,12 +284,6 @@ def _number(value):
     return value.item() if isinstance(value, torch.Tensor) else fingerprint(value)
 
 
-def _is_of_schedule(step):
-    # torch's schedules wrap `step` to see that it was called, and mark the wrapper; both names
-    # are private. Were they renamed, such optimizers would step alone.
-    return hasattr(step, "_wrapped_by_lr_sched")
-
-
 def stackable_settings(optimizer):
     """As `settings_of`, of an optimizer that can step a stack.
 
@@ -297,11 +295,10 @@ def stackable_settings(optimizer):
     name = type(optimizer).__name__
     if type(optimizer) not in ELEMENTWISE:
         raise NotStackable(f"{name} is not known to update element by element")
-    hooked = any(v for k, v in vars(optimizer).items() if k.endswith("_hooks"))
     replaced = "zero_grad" in vars(optimizer) or (
-        "step" in vars(optimizer) and not _is_of_schedule(optimizer.step)
+        "step" in vars(optimizer) and not wrapped_by_schedule(optimizer.step)
     )
-    if hooked or replaced:
+    if optimizer_has_hooks(optimizer) or replaced:
         raise NotStackable(f"the {name} has hooks or replaced methods")
     try:
         return settings_of(optimizer)

@@ -11,16 +11,13 @@ import torch.nn.functional as F
 from torch.func import functional_call, grad_and_value, vmap
 from torch.overrides import TorchFunctionMode
 
-# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
-# import would fail.
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
-
+from sktorch._private.torch import tree_flatten, tree_leaves, tree_unflatten
 from sktorch.fused.stack import NotStackable, fingerprint, skeleton
 from sktorch.recording.record import Recording, record
 from sktorch.training.randomness import (
     RandomStream,
     numpy_and_python_seeded,
-    state_of_others,
+    numpy_and_python_state,
 )
 
 # The largest difference to the model alone, relative to the largest number, that is rounding.
@@ -133,9 +130,9 @@ def _recorded(members, stack, generator):
     with warnings.catch_warnings(), numpy_and_python_seeded(0), _or_alone():
         # of vmap, about operations that it runs one by one
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        before = state_of_others()
+        before = numpy_and_python_state()
         recording, value = record(step, generator, *given)
-        draws_elsewhere = state_of_others() != before
+        draws_elsewhere = numpy_and_python_state() != before
     if _changed(bare, members[0].objective):
         raise NotWorthStacking("it keeps something in its attributes from one call to the next")
     if draws_elsewhere:  # Every replay would have the same numbers.

@@ -1,9 +1,10 @@
 """What the modules share: layers by name, and checks of their parameters."""
 
-from difflib import get_close_matches
 from numbers import Integral
 
 from torch import nn
+
+from sktorch._lookup import did_you_mean
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -21,8 +22,7 @@ NORMALIZATIONS = ("batch", "layer")
 
 def unknown_name(parameter, name, known, otherwise=None):
     """The error for a name that is not known, with the nearest one that is."""
-    nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    hint = did_you_mean(str(name), known)
     expected = f"{sorted(known)}" + (f" or {otherwise}" if otherwise else "")
     return ValueError(f"{parameter}={name!r} is not known; expected one of {expected}.{hint}")
 

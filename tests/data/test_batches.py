@@ -103,7 +103,12 @@ def test_a_batch_is_no_view_of_the_data(kind):
 @pytest.mark.parametrize("to_kind", [sparse.csr_array, np.asarray])
 def test_rows_of_arrays_and_sparse_arrays(kind, to_kind):
     X = np.arange(12.0).reshape(6, 2)
-    parts = Rows(as_source(to_kind(X)), torch.float64, CPU), torch.arange(6), None, torch.tensor([5, 0, 3])
+    parts = (
+        Rows(as_source(to_kind(X)), torch.float64, CPU),
+        torch.arange(6),
+        None,
+        torch.tensor([5, 0, 3]),
+    )
     options = {"batch_size": 2, "shuffle": False}
     if kind is Batches:
         batches = Batches(*parts, **options)
@@ -124,7 +129,9 @@ def test_large_data_come_in_the_same_batches_as_small_data(options, weighted):
     epochs = []
     for X in (small, large):
         torch.manual_seed(0)
-        epochs.append(list(Batches(Rows(as_source(X), torch.float32, CPU), y, weight, index, **options)))
+        epochs.append(
+            list(Batches(Rows(as_source(X), torch.float32, CPU), y, weight, index, **options))
+        )
     assert len(epochs[0]) == len(epochs[1]) == (4 if "drop_last" in options else 5)
     for (X, y, weight), (large_X, large_y, large_weight) in zip(*epochs, strict=True):
         assert torch.equal(X, large_X[:, :1])

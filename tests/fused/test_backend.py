@@ -652,7 +652,7 @@ class Raising(Callback):
 
 
 def n_task_threads():
-    return sum("_run" in thread.name for thread in threading.enumerate())
+    return sum("sktorch task" in thread.name for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), SystemExit("ended")])
@@ -761,7 +761,7 @@ class Watching(Callback):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"callbacks": [Watching()]},
+        pytest.param({"callbacks": [Watching()]}, id="callbacks"),
         {"gradient_accumulation": 2},
         {"iterator_train__sampler": None, "iterator_train__num_workers": 0},
         {"optimizer": "lbfgs", "optimizer__max_iter": 3},

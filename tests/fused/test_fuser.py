@@ -134,7 +134,9 @@ def models(make, n_models):
 
 def batches_of(number, n_rows, batch_size, shuffle=True, weights=None):
     index = torch.arange(number, number + n_rows)
-    return Batches(Rows(as_source(X), X.dtype, CPU), Y, weights, index, batch_size=batch_size, shuffle=shuffle)
+    return Batches(
+        Rows(as_source(X), X.dtype, CPU), Y, weights, index, batch_size=batch_size, shuffle=shuffle
+    )
 
 
 def loop(module, criterion, optimizer, batches, clip_norm=None):

@@ -109,14 +109,14 @@ def test_a_stream_may_stand_in_for_numpys_and_pythons_generators_too():
     expected = np.random.RandomState(3).rand(4).tolist(), random.Random(3)
     before = global_states()
     stream, drawn = RandomStream(3, CPU), []
-    stream.swaps_others = True
+    stream.swaps_numpy_and_python = True
     for _ in range(2):  # It goes on where it stopped.
         with stream:
             drawn += np.random.rand(2).tolist()
             assert random.random() == expected[1].random()
     assert drawn == expected[0]
     assert global_states() == before
-    stream.swaps_others = False
+    stream.swaps_numpy_and_python = False
     with stream:
         assert np.random.get_state()[1].tolist() == before[2]
 
