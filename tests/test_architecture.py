@@ -83,6 +83,7 @@ TESTED_IN = {
     "_private.scikit_learn": "tests/test_private.py",
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",
+    "data.source": "tests/data/test_sources.py",
     "fused.runner": "tests/fused/test_backend.py",
     "fused.task_threads": "tests/fused/test_backend.py",
     "losses.links": "tests/targets",
