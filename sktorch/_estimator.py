@@ -13,6 +13,7 @@ from sklearn import get_config
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 from torch.utils.data import Dataset
 
 from sktorch._building import build_net, renew_net
@@ -37,37 +38,37 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     _default_module = MLP
 
     @property
-    def module_(self):
+    def module_(self) -> nn.Module:
         """The trained module, in eval mode."""
         return self.net_.module_
 
     @property
-    def optimizer_(self):
+    def optimizer_(self) -> torch.optim.Optimizer:
         """The optimizer, as the last epoch left it."""
         return self.net_.optimizer_
 
     @property
-    def history_(self):
+    def history_(self) -> Any:
         """skorch's history: one row an epoch, with its batches."""
         return self.net_.history
 
     @property
-    def device_(self):
+    def device_(self) -> torch.device:
         """The device that the module is on."""
         return torch.device(self.net_.device)
 
     @property
-    def n_epochs_(self):
+    def n_epochs_(self) -> int:
         """Number of epochs trained, over all calls that continued the same weights."""
         return len(self.history_)
 
     @property
-    def loss_curve_(self):
+    def loss_curve_(self) -> list[float]:
         """Mean training loss of each epoch."""
         return self.history_[:, "train_loss"]
 
     @property
-    def validation_scores_(self):
+    def validation_scores_(self) -> list[float] | None:
         """Score on the hold-out after each epoch; None without one."""
         name = f"valid_{self.codec_.score_name(self.net_.criterion_)}"
         return [row[name] for row in self.history_.to_list() if name in row] or None
@@ -175,27 +176,28 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """Return predictions for X and the targets to score them with: X's own if y is None."""
         if y is not None:
             return self.predict(X), y
-        source = self._source_to_predict(X, has_targets=True)
+        source = self._source_to_predict(X, self._inference_options(), has_targets=True)
         return self.predict(source), source.targets  # Those of the pass that was predicted.
 
-    def _source_to_predict(self, X: Any, has_targets: bool | None = None) -> Source:
+    def _source_to_predict(
+        self, X: Any, options: dict[str, Any], has_targets: bool | None = None
+    ) -> Source:
         check_is_fitted(self)
         return as_source(
             X,
             has_targets=has_targets,
-            collate_fn=self._inference_options().get("collate_fn"),
+            collate_fn=options.get("collate_fn"),
             fitted_shape=self.input_shape_,
             checked_for=type(self).__name__,
         )
 
     def _outputs(self, X: Any) -> tuple[Any, torch.Tensor]:
         """Return X, checked, and the module's outputs for it, on the module's device."""
-        source = self._source_to_predict(X)
+        options = self._inference_options()
+        source = self._source_to_predict(X, options)
         check_features(self, source, reset=False)
         try:
-            outputs = self.net_.forward(
-                source, device=self.net_.device, options=self._inference_options()
-            )
+            outputs = self.net_.forward(source, device=self.net_.device, options=options)
         except RuntimeError as error:
             if source.shape == self.input_shape_:
                 raise
@@ -283,5 +285,6 @@ def _fitting(estimator: TorchEstimator) -> Iterator[None]:
     except BaseException:
         for name in [name for name in vars(estimator) if name.endswith("_")]:
             delattr(estimator, name)
-        vars(estimator).update(before)
+        for name, value in before.items():
+            setattr(estimator, name, value)
         raise

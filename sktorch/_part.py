@@ -1,6 +1,6 @@
 """Rows to train on, or to validate on."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,7 @@ from torch.utils.data import Subset
 
 from sktorch._net import Net
 from sktorch.data.loaders import loader_options
-from sktorch.data.source import Source
-from sktorch.data.structure import Batch
+from sktorch.data.source import Loader, Source
 from sktorch.data.tensors import as_array
 
 
@@ -57,17 +56,17 @@ class Part:
         y = estimator.codec_.decode(self.y[self.index])
         return lambda: y
 
-    def training_batches(self, estimator: BaseEstimator, net: Net) -> Iterable[Batch]:
+    def training_batches(self, estimator: BaseEstimator, net: Net) -> Loader:
         """Return batches in a new order every epoch, with the options of ``iterator_train``."""
         return self._batches(estimator, net, "iterator_train", shuffle=self.source.is_indexable)
 
-    def evaluation_batches(self, estimator: BaseEstimator, net: Net) -> Iterable[Batch]:
+    def evaluation_batches(self, estimator: BaseEstimator, net: Net) -> Loader:
         """Return batches in the order of the rows, with the options of ``iterator_valid``."""
         return self._batches(estimator, net, "iterator_valid", shuffle=False)
 
     def _batches(
         self, estimator: BaseEstimator, net: Net, component: str, *, shuffle: bool
-    ) -> Iterable[Batch]:
+    ) -> Loader:
         codec, output = estimator.codec_, net.example_output_
         weights = None
         if self.weights is not None:

@@ -65,7 +65,7 @@ class SliceableDataset(Dataset):
     (2,)
     """
 
-    def __init__(self, dataset, has_targets=None):
+    def __init__(self, dataset: Any, has_targets: bool | None = None) -> None:
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             raise TypeError(
                 f"{type(dataset).__name__} has no length, and can't be indexed. Pass a map-style "
@@ -75,18 +75,20 @@ class SliceableDataset(Dataset):
         if isinstance(dataset, SliceableDataset):  # Its samples come without their targets.
             has_targets = dataset.has_targets if has_targets is None else has_targets
             dataset, rows = dataset.dataset, dataset._rows
-        self.dataset, self.has_targets, self._rows = dataset, has_targets, rows
         if has_targets is None:
             sample = dataset[0] if len(dataset) else None
-            self.has_targets = isinstance(sample, tuple | list) and len(sample) > 1
+            has_targets = isinstance(sample, tuple | list) and len(sample) > 1
+        self.dataset: Any = dataset
+        self.has_targets: bool = has_targets
+        self._rows: np.ndarray = rows
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int]:
         """``(n_samples,)``: what tells scikit-learn to index rather than to loop."""
         return (len(self),)
 
     @property
-    def targets(self):
+    def targets(self) -> np.ndarray:
         """The targets of the samples, in their order."""
         if not self.has_targets:
             raise AttributeError(
@@ -95,10 +97,10 @@ class SliceableDataset(Dataset):
             )
         return _targets_of(self.dataset, self._rows)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         if isinstance(key, tuple) and key[1:] == (Ellipsis,):  # scikit-learn's X[rows, ...]
             key = key[0]
         if isinstance(key, torch.Tensor):

@@ -1,32 +1,34 @@
 """Batches of any data for loops written by hand."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_consistent_length
 
 from sktorch.data.loaders import loader_options
+from sktorch.data.source import Loader
 from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out
-from sktorch.data.structure import Batch, tree_leaves
+from sktorch.data.structure import tree_leaves
 from sktorch.data.tensors import as_array
 from sktorch.targets.labels import classes_of, encode_labels
 from sktorch.targets.weights import row_weights
 
 
 def make_loaders(
-    X,
-    y=None,
-    sample_weight=None,
+    X: Any,
+    y: Any = None,
+    sample_weight: Any = None,
     *,
-    validation_fraction=0.1,
-    batch_size=128,
-    dtype=torch.float32,
-    device="cpu",
-    random_state=None,
-    **options,
-):
+    validation_fraction: float | None = 0.1,
+    batch_size: int = 128,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    random_state: Any = None,
+    **options: Any,
+) -> tuple["_Loader", "_Loader | None"]:
     """Make the loaders that ``fit`` trains and validates with, for a loop written by hand.
 
     Parameters
@@ -87,8 +89,8 @@ def make_loaders(
     y = as_array(source.targets if y is None else y)
     target, strata = _target_and_strata(y, dtype)
     check_consistent_length(*tree_leaves(source.values), target, sample_weight)
-    weights = row_weights(target, None, sample_weight)
-    weights = None if weights is None else torch.as_tensor(weights, dtype=dtype)
+    given = row_weights(y, None, sample_weight)
+    weights = None if given is None else torch.as_tensor(given, dtype=dtype)
     train, valid = np.arange(len(target)) if weights is None else np.flatnonzero(weights), None
     if validation_fraction is not None:
         train, valid = hold_out(train, strata, validation_fraction, random_state)
@@ -123,7 +125,7 @@ def _target_and_strata(y: np.ndarray, dtype: torch.dtype) -> tuple[torch.Tensor,
 class _Loader:
     """Batches as a plain loop takes them: without a weight where there is none."""
 
-    def __init__(self, batches: Collection[Batch]) -> None:
+    def __init__(self, batches: Loader) -> None:
         self._batches = batches
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
 """Data whose rows can be taken by index: as tensors, and as batches."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch.utils.data import Dataset, default_collate
 from sktorch.data.batches import Batches
 from sktorch.data.loaders import LoaderBatches
 from sktorch.data.placement import AheadBatches, choose_placement
-from sktorch.data.source import Settings, Source
-from sktorch.data.structure import Batch, Inputs, tree_leaves, tree_map
+from sktorch.data.source import Loader, Settings, Source
+from sktorch.data.structure import Inputs, tree_leaves, tree_map
 from sktorch.data.tensors import as_tensors, take_rows
 
 # Options of a DataLoader that batches cut by index have, too.
@@ -73,7 +73,7 @@ class RowSource(Source):
         options: dict[str, Any],
         keep_order: bool = False,
         encode: Callable[[list], torch.Tensor] | None = None,
-    ) -> Iterable[Batch]:
+    ) -> Loader:
         """Return batches of the rows that an index names: cut by it, or through a DataLoader."""
         placement = self.placement(dtype, device, placement)
         if self.cut_batches is None or not options.keys() <= _BATCH_OPTIONS:

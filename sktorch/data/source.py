@@ -1,9 +1,9 @@
 """The protocol of the kinds of X."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,13 @@ from sktorch.data.structure import Batch, Inputs, tree_map
 
 # A tuple; a dict or tuple of them for several inputs. A length that varies is None.
 Shape = Any
+
+
+class Loader(Protocol):
+    """The batches of an epoch, another one every time it is iterated."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Batch]: ...
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ class Source(ABC):
         options: dict[str, Any],
         keep_order: bool = False,
         encode: Callable[[list], torch.Tensor] | None = None,
-    ) -> Iterable[Batch]:
+    ) -> Loader:
         """Return batches of the rows that an index names.
 
         ``options`` are those of a ``DataLoader``. ``keep_order`` refuses whatever would give rows

@@ -68,7 +68,7 @@ class Named(nn.Module):
 def test_a_file_of_named_arrays_is_fitted_as_the_dict(tmp_path):
     np.savez(tmp_path / "X.npz", a=X.astype("float32"))
     settings = {"max_epochs": 1, "random_state": 0, "device": "cpu"}
-    expected = TorchClassifier(Named(), **settings).fit({"a": X.astype("float32")}, [0, 1, 0, 1])
+    expected = TorchClassifier(Named, **settings).fit({"a": X.astype("float32")}, [0, 1, 0, 1])
     with np.load(tmp_path / "X.npz") as entries:
-        fitted = TorchClassifier(Named(), **settings).fit(entries, [0, 1, 0, 1])
+        fitted = TorchClassifier(Named, **settings).fit(entries, [0, 1, 0, 1])
     assert fitted.loss_curve_ == expected.loss_curve_
