@@ -12,7 +12,7 @@ from skorch.callbacks import EpochTimer, InputShapeSetter, PrintLog
 from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
-from sktorch._components import takes, try_module, type_name
+from sktorch._components import accepts, try_module, type_name
 from sktorch._private.skorch import callback_names
 from sktorch.data.sources import as_source
 from sktorch.fused.runner import evaluate_pass, train_pass
@@ -102,7 +102,7 @@ class Net(NeuralNet):
         if not chosen and _can_be_fused(self.optimizer, self.module_):
             self.optimizer__fused = True
         on_cuda = torch.device(self.device).type == "cuda"
-        if on_cuda and takes(self.optimizer, "capturable"):
+        if on_cuda and accepts(self.optimizer, "capturable"):
             vars(self).setdefault("optimizer__capturable", True)
         return super().initialize_optimizer(triggered_directly)
 
@@ -328,7 +328,7 @@ def _can_be_fused(optimizer, module):
     """Whether an optimizer has a fused step and the module's parameters admit it."""
     sparse_gradients = any(getattr(layer, "sparse", False) for layer in module.modules())
     floating = all(parameter.is_floating_point() for parameter in module.parameters())
-    return takes(optimizer, "fused") and floating and not sparse_gradients
+    return accepts(optimizer, "fused") and floating and not sparse_gradients
 
 
 def _check_finite(prefix, losses, net):

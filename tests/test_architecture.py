@@ -20,7 +20,7 @@ PACKAGE = ROOT / "sktorch"
 ARROWS = {
     "estimators": {"fused", "training", "targets", "data", "losses", "modules"},
     "fused": {"training", "recording", "losses", "data"},
-    "training": {"losses", "data"},
+    "training": {"data"},
     "targets": {"losses"},
     "recording": set(),
     "losses": set(),

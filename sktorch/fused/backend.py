@@ -134,6 +134,7 @@ class FusedBackend(ParallelBackendBase):
         self._threads = TaskThreads(call, self._n_jobs, has_room)
 
     def _outermost_call(self) -> TaskHandle:
+        """Return the handle of a call outside of any task, with a rendezvous and a fuser."""
         verbose = self.parallel is not None and self.parallel.verbose
         n_workers = self.inner_max_num_threads or joblib.cpu_count()
         self._progress = Progress(_print) if verbose else None

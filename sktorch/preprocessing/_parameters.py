@@ -12,6 +12,10 @@ def _is_range(value: Any) -> bool:
     return is_pair and all(isinstance(q, Real) for q in value) and 0 <= value[0] < value[1] <= 100
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and int(value) >= 0
+
+
 def _are_words(value: Any) -> bool:
     is_collection = isinstance(value, tuple | list | set | frozenset)
     return is_collection and all(isinstance(word, str) for word in value)
@@ -21,10 +25,7 @@ def _are_words(value: Any) -> bool:
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "outliers": (lambda value: value in ("clip", "flag", None), "'clip', 'flag' or None"),
     "quantile_range": (_is_range, "a tuple of two percentiles, 0 ≤ low < high ≤ 100"),
-    "max_one_hot": (
-        lambda value: isinstance(value, Integral) and value >= 0,
-        "a whole number, 0 or more",
-    ),
+    "max_one_hot": (_is_count, "a whole number, 0 or more"),
     "missing_values": (_are_words, "a tuple of strings"),
     "dtype": (
         lambda value: value in (np.float32, np.float64, "float32", "float64"),

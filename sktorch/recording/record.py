@@ -167,6 +167,4 @@ def _drawing_from(
 
 
 def _takes_generator(function: Any) -> bool:
-    # Private, yet what torch prints of an operation. Were it renamed, random modules would fail the
-    # trial, and train alone.
     return any(argument.name == "generator" for argument in schema(function).arguments)

@@ -54,7 +54,6 @@ class _WriteRecorder(TorchDispatchMode):
         self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        # Private, yet what torch prints of an operation. Were it renamed, this would fail.
         if not schema(operation).is_mutable:
             self.writes = None
         elif self.writes is not None:

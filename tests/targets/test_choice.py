@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from sktorch.targets import choice
 from sktorch.targets.choice import label_codec
 from sktorch.targets.columns import LabelColumns
 from sktorch.targets.indicators import Indicators
@@ -57,3 +58,28 @@ def test_declared_columns_may_begin_with_zeros_and_ones(digits):
     parts = net().partial_fit(X[first], Y[first], classes=[[0, 1, 2], [0, 1]])
     assert parts.partial_fit(X, Y).predict_proba(X)[0].shape == (N_ROWS, 3)
     assert parts.partial_fit(X, Y, classes=[[0, 1, 2], [0, 1]]).n_epochs_ == 3
+
+
+class ReversedLabels(Labels):
+    """The codec of labels in a tuple, whose codes count from the last label."""
+
+    @classmethod
+    def accepts(cls, y, classes=None):
+        return isinstance(y, tuple)
+
+    def encode(self, y):
+        return len(self.classes) - 1 - super().encode(y)
+
+    def decode(self, encoded):
+        return super().decode(len(self.classes) - 1 - encoded)
+
+
+def test_a_new_kind_of_labels_needs_one_entry(digits, monkeypatch):
+    X, y = digits
+    monkeypatch.setattr(choice, "LABEL_CODECS", (ReversedLabels, *choice.LABEL_CODECS))
+    fitted = net(max_epochs=20).fit(X, tuple(y.tolist()))
+    assert isinstance(fitted.codec_, ReversedLabels)
+    assert fitted.score(X, y) > 0.9
+    # The first output is that of the last class.
+    np.testing.assert_array_equal(fitted.decision_function(X).argmax(1), 9 - fitted.predict(X))
+    assert isinstance(net(max_epochs=1).fit(X, y).codec_, Labels)
