@@ -64,7 +64,7 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     return net
 
 
-def renew_net(estimator: BaseEstimator, seed: int) -> Net:
+def resume_net(estimator: BaseEstimator, seed: int) -> Net:
     """Return the fitted net with settings that changed since; warn of those that come too late."""
     net = estimator.net_
     changed = [

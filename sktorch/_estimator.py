@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.utils.data import Dataset
 
-from sktorch._building import build_net, renew_net
+from sktorch._building import build_net, resume_net
 from sktorch._device import resolve_device
 from sktorch._features import check_features
 from sktorch._job import TrainingJob
@@ -77,12 +77,12 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """Train on new weights or, with ``warm_start``, on those there are."""
         check_parameters(self)
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
-        goes_on = self.warm_start and hasattr(self, "net_")
+        resume = self.warm_start and hasattr(self, "net_")
         with _fitting(self):
             check_consistent_length(y, groups)
-            data = self._check_data(X, y, sample_weight, seed=seed, reset=not goes_on)
+            data = self._check_data(X, y, sample_weight, seed=seed, reset=not resume)
             train, valid = self._split(data, sample_weight, groups, seed)
-            with self._net(train, device, seed, goes_on=goes_on) as net:
+            with self._net(train, device, seed, resume=resume) as net:
                 TrainingJob(
                     self, net, train, valid, self.max_epochs, self.early_stopping, whole=True
                 ).run()
@@ -93,11 +93,11 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """Train for one epoch on the weights there are, or on new ones."""
         check_parameters(self)
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
-        goes_on = hasattr(self, "net_")
+        resume = hasattr(self, "net_")
         with _fitting(self):
-            data = self._check_data(X, y, sample_weight, classes, seed=seed, reset=not goes_on)
+            data = self._check_data(X, y, sample_weight, classes, seed=seed, reset=not resume)
             train = data.normalised()
-            with self._net(train, device, seed, goes_on=goes_on) as net:
+            with self._net(train, device, seed, resume=resume) as net:
                 TrainingJob(self, net, train, None, 1, False, whole=False).run()
             self.net_ = net
         return self
@@ -161,13 +161,13 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         return replace(data, index=train).normalised(), replace(data, index=valid).normalised()
 
     @contextmanager
-    def _net(self, train: Part, device: torch.device, seed: int, *, goes_on: bool) -> Iterator[Net]:
+    def _net(self, train: Part, device: torch.device, seed: int, *, resume: bool) -> Iterator[Net]:
         """Yield a new net, or the fitted one, which comes back as it was if training fails."""
-        if not goes_on:
+        if not resume:
             yield build_net(self, train, device, seed)
             return
         with self.net_.undone_on_failure():
-            yield renew_net(self, seed)
+            yield resume_net(self, seed)
 
     def _inference_options(self) -> dict[str, Any]:
         return loader_options(self.batch_size, False, self._component_parameters("iterator_valid"))

@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 
 from sktorch._net import Net
 from sktorch.data.loaders import loader_options
-from sktorch.data.source import Loader, Source
+from sktorch.data.source import BatchSettings, Loader, Source
 from sktorch.data.tensors import as_array
 
 
@@ -79,12 +79,14 @@ class Part:
             target(self.y),
             weights,
             torch.from_numpy(self.index),
-            dtype=net.input_dtype_,
-            device=torch.device(net.device),
-            placement=estimator.data_placement,
-            options=loader_options(
-                estimator.batch_size, shuffle, estimator._component_parameters(component)
+            BatchSettings(
+                net.input_dtype_,
+                torch.device(net.device),
+                loader_options(
+                    estimator.batch_size, shuffle, estimator._component_parameters(component)
+                ),
+                estimator.data_placement,
+                keep_order=component == "iterator_valid",  # What is scored is compared with rows.
+                encode=lambda targets: target(codec.encode(as_array(targets))),
             ),
-            keep_order=component == "iterator_valid",  # What is scored is compared with the rows.
-            encode=lambda targets: target(codec.encode(as_array(targets))),
         )

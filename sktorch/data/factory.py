@@ -8,7 +8,7 @@ import torch
 from sklearn.utils import check_consistent_length
 
 from sktorch.data.loaders import loader_options
-from sktorch.data.source import Loader
+from sktorch.data.source import BatchSettings, Loader
 from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out
 from sktorch.data.structure import tree_leaves
@@ -101,10 +101,9 @@ def make_loaders(
                 target,
                 None if weights is None else weights / weights[index].mean(),
                 torch.from_numpy(index),
-                dtype=dtype,
-                device=torch.device(device),
-                placement="auto",
-                options=loader_options(batch_size, shuffle, options),
+                BatchSettings(
+                    dtype, torch.device(device), loader_options(batch_size, shuffle, options)
+                ),
             )
         )
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, default_collate
 from sktorch.data.batches import Batches
 from sktorch.data.loaders import LoaderBatches
 from sktorch.data.placement import AheadBatches, choose_placement
-from sktorch.data.source import Loader, Settings, Source
+from sktorch.data.source import BatchSettings, Loader, Settings, Source
 from sktorch.data.structure import Inputs, tree_leaves, tree_map
 from sktorch.data.tensors import as_tensors, take_rows
 
@@ -66,20 +66,21 @@ class RowSource(Source):
         targets: torch.Tensor,
         weights: torch.Tensor | None,
         index: torch.Tensor,
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-        placement: str,
-        options: dict[str, Any],
-        keep_order: bool = False,
-        encode: Callable[[list], torch.Tensor] | None = None,
+        settings: BatchSettings,
     ) -> Loader:
         """Return batches of the rows that an index names: cut by it, or through a DataLoader."""
-        placement = self.placement(dtype, device, placement)
+        dtype, device, options = settings.dtype, settings.device, settings.options
+        placement = self.placement(dtype, device, settings.placement)
         if self.cut_batches is None or not options.keys() <= _BATCH_OPTIONS:
             rows = self._rows(dtype, torch.device("cpu"), placement)
             return row_batches(
-                rows, targets, weights, index, device=device, options=options, keep_order=keep_order
+                rows,
+                targets,
+                weights,
+                index,
+                device=device,
+                options=options,
+                keep_order=settings.keep_order,
             )
         home = torch.device("cpu") if placement == "host" else device
         rows = self._rows(dtype, home, placement)

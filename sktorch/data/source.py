@@ -45,6 +45,32 @@ class Settings:
     checked_for: str | None = None
 
 
+@dataclass(frozen=True)
+class BatchSettings:
+    """How batches are made.
+
+    Attributes
+    ----------
+    dtype, device : torch.dtype, torch.device
+        Of the inputs.
+    options : dict
+        Arguments of a ``DataLoader``.
+    placement : str
+        Where the rows are to be kept, one of `PLACEMENTS`.
+    keep_order : bool
+        Whether to refuse what gives rows in another order.
+    encode : callable or None
+        Makes a tensor of the targets that samples hold, where passes differ in their order.
+    """
+
+    dtype: torch.dtype
+    device: torch.device
+    options: dict[str, Any]
+    placement: str = "auto"
+    keep_order: bool = False
+    encode: Callable[[list], torch.Tensor] | None = None
+
+
 class Source(ABC):
     """Data of one kind, which become batches to train on and inputs to predict.
 
@@ -113,20 +139,9 @@ class Source(ABC):
         targets: torch.Tensor,
         weights: torch.Tensor | None,
         index: torch.Tensor,
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-        placement: str,
-        options: dict[str, Any],
-        keep_order: bool = False,
-        encode: Callable[[list], torch.Tensor] | None = None,
+        settings: BatchSettings,
     ) -> Loader:
-        """Return batches of the rows that an index names.
-
-        ``options`` are those of a ``DataLoader``. ``keep_order`` refuses whatever would give rows
-        in another order. ``encode`` makes a tensor of targets that samples hold, where every pass
-        may have another order.
-        """
+        """Return batches of the rows that an index names."""
 
     @abstractmethod
     def inputs(

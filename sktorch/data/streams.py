@@ -1,6 +1,6 @@
 """Streams: an ``IterableDataset``, whose samples come in its own order, once a pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import chain, islice
 from math import ceil
@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset, default_collate
 
 from sktorch.data.datasets import holds_target, inputs_and_target
 from sktorch.data.loaders import LoaderBatches, check_keeps_rows, collated_inputs, with_own_seed
-from sktorch.data.source import Settings, Shape, Source, no_samples, shape_of_samples
+from sktorch.data.source import BatchSettings, Settings, Shape, Source, no_samples, shape_of_samples
 from sktorch.data.structure import Inputs
 from sktorch.data.tensors import as_array
 
@@ -108,30 +108,24 @@ class Stream(Source):
         targets: torch.Tensor,
         weights: torch.Tensor | None,
         index: torch.Tensor,
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-        placement: str,
-        options: dict[str, Any],
-        keep_order: bool = False,
-        encode: Callable[[list], torch.Tensor] | None = None,
+        settings: BatchSettings,
     ) -> LoaderBatches:
         """Return batches of all samples in the stream's order, which workers may change."""
-        beside = None if self.holds_targets else targets
+        beside, options = None if self.holds_targets else targets, settings.options
         if beside is not None or weights is not None:
             _check_one_reader(options, "y and sample_weight have")
-        elif keep_order:
+        elif settings.keep_order:
             _check_one_reader(options, _PREDICTED)
         return StreamBatches(
             _StreamSamples(self, beside, weights),
-            dtype,
-            device,
+            settings.dtype,
+            settings.device,
             n_samples=len(targets),
             weighted=weights is not None,
             collate_fn=default_collate,
             options={name: value for name, value in options.items() if name != "shuffle" or value},
-            keep_order=keep_order,
-            encode=encode if beside is None else None,
+            keep_order=settings.keep_order,
+            encode=settings.encode if beside is None else None,
         )
 
     def inputs(

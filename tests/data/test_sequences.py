@@ -6,6 +6,7 @@ import torch
 
 from sktorch.data.batches import Batches
 from sktorch.data.rows import Rows
+from sktorch.data.source import BatchSettings
 from sktorch.data.sources import as_source
 
 CPU = torch.device("cpu")
@@ -32,13 +33,12 @@ def test_rows_are_padded_together(to_kind, checked_for):
 
 def test_their_batches_are_no_plain_batches():
     """Those are stacked with other models' batches, and must be of one shape."""
-    settings = {"dtype": torch.float32, "device": CPU, "placement": "auto"}
-    arguments = torch.zeros(6), None, torch.arange(6)
-    options = {"batch_size": 4, "shuffle": False}
-    batches = as_source(SEQUENCES).batches(*arguments, **settings, options=options)
+    settings = BatchSettings(torch.float32, CPU, {"batch_size": 4, "shuffle": False})
+    arguments = torch.zeros(6), None, torch.arange(6), settings
+    batches = as_source(SEQUENCES).batches(*arguments)
     assert type(batches) is not Batches
     assert [len(lengths) for (_, lengths), _, _ in batches] == [4, 2]
-    arrays = as_source(np.ones((6, 2))).batches(*arguments, **settings, options=options)
+    arrays = as_source(np.ones((6, 2))).batches(*arguments)
     assert type(arrays) is Batches
 
 

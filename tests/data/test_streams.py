@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sktorch import TorchClassifier
+from sktorch.data.source import BatchSettings
 from sktorch.data.sources import as_source
 from tests.data.samples import ItemStream
 
@@ -20,12 +21,9 @@ def batches_of(
         Y if targets is None else targets,
         weights,
         torch.arange(N),
-        dtype=torch.float32,
-        device=CPU,
-        placement="auto",
-        options={"batch_size": 4} | options,
-        keep_order=keep_order,
-        encode=encode,
+        BatchSettings(
+            torch.float32, CPU, {"batch_size": 4} | options, keep_order=keep_order, encode=encode
+        ),
     )
 
 
