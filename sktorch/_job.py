@@ -7,15 +7,12 @@ from math import ceil
 import torch
 from skorch.callbacks import EpochTimer, PrintLog
 
-from sktorch._batching import BatchMaker, dataset_of
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
 from sktorch._private.scikit_learn import callback_context, callbacks_of
 from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch.data.batches import AugmentedBatches
-from sktorch.data.datasets import SliceableDataset, Stream
 from sktorch.data.loaders import check_keeps_rows
-from sktorch.data.placement import choose_placement
 from sktorch.fused.rendezvous import threads_of_a_task
 from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.engine import Engine
@@ -63,13 +60,13 @@ class TrainingJob:
         estimator, net = self.estimator, self.net
         told = self._callback_arguments()
         parts = [self.train] if self.valid is None else [self.train, self.valid]
-        user_code_draws = any(isinstance(part.X, SliceableDataset | Stream) for part in parts)
+        user_code_draws = any(part.source.runs_user_code for part in parts)
         net.stream_.swaps_numpy_and_python = user_code_draws or estimator.augment is not None
         context = callback_context(estimator, max_subtasks=self.n_epochs)
         context.call_on_fit_task_begin(estimator=estimator, **told)
         try:
             with net.stream_:
-                net.notify("on_train_begin", X=self.train.X, y=self.train.y)
+                net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
             train_epoch = self._epoch_trainer()
             work = net.work_.multiply_adds * estimator.batch_size
             threads = threads_for(work, threads_of_a_task())
@@ -98,7 +95,7 @@ class TrainingJob:
             estimator.best_epoch_ = self.best.epoch
         else:
             estimator.best_epoch_ = len([row for row in net.history if "train_loss" in row])
-        net.end_training(self.train.X, self.train.y)
+        net.end_training(self.train.source.values, self.train.y)
         estimator.eager_reason_ = self.engine.eager_reason
         context.call_on_fit_task_end(estimator=estimator, **told)
 
@@ -110,8 +107,8 @@ class TrainingJob:
         plateau = Plateau(estimator.n_iter_no_change, estimator.tol, sign)
         schedule = self.schedule = self._schedule(train, sign)
         datasets = {
-            "dataset_train": dataset_of(self.train),
-            "dataset_valid": None if self.valid is None else dataset_of(self.valid),
+            "dataset_train": self.train.dataset,
+            "dataset_valid": None if self.valid is None else self.valid.dataset,
         }
         self.engine.scheduled_by_batch = schedule is not None and schedule.per_batch
         if nobody_else_changes(net, estimator):
@@ -156,32 +153,23 @@ class TrainingJob:
         estimator = self.estimator
         if estimator.lr_schedule is None or not self.whole:
             return None
-        n_batches = len(train)
-        if isinstance(self.train.X, Stream):  # It does not know its length, but y does.
-            n_batches = self._n_batches_of_stream()
         return make_schedule(
             estimator.lr_schedule,
             self.net.optimizer_,
             n_epochs=self.n_epochs,
-            n_batches=ceil(n_batches / estimator.gradient_accumulation),
+            n_batches=ceil(len(train) / estimator.gradient_accumulation),
             parameters=estimator._component_parameters("lr_schedule"),
             sign=sign,
         )
-
-    def _n_batches_of_stream(self):
-        options = self.estimator._component_parameters("iterator_train")
-        n_batches = len(self.train.y) / options.get("batch_size", self.estimator.batch_size)
-        return int(n_batches) if options.get("drop_last") else ceil(n_batches)
 
     def _batches(self):
         """Batches to train on, and the evaluations that follow each epoch."""
         estimator = self.estimator
         check_keeps_rows(estimator._component_parameters("iterator_valid"))
         self._check_sampler(estimator._component_parameters("iterator_train"))
-        maker = BatchMaker(estimator, self.net, self.device)
-        train = maker.batches(self.train, "iterator_train", shuffle=True)
-        estimator.data_placement_ = choose_placement(
-            self.train.X, self.net.input_dtype_, self.device, estimator.data_placement
+        train = self.train.training_batches(estimator, self.net)
+        estimator.data_placement_ = self.train.source.placement(
+            self.net.input_dtype_, self.device, estimator.data_placement
         )
         if estimator.augment is not None:
             train = AugmentedBatches(train, estimator.augment)
@@ -194,7 +182,7 @@ class TrainingJob:
         evaluations = [
             Evaluation(
                 name,
-                maker.batches(part, "iterator_valid", shuffle=False),
+                part.evaluation_batches(estimator, self.net),
                 scorers[name],
                 estimator,
                 self.net,
@@ -221,7 +209,7 @@ class TrainingJob:
         part = self.train
         weights = part.used_weights
         return {
-            "X": lambda: part.X[part.index],
+            "X": lambda: part.X,
             "y": lambda: self.estimator.codec_.decode(part.y[part.index]),
             "metadata": None if weights is None else {"sample_weight": weights},
             "reconstruction_attributes": lambda: {"net_": self.net},

@@ -3,8 +3,6 @@
 import torch
 
 from sktorch.data.batches import Batches
-from sktorch.data.rows import is_ragged
-from sktorch.data.structure import tree_leaves
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.rendezvous import current_task, detached
 from sktorch.losses.adapters import LossFunction
@@ -70,9 +68,7 @@ def _meets(batches, engine, observer):
     """Whether nets of other threads may go along, and the batches can be drawn ahead."""
     # A fit in a fit (of a callback, say) would wait while the outer one keeps others from drawing.
     in_task = current_task() is not None and n_streams_entered() == 1 and observer is None
-    plain = in_task and engine.is_plain and type(batches) is Batches and len(batches) > 0
-    # Batches of sequences are as long as the longest in them: no two are of one shape.
-    return plain and not any(map(is_ragged, tree_leaves(batches.rows.values)))
+    return in_task and engine.is_plain and type(batches) is Batches and len(batches) > 0
 
 
 def _together(net, batches, engine, optimizer=None, after_step=None):

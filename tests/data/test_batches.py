@@ -9,8 +9,8 @@ from scipy import sparse
 from torch.utils.data import DataLoader, TensorDataset
 
 from sktorch.data.batches import BLOCK_BYTES, Batches, draw_loader_seed, epoch_order
-from sktorch.data.loaders import row_batches
-from sktorch.data.rows import Rows
+from sktorch.data.rows import Rows, row_batches
+from sktorch.data.sources import as_source
 from sktorch.data.structure import tree_leaves
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ def make_data(n_rows, weighted=True):
 def batches_of(kind, n_rows, index=None, weighted=True, **options):
     X, y, weight = make_data(n_rows, weighted)
     index = torch.arange(n_rows) if index is None else torch.as_tensor(index)
-    parts = Rows(X, torch.float32, CPU), y, weight, index
+    parts = Rows(as_source(X), torch.float32, CPU), y, weight, index
     if kind is Batches:
         return Batches(*parts, **options)
     return row_batches(*parts, device=CPU, options=options)
@@ -103,7 +103,12 @@ def test_a_batch_is_no_view_of_the_data(kind):
 @pytest.mark.parametrize("to_kind", [sparse.csr_array, np.asarray])
 def test_rows_of_arrays_and_sparse_arrays(kind, to_kind):
     X = np.arange(12.0).reshape(6, 2)
-    parts = Rows(to_kind(X), torch.float64, CPU), torch.arange(6), None, torch.tensor([5, 0, 3])
+    parts = (
+        Rows(as_source(to_kind(X)), torch.float64, CPU),
+        torch.arange(6),
+        None,
+        torch.tensor([5, 0, 3]),
+    )
     options = {"batch_size": 2, "shuffle": False}
     if kind is Batches:
         batches = Batches(*parts, **options)
@@ -124,7 +129,9 @@ def test_large_data_come_in_the_same_batches_as_small_data(options, weighted):
     epochs = []
     for X in (small, large):
         torch.manual_seed(0)
-        epochs.append(list(Batches(Rows(X, torch.float32, CPU), y, weight, index, **options)))
+        epochs.append(
+            list(Batches(Rows(as_source(X), torch.float32, CPU), y, weight, index, **options))
+        )
     assert len(epochs[0]) == len(epochs[1]) == (4 if "drop_last" in options else 5)
     for (X, y, weight), (large_X, large_y, large_weight) in zip(*epochs, strict=True):
         assert torch.equal(X, large_X[:, :1])
@@ -142,7 +149,7 @@ def test_ways_of_one_identity_are_the_same_batches():
 
     def identity(X=X, y=y, weight=None, index=None, size=4, shuffle=True, seed=0):
         index = torch.arange(10) if index is None else index
-        rows = Rows(X, torch.float32, CPU)
+        rows = Rows(as_source(X), torch.float32, CPU)
         torch.manual_seed(seed)
         return Batches(rows, y, weight, index, batch_size=size, shuffle=shuffle).epoch().identity
 
@@ -187,7 +194,7 @@ def test_equal_tensors_are_kept_once(as_rows):
     X, y, _ = make_data(10)
     made = []
     for n_more in (0, 0, 1):
-        rows = Rows(as_rows(X.clone() + n_more), torch.float32, CPU)
+        rows = Rows(as_source(as_rows(X.clone() + n_more)), torch.float32, CPU)
         batches = Batches(rows, y.clone(), None, index, batch_size=4, shuffle=False)
         expected = [*batches]
         batches.share(pool)
