@@ -28,7 +28,7 @@ ARROWS = {
     "modules": set(),
     "preprocessing": set(),
 }
-LEAVES = {"_lookup", "_private"}
+LEAVES = {"_errors", "_lookup", "_private"}
 ESTIMATORS = {
     "_building",
     "_callbacks",

@@ -74,11 +74,27 @@ _OTHERS = [
     if name.endswith("Loss") and loss_class not in _BY_CLASS
 ]
 CRITERIA = {loss.name: loss.loss_class for loss in [*LOSSES, *_OTHERS]}
+# Names that scikit-learn, Keras and others have for these losses.
+SYNONYMS = {
+    "absolute_error": "l1",
+    "binary_crossentropy": "bce_with_logits",
+    "categorical_crossentropy": "cross_entropy",
+    "ce": "cross_entropy",
+    "log_loss": "cross_entropy",
+    "mae": "l1",
+    "mean_absolute_error": "l1",
+    "mean_squared_error": "mse",
+    "pinball": "quantile",
+    "poisson": "poisson_nll",
+    "softmax": "cross_entropy",
+    "sparse_categorical_crossentropy": "cross_entropy",
+    "squared_error": "mse",
+}
 
 
 def criterion_class(criterion: Any) -> Any:
     """Return the loss class that a string names, or what is given if it is no string."""
-    return find("criterion", criterion, CRITERIA)
+    return find("criterion", criterion, CRITERIA, SYNONYMS)
 
 
 def link_of(criterion: Criterion) -> links.LabelLink:
