@@ -13,6 +13,7 @@ from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
 from sktorch._components import accepts, try_module, type_name
+from sktorch._errors import errors_name
 from sktorch._private.skorch import callback_names
 from sktorch.data.sources import as_source
 from sktorch.fused.runner import evaluate_pass, train_pass
@@ -21,6 +22,7 @@ from sktorch.modules import initialize
 from sktorch.training.cost import rows_at_once
 from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
+from sktorch.training.parameter_groups import check_groups
 from sktorch.training.precision import Precision
 
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
@@ -98,13 +100,23 @@ class Net(NeuralNet):
 
     def initialize_optimizer(self, triggered_directly=None):
         """Build the optimizer, with its fused step where there is one and nothing else is asked."""
-        chosen = any(hasattr(self, f"optimizer__{name}") for name in _IMPLEMENTATIONS)
+        given = self.get_params_for("optimizer")
+        chosen = any(name in given for name in _IMPLEMENTATIONS)
         if not chosen and _can_be_fused(self.optimizer, self.module_):
             self.optimizer__fused = True
         on_cuda = torch.device(self.device).type == "cuda"
         if on_cuda and accepts(self.optimizer, "capturable"):
             vars(self).setdefault("optimizer__capturable", True)
-        return super().initialize_optimizer(triggered_directly)
+        with errors_name("optimizer", given):
+            names = [name for name, _ in self.get_all_learnable_params()]
+            check_groups(given.get("param_groups", []), names)
+            super().initialize_optimizer(triggered_directly)
+            if not isinstance(self.optimizer_, torch.optim.Optimizer):
+                raise TypeError(
+                    f"{self.optimizer!r} returned {type_name(self.optimizer_)}, expected an "
+                    "instance of torch.optim.Optimizer"
+                )
+        return self
 
     def initialize_history(self):
         """Start with an empty history."""
