@@ -11,6 +11,7 @@ from torch import nn
 
 from sktorch._callbacks import copies_of_callbacks
 from sktorch._components import criterion_factory, is_required, module_factory, parameters_of
+from sktorch._errors import errors_name
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
 from sktorch.data.source import n_inputs
@@ -104,15 +105,9 @@ def _criterion(estimator: BaseEstimator, seed: int) -> tuple[Callable, nn.Module
     codec.check_criterion(given)
     parameters = estimator._component_parameters("criterion")
     factory = criterion_factory(given, parameters, codec.criterion_adapter(given))
-    with RandomStream(seed, torch.device("cpu")):  # One with parameters draws them.
-        try:
-            return factory, factory(**parameters)
-        except TypeError as error:
-            names = ", ".join(f"criterion__{name}" for name in parameters)
-            raise TypeError(
-                f"criterion {given} can't be made with {names or 'no parameters'}: {error}. "
-                "Change criterion__*."
-            ) from error
+    # A loss with parameters draws them.
+    with RandomStream(seed, torch.device("cpu")), errors_name("criterion", parameters):
+        return factory, factory(**parameters)
 
 
 def _known_from_data(

@@ -18,25 +18,28 @@ _DTYPES = (
 
 
 @contextmanager
-def errors_name(
-    name: str, given: Mapping[str, Any] = {}, of: type[Exception] = Exception
-) -> Iterator[None]:
-    """Raise errors of a type as a ValueError or TypeError that names a parameter.
+def errors_name(name: str, given: Mapping[str, Any] = {}, where: str = "") -> Iterator[None]:
+    """Raise an error as a ValueError or TypeError that names the parameter it is about.
 
-    ``given`` holds the parameters of a component, which are named with it. An error whose class is
-    not Python's own stays as it is: somebody may wait for it.
+    ``given`` holds the parameters of a component, which are named with it; ``where`` says what it
+    was used on. An error whose class is not Python's own stays as it is: somebody may wait for it.
     """
     try:
         yield
-    except of as error:
+    except Exception as error:
         if type(error).__name__ not in vars(builtins) or _names(error, name):
             raise
-        names = [f"{name}__{key}" for key in given] or [name]
-        values = [f"{name}__{key}={shortened(value)}" for key, value in given.items()]
-        subject = f"{name} with {', '.join(values)}" if values else name
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        cause = str(error).strip().removesuffix(".") or type(error).__name__
-        raise kind(f"{subject} can't be used: {cause}. Change {' or '.join(names)}.") from error
+        raise kind(_message(error, name, given, where)) from error
+
+
+def _message(error: Exception, name: str, given: Mapping[str, Any], where: str) -> str:
+    """Return an error's words with the parameter they are about, and which to change."""
+    values = [f"{name}__{key}={shortened(value)}" for key, value in given.items()]
+    subject = f"{name} with {', '.join(values)}" if values else name
+    only = f"{name}__{next(iter(given))}" if len(given) == 1 else f"{name}__*"
+    cause = str(error).strip().removesuffix(".") or type(error).__name__
+    return f"{subject} can't be used{where}: {cause}. Change {only if given else name}."
 
 
 def _names(error: Exception, name: str) -> bool:

@@ -62,7 +62,8 @@ class Net(NeuralNet):
             if isinstance(callback, InputShapeSetter):  # It would come after the trial.
                 name = f"{callback.module_name}__{callback.param_name}"
                 vars(self)[name] = callback.get_input_dim(self.example_)
-        super().initialize_module()
+        with errors_name("module", self.get_params_for("module")):
+            super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
                 f"module={self.module!r} returned {type_name(self.module_)}; expected an "
@@ -72,12 +73,14 @@ class Net(NeuralNet):
         trial = try_module(self.module_, self.example_)
         self.input_dtype_, self.example_output_, self.work_ = trial
         if self.initializer_ is not None:
-            initialize(self.module_, self.initializer_)
+            with errors_name("initializer"):
+                initialize(self.module_, self.initializer_)
         return self
 
     def initialize_criterion(self):
         """Build the criterion, its tensors in the dtype of the module's output."""
-        super().initialize_criterion()
+        with errors_name("criterion", self.get_params_for("criterion")):
+            super().initialize_criterion()
         if not isinstance(self.criterion_, nn.Module):
             raise TypeError(
                 f"criterion={self.criterion!r} returned {type_name(self.criterion_)}; expected an "
@@ -96,7 +99,8 @@ class Net(NeuralNet):
                     f"callbacks__{name} is given, but the callbacks are named {known}. Change the "
                     "name, or add the callback to callbacks."
                 )
-        return super().initialize_callbacks()
+        with errors_name("callbacks"):
+            return super().initialize_callbacks()
 
     def initialize_optimizer(self, triggered_directly=None):
         """Build the optimizer, with its fused step where there is one and nothing else is asked."""
@@ -267,14 +271,12 @@ class Net(NeuralNet):
         """
         output = self.example_output_.to(self.device)
         weight = output.new_ones(len(target)) if weighted else None
-        try:
+        shapes = (
+            f" on an output of shape {tuple(output.shape)} and a target of shape "
+            f"{tuple(target.shape)} and {target.dtype}"
+        )
+        with errors_name("criterion", self.get_params_for("criterion"), shapes):
             loss = LossFunction(self.criterion_)(output, target.to(self.device), weight)
-        except RuntimeError as error:
-            raise ValueError(
-                f"criterion {self.criterion_} does not take an output of shape "
-                f"{tuple(output.shape)} and a target of shape {tuple(target.shape)} and dtype "
-                f"{target.dtype}: {error}. Change criterion or the module's output."
-            ) from error
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             got = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type_name(loss)
             raise TypeError(
