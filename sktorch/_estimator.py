@@ -103,7 +103,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             with net.undone_on_failure() if resume else nullcontext():
                 if resume:
                     self._renew(net, seed)
-                TrainingJob(self, net, train, valid, n_epochs, keep_best, whole=whole).run()
+                TrainingJob(self, net, train, valid, n_epochs, partial=not whole).run()
             self.net_ = net
         return self
 

@@ -1,5 +1,11 @@
 """A module's input: one tensor, or several in a dict (by name) or a tuple (by position)."""
 
+from torch import Tensor
+
+Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
+# Inputs, targets, and the rows' weights or None.
+Batch = tuple[Inputs, Tensor, Tensor | None]
+
 
 def tree_map(function, X):
     """``function(X)``, or its values for every entry of a dict or tuple, in one of the same."""

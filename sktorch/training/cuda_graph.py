@@ -77,7 +77,7 @@ class CapturedStep:
     def _capture(self, batch):
         """Record the step, which does not run it; return whether that was possible."""
         self._inputs = [None if part is None else tree_map(torch.clone, part) for part in batch]
-        self.step.forget_gradients()
+        self.step.zero_grad()
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)
