@@ -4,6 +4,7 @@ from collections.abc import Hashable, Mapping
 from functools import partial
 from itertools import chain
 from operator import is_
+from types import BuiltinFunctionType
 from weakref import ReferenceType
 
 import torch
@@ -125,7 +126,7 @@ class Snapshot:
             return all([self._note(entry) for entry in value])
         if isinstance(value, partial):
             return self._note(value.args) and self._note(value.keywords)
-        return isinstance(value, type | LossFunction) or _is_function(value)
+        return isinstance(value, type | BuiltinFunctionType | LossFunction) or _is_function(value)
 
     def holds(self) -> bool:
         """Say whether nobody has changed the module since."""

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from sktorch.losses.adapters import LossFunction
 from sktorch.training.loop import train_epoch
+from sktorch.training.objective import Objective
 from sktorch.training.optimizers import without_hooks
+from sktorch.training.precision import Precision
 from sktorch.training.schedules import SCHEDULES, make_schedule, schedule_parameters
 from sktorch.training.step import make_step
 
@@ -456,7 +457,8 @@ def test_names_of_parameters(kind, names):
 
 def train_digits(images, labels, after_batch, after_epoch, module, optimizer):
     X, y = torch.as_tensor(images).flatten(1)[:320], torch.as_tensor(labels)[:320]
-    training = make_step(module, LossFunction(nn.CrossEntropyLoss()), optimizer)
+    objective = Objective(module, nn.CrossEntropyLoss())
+    training = make_step(objective, optimizer, Precision.named("float32", "cpu"))
     losses = []
     for _ in range(4):
         batches = zip(X.split(32), y.split(32), [None] * 10, strict=True)
