@@ -99,14 +99,14 @@ class Snapshot:
         tensors = chain(module.parameters(), module.buffers())
         self._tensors = [(tensor, _facts(tensor)) for tensor in tensors]
         self._known = {*map(id, self._layers), *(id(tensor) for tensor, _ in self._tensors)}
-        self._containers: list[tuple[dict | list, list]] = []
+        self._containers: list[tuple[dict | list, dict | list]] = []
         self._empty: list[dict | list] = []
         self._is_certain = all(map(self._take, self._layers))
 
     def _take(self, layer: nn.Module) -> bool:
         """Note the attributes of a layer; return whether no change of them can go unseen."""
         attributes = vars(layer)
-        self._containers.append((attributes, _entries(attributes)))
+        self._containers.append((attributes, attributes.copy()))
         own = _own_attributes(layer)
         return all(self._note(value) or key not in own for key, value in attributes.items())
 
@@ -119,9 +119,9 @@ class Snapshot:
             if not value:
                 self._empty.append(value)
                 return True
-            entries = _entries(value)
-            self._containers.append((value, entries))
-            return all([self._note(entry) for entry in entries])
+            self._containers.append((value, value.copy()))
+            entries = value.values() if isinstance(value, dict) else value
+            return all([self._note(entry) for entry in [*entries]])
         if isinstance(value, tuple):
             return all([self._note(entry) for entry in value])
         if isinstance(value, partial):
@@ -134,20 +134,26 @@ class Snapshot:
             self._is_certain
             and not any(self._empty)
             and all(map(is_, map(type, self._layers), self._types))
-            and all(_is_same(container, entries) for container, entries in self._containers)
+            and all(_is_same(container, before) for container, before in self._containers)
             and all(_facts(tensor) == facts for tensor, facts in self._tensors)
         )
 
 
-def _is_same(container: dict | list, entries: list) -> bool:
-    now = _entries(container)
-    return len(now) == len(entries) and all(map(is_, now, entries))
-
-
-def _entries(container: dict | list) -> list:
-    return [*container, *container.values()] if isinstance(container, dict) else [*container]
+def _is_same(container: dict | list, before: dict | list) -> bool:
+    if len(container) != len(before):
+        return False
+    if isinstance(container, list):
+        return all(map(is_, container, before))
+    return all(map(is_, container.values(), before.values())) and container.keys() == before.keys()
 
 
 def _facts(tensor: Tensor) -> tuple:
-    hooks = [getattr(tensor, key, None) or None for key in _TENSOR_HOOKS]
-    return tensor.requires_grad, tensor.dtype, tensor.shape, tensor.device, *hooks
+    backward, accumulated = _TENSOR_HOOKS
+    return (
+        tensor.requires_grad,
+        tensor.dtype,
+        tensor.shape,
+        tensor.device,
+        getattr(tensor, backward, None) or None,
+        getattr(tensor, accumulated, None) or None,
+    )
