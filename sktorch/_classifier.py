@@ -1,6 +1,8 @@
-"""The classifier: labels, scores and probabilities."""
+"""The classifier: a module whose predictions are labels, with scores and probabilities."""
 
 from contextlib import suppress
+from inspect import signature
+from typing import Any
 
 import torch
 from sklearn.base import ClassifierMixin
@@ -9,23 +11,23 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 from torch import nn
 
-from sktorch._components import parameters_of
-from sktorch._estimator import TorchEstimator, as_array_of
+from sktorch._estimator import TorchEstimator, as_array_of, dispatches
 from sktorch._net import ClassifierNet
 from sktorch._scoring import accuracy, comparable, rows_right
 from sktorch.losses.adapters import innermost
-from sktorch.losses.links import link_of
-from sktorch.targets.labels import Labels, check_labels, dispatches
-from sktorch.targets.several_labels import check_label_matrix, is_label_matrix
+from sktorch.losses.registry import link_of
+from sktorch.targets.arrays import is_label_matrix
+from sktorch.targets.choice import label_codec
 from sktorch.targets.weights import check_sample_weight
 
 
-def _has_probabilities(estimator):
+def _has_probabilities(estimator: Any) -> bool:
+    """Return True, or raise if the criterion defines no probabilities: `available_if` asks."""
     criterion = estimator.criterion
     if hasattr(estimator, "net_"):
         criterion = estimator.net_.criterion_
     else:
-        with suppress(ValueError):  # An unknown name; `fit` says so.
+        with suppress(ValueError):  # `fit` raises for an unknown name.
             criterion = estimator._component_class("criterion")
     if link_of(criterion).log_probabilities is None:
         raise AttributeError(
@@ -44,98 +46,101 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     Parameters
     ----------
     module : nn.Module subclass, function, nn.Module instance or None, default=None
-        What to train: a class or function that returns a module, or an instance, whose weights
-        are copied at every ``fit`` and never trained in place. It returns logits, one per class.
-        None is `sktorch.modules.MLP`. Constructor parameters of these names that are not given
-        are filled in: ``n_features`` (values of one sample), ``n_outputs``, ``input_shape``
-        (``X.shape[1:]``), ``dtype`` (float64 for X of float64, else float32) and
+        The module to train: a class or function that returns a module, or an instance, which is
+        copied at every ``fit`` and stays untrained. It returns logits, one per class.
+        None is `sktorch.modules.MLP`. Constructor parameters of these names are filled in unless
+        you give them: ``n_features`` (number of values of one sample), ``n_outputs``,
+        ``input_shape`` (``X.shape[1:]``), ``dtype`` (float64 if X is float64, else float32) and
         ``cardinalities`` (for each column of a DataFrame, how many codes it holds, or 0 for
-        numbers). The module's floating dtype decides what X is cast to.
+        numbers). X is cast to the module's floating dtype.
     criterion : str, nn loss class, instance or function, default="auto"
-        The loss, of ``(output, target)``: a name such as "cross_entropy" or "bce_with_logits"
-        stands for the class in ``torch.nn``. "auto" is ``CrossEntropyLoss``, and
-        ``BCEWithLogitsLoss`` for indicators. torch's losses of labels get the target that they
-        expect; for a loss of one's own the target is class codes (int64), zeros and ones for
-        indicators, and the module's output is read as logits.
+        The loss, a function of ``(output, target)``: a class of ``torch.nn`` or its name, such as
+        "cross_entropy" or "bce_with_logits", an instance, or a function. "auto" is
+        ``CrossEntropyLoss``, and ``BCEWithLogitsLoss`` if y holds indicators. torch's losses
+        receive the target that they expect. Your own loss receives class codes (int64), or zeros
+        and ones for indicators, and the module's output counts as logits.
     optimizer : str or torch.optim.Optimizer subclass, default=torch.optim.AdamW
-        A name such as "sgd" stands for the class in ``torch.optim``. Its other parameters are
-        ``optimizer__*``; ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
-        parameters whose names match a pattern settings of their own.
+        A class of ``torch.optim`` or its name, such as "sgd". Its other parameters are
+        ``optimizer__*``. ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
+        the parameters whose names match a pattern their own settings.
     lr : float, default=1e-3
         Learning rate, above zero.
     lr_schedule : str, LRScheduler class, function or None, default=None
         How the learning rate changes: "constant", "cosine", "cosine_warm_restarts", "cyclic",
-        "exponential", "linear", "multi_step", "one_cycle", "plateau", "polynomial", "step", or
-        what makes a scheduler of an optimizer. ``lr_schedule__*`` are its parameters, among them
-        ``lr_schedule__warm_up``, a number of epochs.
+        "exponential", "linear", "multi_step", "one_cycle", "plateau", "polynomial", "step", a
+        class of ``torch.optim.lr_scheduler``, or a function that makes a scheduler of an
+        optimizer. Its parameters are ``lr_schedule__*``; all accept ``lr_schedule__warm_up``, a
+        number of epochs.
     initializer : str, function, dict or None, default=None
-        How parameters begin: a name of ``torch.nn.init`` ("kaiming_normal"), a function of a
-        tensor, or patterns of parameter names mapped to either
+        How to initialise the module's parameters: a name of ``torch.nn.init`` ("kaiming_normal"),
+        a function of a tensor, or a dict of patterns of parameter names to either
         (``{"*.weight": "xavier_uniform", "*.bias": "zeros"}``); see
-        `sktorch.modules.initialize`. None leaves them as the module has set them.
+        `sktorch.modules.initialize`. None keeps the module's own initialisation.
     max_epochs : int, default=200
-        Number of passes over the data at most.
+        Largest number of passes over the data.
     batch_size : int, default=128
-        Number of rows of a batch; the last one of an epoch may be shorter.
+        Number of rows in a batch; the last batch of an epoch may be smaller.
     device : str or torch.device, default="auto"
-        Where module, loss and optimizer live. "auto" is CUDA, then MPS, then the CPU.
+        Where the module, the loss and the optimizer are. "auto" is CUDA, then MPS, then the CPU.
     early_stopping : bool, default=False
-        Whether to hold rows out, to stop when their accuracy no longer rises, and to restore the
-        weights of the best epoch. Without it, training stops when the training loss no longer
-        falls.
+        Whether to hold out rows, to stop when the score on them no longer rises, and to restore
+        the weights of the best epoch. Without early stopping, training stops when the training
+        loss no longer falls.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, stratified by class, above 0 and below 1.
+        Share of the rows that early stopping holds out, stratified by class; above 0 and below 1.
     validation : tuple, Dataset, splitter or None, default=None
-        Rows to validate on after every epoch, in place of a share drawn at random:
+        Rows to validate on after every epoch, instead of ``validation_fraction``:
         ``(X_val, y_val)``, ``(X_val, y_val, sample_weight)``, a dataset with its targets, or a
         splitter of scikit-learn (``GroupKFold``, ``PredefinedSplit``, ``TimeSeriesSplit``, …),
-        whose last split is used. Without early stopping they decide nothing, but are recorded;
-        those of a splitter are not trained on either way. Rows of ``(X_val, y_val)`` are as the
-        module takes them: the steps before it in a pipeline don't see them.
+        whose last split is used. Without early stopping, validation is only recorded; the rows
+        that a splitter chooses are left out of training all the same. The steps before the
+        estimator in a pipeline do not transform ``X_val``: give it as the module accepts it.
     scoring : str, list, dict, function or None, default=None
-        Scorers of scikit-learn whose values are recorded after every epoch, as ``valid_roc_auc``
-        on the rows to validate on, or ``train_roc_auc`` on the training rows where there are
-        none. A name that begins with ``train_`` or ``valid_`` says which. A function's X is
-        empty: it may only hand it on to the estimator's methods.
+        Scorers of scikit-learn to evaluate and record after every epoch: "roc_auc" is recorded
+        as ``valid_roc_auc`` on the validation rows, or as ``train_roc_auc`` on the training rows
+        if there are no validation rows. A name that begins with ``train_`` or ``valid_`` chooses.
+        A function receives an empty X, which it can only pass on to the estimator's methods.
     monitor : str or None, default=None
-        The loss or score in ``history_`` that has to improve for training to go on, and decides
-        about the best weights: "valid_loss", "valid_roc_auc". None is the accuracy on the rows
-        to validate on with early stopping, else "train_loss".
+        The loss or score in ``history_`` that has to improve for training to go on, and that
+        decides which weights are the best: "valid_loss", "valid_roc_auc". None is the estimator's
+        ``score`` on the validation rows with early stopping, else "train_loss".
     augment : function or None, default=None
-        Changes the inputs of every training batch, ``X -> X``, on the device, for example by
-        random shifts of images. What is predicted and validated is left alone.
+        A function ``X -> X`` that changes the inputs of every training batch, on the device: for
+        example by random shifts of images. Validation and prediction do not use it.
     n_iter_no_change : int, default=10
-        Number of epochs without improvement after which training stops; ``math.inf`` trains for
-        ``max_epochs``.
+        Number of epochs without improvement after which training stops. ``math.inf`` always
+        trains for ``max_epochs``.
     tol : float, default=1e-4
-        What counts as an improvement, of the loss or of the accuracy.
+        Smallest change of the monitored loss or score that counts as an improvement.
     class_weight : dict, "balanced", list of dicts or None, default=None
-        Weight of each class by its label; a list has one for each column of y. "balanced" weighs
-        them inversely to their weight in y. Multiplies ``sample_weight``.
+        Weight of each class by its label; a list has one dict per column of y. "balanced" weighs
+        classes inversely to their weight in y. Multiplies ``sample_weight``.
     callbacks : list or None, default=None
-        Callbacks of skorch, with or without a name: ``[("stop", EarlyStopping())]``. Copies of
-        them are used. Those of scikit-learn are given to ``set_callbacks``.
+        Callbacks of skorch, each with or without a name: ``[("stop", EarlyStopping())]``. Every
+        ``fit`` uses copies of them. Pass scikit-learn's callbacks to ``set_callbacks`` instead.
     warm_start : bool, default=False
-        Whether ``fit`` goes on with the weights of the last ``fit``.
+        Whether ``fit`` continues from the weights of the last ``fit``.
     random_state : int, RandomState instance or None, default=None
-        Fixes initialisation, shuffling, hold-out and dropout. An int seeds as
-        ``torch.manual_seed`` does, so that a hand-written loop over a ``DataLoader`` gives the
-        same model. None takes a new seed each time. The global generators stay as they are.
+        Seed of initialisation, shuffling, hold-out and dropout. An int has the effect of
+        ``torch.manual_seed``: a hand-written loop over a ``DataLoader`` gives the same model. None
+        draws a new seed each time. The global random generators stay as they are.
     verbose : int, default=0
-        1 prints a line an epoch.
+        1 prints one line per epoch.
     precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
-        What products are computed in. "float32" is the module's own dtype, whatever it is; "tf32"
-        rounds the factors of float32 products on GPUs that can; "bfloat16" and "float16" cast
-        products to 16 bits, parameters and sums stay as they are, and float16 scales the loss.
+        Precision of matrix products. "float32" keeps the module's own dtype, whatever it is.
+        "tf32" rounds the factors of float32 products on GPUs that support it. "bfloat16" and
+        "float16" are automatic mixed precision: products are computed in 16 bits, parameters and
+        sums stay as they are; "float16" scales the loss, too.
     compile : bool or dict, default=False
         Whether to compile the module with ``torch.compile``; a dict holds its arguments.
     gradient_clip : float or None, default=None
-        What the norm of all gradients together is clipped to before each step.
+        Largest norm of all gradients together; larger gradients are scaled down to it before each
+        step.
     gradient_accumulation : int, default=1
         Number of batches whose gradients are averaged for one step of the optimizer.
     data_placement : {"auto", "device", "host", "source"}, default="auto"
-        Where the rows are kept: on the training device, in the host's pinned memory with batches
-        copied ahead, or where they are. "auto" takes the device if they fill at most half of its
+        Where to keep the rows: on the training device, in the host's pinned memory (batches are
+        copied ahead), or where they are. "auto" is the device if they fill at most half of its
         free memory. Sparse rows and memory maps always stay where they are.
     **component_parameters : dict
         Parameters of ``module``, ``criterion``, ``optimizer``, ``lr_schedule``,
@@ -145,12 +150,12 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     Attributes
     ----------
     classes_ : array of shape (n_classes,), or a list of them
-        The labels, sorted; a tensor where X was one and scikit-learn dispatches. For several
-        columns of labels a list with those of each.
+        The labels, sorted. A tensor if X was a tensor and scikit-learn dispatches to its library.
+        If y has several columns of labels, a list with the labels of each.
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X has them.
+        Names of the columns of X; only if X has them.
     input_shape_ : tuple of int
         ``X.shape[1:]``; None stands for a length that varies.
     cardinalities_ : tuple of int or None
@@ -161,24 +166,24 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     optimizer_ : torch.optim.Optimizer
         The optimizer as the last epoch left it.
     history_ : skorch.history.History
-        A row an epoch: ``train_loss``, ``valid_loss``, ``valid_acc``, what ``scoring`` asks for,
+        One row per epoch: ``train_loss``, ``valid_loss``, ``valid_acc``, the scores of ``scoring``,
         ``dur``, ``batches``.
     n_epochs_ : int
         Number of epochs trained.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Accuracy on the hold-out after each epoch.
+        Accuracy on the validation rows after each epoch; None without validation.
     best_epoch_ : int
         The epoch whose weights were kept, counted from 1.
     device_ : torch.device
-        Where the module is.
+        The device that the module is on.
     data_placement_ : str
-        Where the rows were: "device", "host" or "source".
+        Where the rows were kept: "device", "host" or "source".
     eager_reason_ : str or None
-        Why training steps were not replayed from a CUDA graph; None where they were.
+        Why training steps were not replayed from a CUDA graph; None if they were.
     codec_ : object
-        What encodes targets, and makes predictions of outputs.
+        Encodes targets, and turns the module's outputs into predictions.
     net_ : skorch.NeuralNet
         The net that callbacks see.
 
@@ -210,8 +215,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     _net_class = ClassifierNet
     _default_criterion = nn.CrossEntropyLoss
-    # Which of the losses "auto" is, y decides.
-    _criterion_parameters = (*parameters_of(nn.CrossEntropyLoss), "pos_weight")
+    # "auto" is CrossEntropyLoss or BCEWithLogitsLoss, as y decides.
+    _criterion_parameters = (*signature(nn.CrossEntropyLoss).parameters, "pos_weight")
     _score_of_epoch = staticmethod(accuracy)
 
     def __init__(
@@ -282,13 +287,13 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
-            Numbers of any real dtype; two or more dimensions. A dict of them goes to the
-            arguments of the module's ``forward``. A list of arrays of several lengths reaches it
-            as ``(padded, lengths)``. A ``torch.utils.data.Dataset`` or ``IterableDataset`` has
-            samples ``(input, target)``, or inputs alone if y is given.
+            Numbers of any real dtype, in two or more dimensions. A dict of arrays is passed to the
+            arguments of the module's ``forward`` by name. A list of arrays of several lengths is
+            passed as ``(padded, lengths)``. A ``torch.utils.data.Dataset`` or ``IterableDataset``
+            holds samples ``(input, target)``, or only inputs if y is given.
         y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
             Labels. Zeros and ones in several columns are indicators: a row may have several of
-            the labels. Other labels in several columns are as many targets. None for a dataset
+            the labels. With other labels, each column is a target of its own. None for a dataset
             whose samples hold their targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more. Rows of weight zero are left out.
@@ -305,7 +310,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             For a parameter out of its domain, data that can't be trained on, a module that does
             not fit them, or a loss that is no longer finite. A fitted estimator stays as it was.
         TypeError
-            For a module or criterion that is none.
+            For a module or criterion that is not one.
 
         Examples
         --------
@@ -328,19 +333,19 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     @with_callbacks
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
-        """Train for one epoch on X and y, on top of what is there.
+        """Train for one more epoch on X and y.
 
-        Nothing is held out, and ``early_stopping``, ``monitor``, ``scoring`` and ``lr_schedule`` do
-        not apply.
+        No rows are held out, and ``early_stopping``, ``validation``, ``monitor``, ``scoring`` and
+        ``lr_schedule`` do not apply.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...)
         y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
-            As in ``fit``; all labels are among the classes.
+            As in ``fit``; ``classes`` holds all labels.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come; needed on the first call. For indicators, the numbers
-            of the labels; for several columns of labels, a list with those of each.
+            All labels of all calls; required in the first call. For indicators, the numbers of
+            the columns; for several columns of labels, a list with the labels of each.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more.
 
@@ -373,7 +378,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return self._fit(X, y, sample_weight, n_epochs=1, resume=True, whole=False, classes=classes)
 
     def predict(self, X):
-        """Labels of the likeliest classes.
+        """Predict the label of the most likely class.
 
         Parameters
         ----------
@@ -382,9 +387,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         y : array of shape (n_samples,) or (n_samples, n_labels)
-            In the dtype of ``classes_``, in the shape of the y of ``fit``. Here and below, a numpy
-            array; where scikit-learn's ``array_api_dispatch`` is on and X is a tensor, a tensor
-            on X's device.
+            In the dtype of ``classes_`` and the shape of the y of ``fit``. Here and below, a numpy
+            array, or a tensor on X's device if X is a tensor and scikit-learn's
+            ``array_api_dispatch`` is on.
 
         Examples
         --------
@@ -399,7 +404,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return _beside(self.codec_.decode(encoded.cpu().numpy()), X)
 
     def decision_function(self, X):
-        """Scores of the classes: what the module returns, before it becomes probabilities.
+        """Return the scores of the classes: the module's output before it becomes probabilities.
 
         Parameters
         ----------
@@ -408,8 +413,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         scores : array of shape (n_samples, n_classes), or (n_samples,) for two classes
-            For two classes, above zero where the second is likelier. For indicators one column a
-            label, above zero where it is likelier than not; for several columns of labels a list.
+            For two classes, positive if the second is more likely. For indicators, one column per
+            label, positive if the label is more likely than not. For several columns of labels, a
+            list with an array for each.
 
         Examples
         --------
@@ -424,7 +430,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     @available_if(_has_probabilities)
     def predict_proba(self, X):
-        """Probabilities of the classes.
+        """Return the probabilities of the classes.
 
         Parameters
         ----------
@@ -433,8 +439,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         p : array of shape (n_samples, n_classes)
-            In the module's dtype; columns as in ``classes_``. For indicators one column with each
-            label's own probability; for several columns of labels a list with an array for each.
+            In the module's dtype, columns in the order of ``classes_``. For indicators, one column
+            with each label's own probability. For several columns of labels, a list with an array
+            for each.
 
         Raises
         ------
@@ -456,7 +463,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):
-        """Logarithms of the probabilities, more exact than the logarithm of ``predict_proba``.
+        """Return log-probabilities, which are more exact than the logarithm of ``predict_proba``.
 
         Parameters
         ----------
@@ -484,7 +491,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return _arrays(self.codec_.log_probabilities(self.net_.criterion_, outputs), X)
 
     def score(self, X, y=None, sample_weight=None):
-        """Share of the rows whose labels are predicted right: all of them, if there are several.
+        """Return the accuracy: the share of the rows of which all labels are predicted right.
 
         Parameters
         ----------
@@ -507,7 +514,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """
         predicted, y = self._predicted_and_targets(X, y)
         if is_label_matrix(y):
-            y, _ = check_label_matrix(y, y)
+            y = label_codec(y).check(y, y)
             return rows_right(y, predicted, check_sample_weight(sample_weight, len(y)))
         if sample_weight is None and comparable(y, predicted):
             return rows_right(y, predicted)  # accuracy_score's checks take 20 times as long.
@@ -519,14 +526,12 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         tags.input_tags.three_d_array = True
         tags.target_tags.multi_output = True
         tags.classifier_tags.multi_label = True
-        # Tensors of torch go through, those of other array libraries don't: no array_api_support.
+        # No array_api_support: of all array libraries, only torch's tensors are accepted.
         return tags
 
     def _check_target(self, X, y, classes, reset):
-        if is_label_matrix(y):
-            y, codec = check_label_matrix(y, X)
-        else:
-            y, codec = check_labels(y, X), Labels
+        codec = label_codec(y, classes)
+        y = codec.check(y, X)
         if reset:
             self.codec_ = codec.of(y) if classes is None else codec.declared(classes)
             self.classes_ = _beside(self.codec_.classes, X)
@@ -538,15 +543,15 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return y
 
 
-def _arrays(tensors, X):
-    """A tensor, or each of a list, as the caller wants it."""
+def _arrays(tensors: Any, X: Any) -> Any:
+    """Return a tensor, or each of a list, as the kind of array that the caller expects."""
     if isinstance(tensors, list):
         return [as_array_of(tensor, X) for tensor in tensors]
     return as_array_of(tensors, X)
 
 
-def _beside(labels, X):
-    """Labels, beside a tensor X where they are numbers and scikit-learn dispatches."""
+def _beside(labels: Any, X: Any) -> Any:
+    """Return numeric labels as a tensor beside X if scikit-learn dispatches, else as they are."""
     if isinstance(labels, list):
         return labels
     if labels.dtype.kind in "biuf" and dispatches() and isinstance(X, torch.Tensor):

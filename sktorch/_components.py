@@ -2,7 +2,9 @@
 
 import copy
 import inspect
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,37 +14,30 @@ from sktorch.data.structure import tree_map
 from sktorch.losses.adapters import FunctionLoss, innermost
 from sktorch.training.cost import measure_work
 
+Parameters = Mapping[str, inspect.Parameter]
 
-def module_factory(module, parameters):
-    """What skorch calls to build the module: a class or function, or a copy of an instance.
 
-    Raises
-    ------
-    TypeError
-        If ``module`` can't be called and is no module.
-    ValueError
-        If parameters are given for an instance, which has its own.
-    """
+def module_factory(module: Any, parameters: dict[str, Any]) -> Callable[..., nn.Module]:
+    """Return the class or function that skorch builds the module with; an instance is copied."""
     return _factory("module", module, parameters)
 
 
-def criterion_factory(criterion, parameters, adapter=None):
-    """As `module_factory`; a function of ``(output, target)`` becomes a loss module.
-
-    ``adapter``, if there is one, is called with the loss and returns the one to train with.
-    """
+def criterion_factory(
+    criterion: Any, parameters: dict[str, Any], adapter: Callable | None = None
+) -> Callable[..., nn.Module]:
+    """Return the class or function that skorch builds the loss with; ``adapter`` wraps the loss."""
     if isinstance(innermost(criterion), type) or isinstance(criterion, nn.Module):
         factory = _factory("criterion", criterion, parameters)
-    else:
+    else:  # a function of two tensors
         factory = partial(FunctionLoss, criterion)
     return factory if adapter is None else partial(_adapted, adapter, factory)
 
 
-def _adapted(adapter, factory, **parameters):
+def _adapted(adapter: Callable, factory: Callable, **parameters: Any) -> nn.Module:
     return adapter(factory(**parameters))
 
 
-def _factory(name, component, parameters):
+def _factory(name: str, component: Any, parameters: dict[str, Any]) -> Callable[..., nn.Module]:
     if isinstance(component, nn.Module):
         if parameters:
             raise ValueError(
@@ -59,30 +54,30 @@ def _factory(name, component, parameters):
     return component
 
 
-def parameters_of(function):
-    """A callable's parameters by name; None where they can't be told."""
+def parameters_of(function: Callable) -> Parameters | None:
+    """Return a callable's parameters by name; None where Python can't tell them."""
     return _parameters_of_class(function) if isinstance(function, type) else _parameters(function)
 
 
-def _parameters(function):
+def _parameters(function: Callable) -> Parameters | None:
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):
         return None
 
 
-# Every fit asks for those of the same few classes, and to look at one takes as long as a small
-# net's step. Only classes: a partial function may hold data, which would be kept.
+# Every fit asks for the parameters of the same few classes, and reading one signature takes as long
+# as a training step of a small net. Other callables are not cached, as a partial may hold data.
 _parameters_of_class = lru_cache(maxsize=256)(_parameters)
 
 
-def takes(function, name):
-    """Whether a callable has a parameter of this name."""
+def accepts(function: Callable, name: str) -> bool:
+    """Say whether a callable has a parameter of this name."""
     return name in (parameters_of(function) or ())
 
 
-def is_required(parameter):
-    """Whether a parameter has no default."""
+def is_required(parameter: inspect.Parameter) -> bool:
+    """Say whether a parameter has no default."""
     return parameter.default is inspect.Parameter.empty
 
 
@@ -146,6 +141,6 @@ def _unfit(module, example, error):
     )
 
 
-def type_name(value):
-    """The name of a value's class, for messages."""
+def type_name(value: object) -> str:
+    """Return the name of a value's class, for messages."""
     return type(value).__name__

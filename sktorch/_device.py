@@ -1,18 +1,12 @@
-"""Where to train."""
+"""The device to train on."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 
-def resolve_device(device):
-    """The torch device of a ``device`` parameter.
-
-    Raises
-    ------
-    ValueError
-        If it is unknown or not there.
-    """
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the torch device of a ``device`` parameter; raise if the machine lacks it."""
     if isinstance(device, str) and device == "auto":
         cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
@@ -30,6 +24,6 @@ def resolve_device(device):
     return resolved
 
 
-def current_device(device):
-    """A context in which a CUDA device is the current one: streams and graphs begin there."""
+def current_device(device: torch.device) -> AbstractContextManager:
+    """Return a context in which a CUDA device is current, so that streams and graphs use it."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

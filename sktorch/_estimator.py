@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from sklearn import get_config
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -25,9 +26,9 @@ from sktorch.data.datasets import SliceableDataset, Stream
 from sktorch.data.loaders import example_of, loader_options
 from sktorch.data.splitting import hold_out, split_by
 from sktorch.data.structure import tree_leaves
+from sktorch.losses.registry import criterion_class
 from sktorch.modules import MLP
-from sktorch.targets.labels import dispatches
-from sktorch.training.lookup import criterion_class, optimizer_class
+from sktorch.training.optimizer_names import optimizer_class
 from sktorch.training.randomness import RandomStream, all_seeded, numpy_and_python_seeded
 
 
@@ -229,8 +230,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         given = self._given_criterion() or self.codec_.default_criterion
         self.codec_.check_criterion(given)
         parameters = self._component_parameters("criterion")
-        adapter = self.codec_.criterion_adapter
-        factory = criterion_factory(given, parameters, None if adapter is None else adapter(given))
+        factory = criterion_factory(given, parameters, self.codec_.criterion_adapter(given))
         with RandomStream(seed, torch.device("cpu")):  # One with parameters draws them.
             try:
                 prototype = factory(**parameters)
@@ -341,6 +341,11 @@ def resolve_seed(random_state):
     if isinstance(random_state, int | np.integer) and 0 <= random_state < 2**32:
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31))
+
+
+def dispatches() -> bool:
+    """Return whether scikit-learn hands arrays of other libraries through."""
+    return get_config()["array_api_dispatch"]
 
 
 def as_array_of(tensor, X):

@@ -12,6 +12,7 @@ import torch
 from sktorch._batching import BatchMaker, Part, dataset_of
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
+from sktorch._private.scikit_learn import callback_context
 from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch.data.batches import AugmentedBatches
 from sktorch.data.datasets import SliceableDataset, Stream
@@ -22,10 +23,9 @@ from sktorch.fused.rendezvous import threads_of_a_task
 from sktorch.fused.runner import choose_runner
 from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.schedule import Schedule
-from sktorch.training.schedules import make_schedule
+from sktorch.training.named_schedules import make_schedule
 from sktorch.training.stopping import BestWeights, Plateau
-from sktorch.training.subnormals import subnormals_flushed
-from sktorch.training.threads import threads_worth
+from sktorch.training.cpu import subnormals_flushed, threads_for
 
 if TYPE_CHECKING:
     from sktorch._estimator import TorchEstimator
@@ -63,8 +63,8 @@ class TrainingJob:
     def run(self) -> None:
         """Train, between the hooks of the callbacks, and keep the best weights."""
         estimator, net, arguments = self.estimator, self.net, self._callback_arguments()
-        net.stream_.swaps_others = self._user_code_draws()
-        context = estimator._init_callback_context(max_subtasks=self.n_epochs)
+        net.stream_.swaps_numpy_and_python = self._user_code_draws()
+        context = callback_context(estimator, max_subtasks=self.n_epochs)
         context.call_on_fit_task_begin(estimator=estimator, **arguments)
         try:
             with net.stream_:
@@ -74,7 +74,7 @@ class TrainingJob:
             plateau = Plateau(estimator.n_iter_no_change, estimator.tol, sign)
             self.schedule = self._make_schedule(train, sign)
             work = net.work_.multiply_adds * estimator.batch_size
-            threads = threads_worth(work, threads_of_a_task())
+            threads = threads_for(work, threads_of_a_task())
             with threads, subnormals_flushed(), current_device(self.device):
                 for _ in range(self.n_epochs):
                     epoch = context.subcontext(task_name="epoch")

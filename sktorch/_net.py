@@ -14,7 +14,8 @@ from skorch.callbacks import EpochTimer, InputShapeSetter, PrintLog
 from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
-from sktorch._components import takes, try_module, type_name
+from sktorch._components import accepts, try_module, type_name
+from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
 from sktorch.data.inference import input_batches, n_rows_of
 from sktorch.data.structure import Batch
@@ -25,7 +26,7 @@ from sktorch.training.loop import infer
 from sktorch.training.precision import Precision
 from sktorch.training.runner import Runner
 from sktorch.training.schedule import Schedule
-from sktorch.training.threads import threads_worth
+from sktorch.training.cpu import threads_for
 
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
@@ -67,8 +68,9 @@ class Net(NeuralNet):
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
-                f"module={self.module!r} returned {type_name(self.module_)}; expected an nn.Module. "
-                "Pass an nn.Module subclass, an instance, or a function that returns one."
+                f"module={self.module!r} returned {type_name(self.module_)}; expected an "
+                "nn.Module. Pass an nn.Module subclass, an instance, or a function that returns "
+                "one."
             )
         trial = try_module(self.module_, self.example_)
         self.input_dtype_, self.example_output_, self.work_ = trial
@@ -90,9 +92,7 @@ class Net(NeuralNet):
 
     def initialize_callbacks(self):
         """Build the callbacks; refuse parameters of one that is not there."""
-        # skorch's private list of (name, callback): without it a parameter of an unknown callback
-        # is dropped silently.
-        known = [name for name, _ in self._uniquely_named_callbacks()]
+        known = callback_names(self)
         for name in self.get_params_for("callbacks"):
             if name.partition("__")[0] not in known:
                 raise ValueError(
@@ -107,7 +107,7 @@ class Net(NeuralNet):
         if not chosen and _can_be_fused(self.optimizer, self.module_):
             self.optimizer__fused = True
         on_cuda = torch.device(self.device).type == "cuda"
-        if on_cuda and takes(self.optimizer, "capturable"):
+        if on_cuda and accepts(self.optimizer, "capturable"):
             vars(self).setdefault("optimizer__capturable", True)
         return super().initialize_optimizer(triggered_directly)
 
@@ -212,7 +212,7 @@ class Net(NeuralNet):
         count = n_rows_of(X)
         options = self.inference_options_ if options is None else options
         inputs = input_batches(X, self.input_dtype_, own_device, n_rows=n_rows, options=options)
-        with threads_worth(self.work_.multiply_adds * min(n_rows, count or n_rows)):
+        with threads_for(self.work_.multiply_adds * min(n_rows, count or n_rows)):
             outputs = infer(self.module_, inputs, count, autocast=precision.autocast)
         return outputs.to(device, self.example_output_.dtype)
 
@@ -325,7 +325,7 @@ def _can_be_fused(optimizer, module):
     """Whether an optimizer has a fused step and the module's parameters admit it."""
     sparse_gradients = any(getattr(layer, "sparse", False) for layer in module.modules())
     floating = all(parameter.is_floating_point() for parameter in module.parameters())
-    return takes(optimizer, "fused") and floating and not sparse_gradients
+    return accepts(optimizer, "fused") and floating and not sparse_gradients
 
 
 def _check_finite(prefix, losses, net):

@@ -1,20 +1,22 @@
-"""Constructor parameters: double-underscore names of components, and checks of the others."""
+"""Constructor parameters: checks of their values, and those of components (``module__hidden``)."""
 
 import inspect
-from collections.abc import Callable
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sktorch._components import parameters_of
+from sktorch._lookup import did_you_mean
+from sktorch._private.scikit_learn import ParameterNamesOnce
 from sktorch.data.placement import PLACEMENTS
-from sktorch.training.lookup import criterion_class, optimizer_class
+from sktorch.losses.registry import criterion_class
+from sktorch.training.named_schedules import schedule_parameters
+from sktorch.training.optimizer_names import optimizer_class
 from sktorch.training.precision import PRECISIONS
-from sktorch.training.schedules import schedule_parameters
 
 COMPONENTS = (
     "module",
@@ -27,106 +29,119 @@ COMPONENTS = (
 )
 
 
-def _positive(value):
-    return value > 0
-
-
-_INTEGER = (Integral, _positive, "a positive integer")
-_FRACTION = (Real, lambda value: 0 < value < 1, "a number between 0 and 1, both excluded")
-_FLAG = ((bool, np.bool_, Integral), lambda value: value in (0, 1), "True or False")
-
-
-def _is_splitter(value):
-    return hasattr(value, "split") and not isinstance(value, str | Tensor)
-
-
-def _is_data(value):
-    return isinstance(value, Dataset) or (isinstance(value, tuple) and len(value) in (2, 3))
-
-
-def _is_named(value):
-    return callable(value) or isinstance(value, str)
-
-
-def is_auto(value):
-    """Whether a parameter is left to the estimator."""
+def is_auto(value: Any) -> bool:
+    """Say whether a parameter is left to the estimator."""
     return isinstance(value, str) and value == "auto"
 
 
-RULES = {
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral)
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_positive_integer(value: Any) -> bool:
+    return _is_integer(value) and value > 0
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, np.bool_ | Integral) and value in (0, 1)  # A bool is an Integral.
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_number(value) and 0 < value < 1
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, str) or callable(value)
+
+
+def _is_validation(value: Any) -> bool:
+    if isinstance(value, str | Tensor):  # Both have a method `split`, and are no splitter.
+        return False
+    is_data = isinstance(value, Dataset) or (isinstance(value, tuple) and len(value) in (2, 3))
+    return is_data or hasattr(value, "split")
+
+
+def _instance(*types: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, types)
+
+
+def _one_of(*values: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value in values
+
+
+def _none_or(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or accepts(value)
+
+
+# For each parameter: whether a value is in its domain, and the domain in words.
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "criterion": (
-        object,
         _is_named,
         "an nn loss class, its name, an instance or a function of two tensors",
     ),
-    "optimizer": (object, _is_named, "a torch.optim.Optimizer subclass or its name"),
+    "optimizer": (_is_named, "a torch.optim.Optimizer subclass or its name"),
     "lr_schedule": (
-        object,
-        lambda value: value is None or _is_named(value),
+        _none_or(_is_named),
         "None, a name, a class of torch.optim.lr_scheduler or a function of the optimizer",
     ),
     "initializer": (
-        (str, dict, Callable, type(None)),
-        lambda _: True,
+        _none_or(lambda value: _is_named(value) or isinstance(value, dict)),
         "None, a name of torch.nn.init, a function of a tensor, or a dict of patterns to them",
     ),
-    "augment": (object, lambda value: value is None or callable(value), "None or a function"),
-    "lr": (Real, _positive, "a positive number"),
-    "max_epochs": _INTEGER,
-    "batch_size": _INTEGER,
-    "early_stopping": _FLAG,
-    "validation_fraction": _FRACTION,
+    "augment": (_none_or(callable), "None or a function"),
+    "lr": (_is_positive, "a positive number"),
+    "max_epochs": (_is_positive_integer, "a positive integer"),
+    "batch_size": (_is_positive_integer, "a positive integer"),
+    "early_stopping": (_is_flag, "True or False"),
+    "validation_fraction": (_is_fraction, "a number between 0 and 1, both excluded"),
     "validation": (
-        object,
-        lambda value: value is None or _is_splitter(value) or _is_data(value),
+        _none_or(_is_validation),
         "None, a tuple (X, y) or (X, y, sample_weight), a torch Dataset, or a splitter of "
         "scikit-learn",
     ),
     "scoring": (
-        (str, list, tuple, dict, Callable, type(None)),
-        lambda _: True,
+        _none_or(lambda value: _is_named(value) or isinstance(value, list | tuple | dict)),
         "None, a scorer or its name, a list of either, or a dict of names to either",
     ),
-    "monitor": ((str, type(None)), lambda _: True, "None or a name of a loss or score"),
-    "n_iter_no_change": (Real, _positive, "a positive integer, or math.inf to never stop early"),
-    "tol": (Real, lambda value: value == value, "a number; -math.inf takes any for progress"),
-    "callbacks": ((list, tuple, type(None)), lambda _: True, "None or a list of callbacks"),
-    "scale_target": _FLAG,
-    "warm_start": _FLAG,
-    "precision": (str, PRECISIONS.__contains__, f"one of {PRECISIONS}"),
-    "compile": ((bool, np.bool_, dict), lambda _: True, "True, False or a dict for torch.compile"),
-    "gradient_clip": (
-        (Real, type(None)),
-        lambda value: value is None or value > 0,
-        "a positive number or None",
+    "monitor": (_none_or(_instance(str)), "None or a name of a loss or score"),
+    "n_iter_no_change": (_is_positive, "a positive integer, or math.inf to never stop early"),
+    "tol": (
+        lambda value: _is_number(value) and value == value,
+        "a number; -math.inf takes any for progress",
     ),
-    "gradient_accumulation": _INTEGER,
-    "data_placement": (str, PLACEMENTS.__contains__, f"one of {PLACEMENTS}"),
-    "verbose": ((bool, Integral), lambda value: value >= 0, "a non-negative integer"),
+    "callbacks": (_none_or(_instance(list, tuple)), "None or a list of callbacks"),
+    "scale_target": (_is_flag, "True or False"),
+    "warm_start": (_is_flag, "True or False"),
+    "precision": (_one_of(*PRECISIONS), f"one of {PRECISIONS}"),
+    "compile": (_instance(bool, np.bool_, dict), "True, False or a dict for torch.compile"),
+    "gradient_clip": (_none_or(_is_positive), "a positive number or None"),
+    "gradient_accumulation": (_is_positive_integer, "a positive integer"),
+    "data_placement": (_one_of(*PLACEMENTS), f"one of {PLACEMENTS}"),
+    "verbose": (lambda value: _is_integer(value) and value >= 0, "a non-negative integer"),
 }
 
 
 class ParameterError(ValueError, TypeError):
-    """A parameter is out of its domain, by value or type; scikit-learn's own is both as well."""
+    """A parameter is out of its domain, by value or type; scikit-learn's own error is both too."""
 
 
-def check_parameters(estimator):
-    """Raise for the first parameter whose value is out of its domain.
-
-    Raises
-    ------
-    ParameterError
-        Names the parameter, its value and what was expected.
-    ValueError
-        For an optimizer, criterion or schedule whose name is unknown; the nearest is told.
-    """
-    for name, (types, holds, expected) in RULES.items():
+def check_parameters(estimator: Any) -> None:
+    """Raise for the first parameter that is out of its domain or names something unknown."""
+    for name, (accepts, expected) in RULES.items():
         if not hasattr(estimator, name):  # a parameter of the other estimator
             continue
         value = getattr(estimator, name)
-        if not isinstance(value, types) or not holds(value):
+        if not accepts(value):
             raise ParameterError(f"{name} must be {expected}, got {value!r}. Change {name}.")
-    # Names that nothing has are found before anything is made.
+    # Fail on unknown names before building anything.
     optimizer_class(estimator.optimizer)
     if not is_auto(estimator.criterion):
         criterion_class(estimator.criterion)
@@ -134,17 +149,17 @@ def check_parameters(estimator):
         schedule_parameters(estimator.lr_schedule)
 
 
-class ComponentParameters(BaseEstimator):
-    """Parameters of components, ``module__hidden``, as parameters of the estimator.
+class ComponentParameters(ParameterNamesOnce):
+    """An estimator whose parameters include those of its components, such as ``module__hidden``.
 
-    They are plain attributes under their full name. ``get_params`` finds them by it, and so do
-    ``clone``, ``repr`` and pickling, which build on it.
+    Each is a plain attribute under its full name, where ``get_params`` finds it. ``clone``,
+    ``repr`` and pickling build on ``get_params``.
     """
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # scikit-learn takes every name in a class's signature for a parameter one can set, that of
-        # the ``**`` argument among them; the named ones are those that are always there.
+        # scikit-learn reads every name in a class's signature as a parameter, the name of the
+        # ``**`` argument too.
         signature = inspect.signature(cls.__init__)
         cls.__signature__ = signature.replace(
             parameters=[
@@ -152,24 +167,14 @@ class ComponentParameters(BaseEstimator):
             ]
         )
 
-    @classmethod
-    def _get_param_names(cls):
-        # scikit-learn's private way to the names in a class's signature, which it looks at anew
-        # several times a clone. Were it renamed, only that time would be lost.
-        if "_param_names" not in vars(cls):
-            cls._param_names = super()._get_param_names()
-        return [*cls._param_names]
-
-    def _set_component_parameters(self, parameters):
+    def _set_component_parameters(self, parameters: dict[str, Any]) -> None:
+        """Set the parameters given to the constructor as ``**component_parameters``."""
         for name, value in parameters.items():
             setattr(self, name, value)
         self._check_component_names(parameters, TypeError)
 
-    def _component_parameter_names(self):
-        return [name for name in vars(self) if _component_of(name)]
-
-    def _component_parameters(self, component):
-        """The parameters given for one component, by their name within it."""
+    def _component_parameters(self, component: str) -> dict[str, Any]:
+        """Return the parameters given for a component, by their name in its constructor."""
         prefix = f"{component}__"
         return {
             name.removeprefix(prefix): value
@@ -177,8 +182,8 @@ class ComponentParameters(BaseEstimator):
             if name.startswith(prefix) and name != prefix
         }
 
-    def get_params(self, deep=True):
-        """Parameters of this estimator and of its components.
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters of this estimator and of its components.
 
         Parameters
         ----------
@@ -190,10 +195,10 @@ class ComponentParameters(BaseEstimator):
         params : dict
             Names mapped to values; those of components under ``component__name``.
         """
-        params = super().get_params(deep=deep)
-        return params | {name: getattr(self, name) for name in self._component_parameter_names()}
+        of_components = {k: value for k, value in vars(self).items() if _component_of(k)}
+        return super().get_params(deep=deep) | of_components
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters; fitted weights stay as they are until the next ``fit``.
 
         Parameters
@@ -208,7 +213,8 @@ class ComponentParameters(BaseEstimator):
         Raises
         ------
         ValueError
-            If a name is unknown; the message holds the nearest valid one. Nothing is set then.
+            If a name is unknown. The message suggests the nearest valid name, and no parameter
+            is set.
         """
         own = {name: value for name, value in params.items() if _component_of(name) is None}
         components = {name: value for name, value in params.items() if name not in own}
@@ -216,40 +222,39 @@ class ComponentParameters(BaseEstimator):
         for name in own:
             if name not in known:
                 raise ValueError(self._unknown(name))
-        before = vars(self).copy()
+        before = self.__dict__.copy()
         try:
             super().set_params(**own)
             for name, value in components.items():
                 setattr(self, name, value)
             self._check_component_names(components, ValueError)
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before
             raise
         return self
 
-    def _check_component_names(self, names, error):
+    def _check_component_names(self, names: Iterable[str], error: type[Exception]) -> None:
         for name in names:
             component = _component_of(name)
-            if component is None or not self._component_takes(component, name):
+            if component is None or not self._component_accepts(component, name):
                 raise error(self._unknown(name))
 
-    def _component_takes(self, component, name):
+    def _component_accepts(self, component: str, name: str) -> bool:
         known = self._signature_of(component)
         first = name.removeprefix(f"{component}__").partition("__")[0]
         return known is None or first in known
 
-    def _signature_of(self, component):
-        """Names a component's constructor takes, or None where it can't be told."""
+    def _signature_of(self, component: str) -> tuple[str, ...] | None:
+        """Return the names a component's constructor accepts; None where any name may be right."""
         if component == "callbacks":
-            return None  # Their names are known when they are built, in `fit`.
+            return None  # `fit` builds the callbacks, and then knows their names.
         try:
             if component == "lr_schedule":
                 return schedule_parameters(self.lr_schedule)
             if component == "criterion" and is_auto(self.criterion):
                 return self._criterion_parameters
             target = self._component_class(component)
-        except (TypeError, ValueError):  # An unknown name; `fit` says so.
+        except (TypeError, ValueError):  # `fit` raises for an unknown optimizer or criterion.
             return None
         parameters = parameters_of(target) if callable(target) else None
         if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
@@ -257,8 +262,8 @@ class ComponentParameters(BaseEstimator):
         extra = ("param_groups",) if component == "optimizer" else ()
         return (*parameters, *extra)
 
-    def _component_class(self, component):
-        """What a component is made by, where the parameter is a name or left to the estimator."""
+    def _component_class(self, component: str) -> Any:
+        """Return the class or function that makes a component."""
         if component.startswith("iterator"):
             return DataLoader
         given = getattr(self, component)
@@ -268,10 +273,10 @@ class ComponentParameters(BaseEstimator):
             return optimizer_class(given)
         return self._default_criterion if is_auto(given) else criterion_class(given)
 
-    def _unknown(self, name):
+    def _unknown(self, name: str) -> str:
         return f"{type(self).__name__} has no parameter {name!r}.{self._suggestion(name)}"
 
-    def _suggestion(self, name):
+    def _suggestion(self, name: str) -> str:
         own = [p.name for p in self.__signature__.parameters.values()]
         nested = [
             f"{component}__{inner}"
@@ -279,15 +284,14 @@ class ComponentParameters(BaseEstimator):
             for inner in self._signature_of(component) or ()
         ]
         same_end = [known for known in nested if known.partition("__")[2] == name]
-        close = same_end or get_close_matches(name, own + nested, n=1, cutoff=0.5)
-        if close:
-            return f" Did you mean {close[0]!r}?"
         prefixes = ", ".join(f"{component}__*" for component in COMPONENTS)
-        return f" Valid are {', '.join(own)}, and {prefixes}."
+        return (
+            did_you_mean(next(iter(same_end), name), own + nested)
+            or f" Valid are {', '.join(own)}, and {prefixes}."
+        )
 
 
-def _component_of(name):
-    if "__" not in name:
-        return None
+def _component_of(name: str) -> str | None:
+    """Return the component that a parameter's name begins with, if any."""
     prefix, _, inner = name.partition("__")
     return prefix if inner and prefix in COMPONENTS else None

@@ -1,4 +1,7 @@
-"""The regressor: numbers in the scale of y."""
+"""The regressor: a module whose predictions are numbers in the scale of y."""
+
+from inspect import signature
+from typing import Any
 
 import torch
 from sklearn.base import RegressorMixin
@@ -7,11 +10,10 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sktorch._components import parameters_of
 from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
 from sktorch._scoring import r2
-from sktorch.targets.numbers import Numbers, check_numbers
+from sktorch.targets.numbers import Numbers
 
 
 class TorchRegressor(RegressorMixin, TorchEstimator):
@@ -23,99 +25,102 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
     Parameters
     ----------
     module : nn.Module subclass, function, nn.Module instance or None, default=None
-        What to train: a class or function that returns a module, or an instance, whose weights
-        are copied at every ``fit`` and never trained in place. It returns one number for each
-        target. None is `sktorch.modules.MLP`. Constructor parameters of these names that are not
-        given are filled in: ``n_features`` (values of one sample), ``n_outputs``, ``input_shape``
-        (``X.shape[1:]``), ``dtype`` (float64 for X of float64, else float32) and
+        The module to train: a class or function that returns a module, or an instance, which is
+        copied at every ``fit`` and stays untrained. It returns one number per target.
+        None is `sktorch.modules.MLP`. Constructor parameters of these names are filled in unless
+        you give them: ``n_features`` (number of values of one sample), ``n_outputs``,
+        ``input_shape`` (``X.shape[1:]``), ``dtype`` (float64 if X is float64, else float32) and
         ``cardinalities`` (for each column of a DataFrame, how many codes it holds, or 0 for
-        numbers). The module's floating dtype decides what X is cast to.
+        numbers). X is cast to the module's floating dtype.
     criterion : str, nn loss class, instance or function, default="auto"
-        The loss, of ``(output, target)``, both in the scale of the scaled targets: a name such as
-        "huber" stands for the class in ``torch.nn``. "auto" is ``MSELoss``. ``PoissonNLLLoss``
-        makes ``predict`` the expected count; ``GaussianNLLLoss`` takes two outputs a target, the
-        mean and what softplus makes the variance, and lets ``predict`` return the standard
-        deviation; "quantile", `sktorch.losses.QuantileLoss`, makes it a quantile.
+        The loss, a function of ``(output, target)``, both in the scale of the scaled targets: a
+        class of ``torch.nn`` or its name, such as "huber", an instance, or a function. "auto" is
+        ``MSELoss``. With ``PoissonNLLLoss``, ``predict`` returns the expected count. With
+        ``GaussianNLLLoss``, the module returns two outputs per target, of which the second becomes
+        the variance by softplus, and ``predict`` can return the standard deviation. With
+        "quantile", `sktorch.losses.QuantileLoss`, ``predict`` returns a quantile.
     optimizer : str or torch.optim.Optimizer subclass, default=torch.optim.AdamW
-        A name such as "sgd" stands for the class in ``torch.optim``. Its other parameters are
-        ``optimizer__*``; ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
-        parameters whose names match a pattern settings of their own.
+        A class of ``torch.optim`` or its name, such as "sgd". Its other parameters are
+        ``optimizer__*``. ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
+        the parameters whose names match a pattern their own settings.
     lr : float, default=1e-3
         Learning rate, above zero.
     lr_schedule : str, LRScheduler class, function or None, default=None
         How the learning rate changes: "constant", "cosine", "cosine_warm_restarts", "cyclic",
-        "exponential", "linear", "multi_step", "one_cycle", "plateau", "polynomial", "step", or
-        what makes a scheduler of an optimizer. ``lr_schedule__*`` are its parameters, among them
-        ``lr_schedule__warm_up``, a number of epochs.
+        "exponential", "linear", "multi_step", "one_cycle", "plateau", "polynomial", "step", a
+        class of ``torch.optim.lr_scheduler``, or a function that makes a scheduler of an
+        optimizer. Its parameters are ``lr_schedule__*``; all accept ``lr_schedule__warm_up``, a
+        number of epochs.
     initializer : str, function, dict or None, default=None
-        How parameters begin: a name of ``torch.nn.init`` ("kaiming_normal"), a function of a
-        tensor, or patterns of parameter names mapped to either
+        How to initialise the module's parameters: a name of ``torch.nn.init`` ("kaiming_normal"),
+        a function of a tensor, or a dict of patterns of parameter names to either
         (``{"*.weight": "xavier_uniform", "*.bias": "zeros"}``); see
-        `sktorch.modules.initialize`. None leaves them as the module has set them.
+        `sktorch.modules.initialize`. None keeps the module's own initialisation.
     max_epochs : int, default=200
-        Number of passes over the data at most.
+        Largest number of passes over the data.
     batch_size : int, default=128
-        Number of rows of a batch; the last one of an epoch may be shorter.
+        Number of rows in a batch; the last batch of an epoch may be smaller.
     device : str or torch.device, default="auto"
-        Where module, loss and optimizer live. "auto" is CUDA, then MPS, then the CPU.
+        Where the module, the loss and the optimizer are. "auto" is CUDA, then MPS, then the CPU.
     early_stopping : bool, default=False
-        Whether to hold rows out, to stop when their R² no longer rises, and to restore the weights
-        of the best epoch. Without it, training stops when the training loss no longer
-        falls.
+        Whether to hold out rows, to stop when the score on them no longer rises, and to restore
+        the weights of the best epoch. Without early stopping, training stops when the training
+        loss no longer falls.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, above 0 and below 1.
+        Share of the rows that early stopping holds out; above 0 and below 1.
     validation : tuple, Dataset, splitter or None, default=None
-        Rows to validate on after every epoch, in place of a share drawn at random:
+        Rows to validate on after every epoch, instead of ``validation_fraction``:
         ``(X_val, y_val)``, ``(X_val, y_val, sample_weight)``, a dataset with its targets, or a
         splitter of scikit-learn (``GroupKFold``, ``PredefinedSplit``, ``TimeSeriesSplit``, …),
-        whose last split is used. Without early stopping they decide nothing, but are recorded;
-        those of a splitter are not trained on either way. Rows of ``(X_val, y_val)`` are as the
-        module takes them: the steps before it in a pipeline don't see them.
+        whose last split is used. Without early stopping, validation is only recorded; the rows
+        that a splitter chooses are left out of training all the same. The steps before the
+        estimator in a pipeline do not transform ``X_val``: give it as the module accepts it.
     scoring : str, list, dict, function or None, default=None
-        Scorers of scikit-learn, such as "neg_max_error", whose values are recorded after every
-        epoch: as ``valid_neg_max_error`` on the rows to validate on, or ``train_neg_max_error`` on
-        the training rows where there are none. A name that begins with ``train_`` or ``valid_``
-        says which. A function's X is empty: it
-        may only hand it on to the estimator's methods.
+        Scorers of scikit-learn to evaluate and record after every epoch: "roc_auc" is recorded
+        as ``valid_roc_auc`` on the validation rows, or as ``train_roc_auc`` on the training rows
+        if there are no validation rows. A name that begins with ``train_`` or ``valid_`` chooses.
+        A function receives an empty X, which it can only pass on to the estimator's methods.
     monitor : str or None, default=None
-        The loss or score in ``history_`` that has to improve for training to go on, and decides
-        about the best weights: "valid_loss", "valid_neg_max_error". None is R² on the
-        rows to validate on with early stopping, else "train_loss".
+        The loss or score in ``history_`` that has to improve for training to go on, and that
+        decides which weights are the best: "valid_loss", "valid_roc_auc". None is the estimator's
+        ``score`` on the validation rows with early stopping, else "train_loss".
     augment : function or None, default=None
-        Changes the inputs of every training batch, ``X -> X``, on the device, for example by
-        random shifts of images. What is predicted and validated is left alone.
+        A function ``X -> X`` that changes the inputs of every training batch, on the device: for
+        example by random shifts of images. Validation and prediction do not use it.
     n_iter_no_change : int, default=10
-        Number of epochs without improvement after which training stops; ``math.inf`` trains for
-        ``max_epochs``.
+        Number of epochs without improvement after which training stops. ``math.inf`` always
+        trains for ``max_epochs``.
     tol : float, default=1e-4
-        What counts as an improvement, of the loss or of R².
+        Smallest change of the monitored loss or score that counts as an improvement.
     scale_target : bool, default=True
-        Whether the targets are scaled to mean zero and variance one for training, by those of
-        the training rows, and predictions scaled back. ``PoissonNLLLoss`` never scales.
+        Whether to train on targets scaled to mean zero and variance one, by the mean and variance
+        of the training rows; predictions are scaled back. ``PoissonNLLLoss`` never scales.
     callbacks : list or None, default=None
-        Callbacks of skorch, with or without a name: ``[("stop", EarlyStopping())]``. Copies of
-        them are used. Those of scikit-learn are given to ``set_callbacks``.
+        Callbacks of skorch, each with or without a name: ``[("stop", EarlyStopping())]``. Every
+        ``fit`` uses copies of them. Pass scikit-learn's callbacks to ``set_callbacks`` instead.
     warm_start : bool, default=False
-        Whether ``fit`` goes on with the weights of the last ``fit``.
+        Whether ``fit`` continues from the weights of the last ``fit``.
     random_state : int, RandomState instance or None, default=None
-        Fixes initialisation, shuffling, hold-out and dropout. An int seeds as
-        ``torch.manual_seed`` does, so that a hand-written loop over a ``DataLoader`` gives the
-        same model. None takes a new seed each time. The global generators stay as they are.
+        Seed of initialisation, shuffling, hold-out and dropout. An int has the effect of
+        ``torch.manual_seed``: a hand-written loop over a ``DataLoader`` gives the same model. None
+        draws a new seed each time. The global random generators stay as they are.
     verbose : int, default=0
-        1 prints a line an epoch.
+        1 prints one line per epoch.
     precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
-        What products are computed in. "float32" is the module's own dtype, whatever it is; "tf32"
-        rounds the factors of float32 products on GPUs that can; "bfloat16" and "float16" cast
-        products to 16 bits, parameters and sums stay as they are, and float16 scales the loss.
+        Precision of matrix products. "float32" keeps the module's own dtype, whatever it is.
+        "tf32" rounds the factors of float32 products on GPUs that support it. "bfloat16" and
+        "float16" are automatic mixed precision: products are computed in 16 bits, parameters and
+        sums stay as they are; "float16" scales the loss, too.
     compile : bool or dict, default=False
         Whether to compile the module with ``torch.compile``; a dict holds its arguments.
     gradient_clip : float or None, default=None
-        What the norm of all gradients together is clipped to before each step.
+        Largest norm of all gradients together; larger gradients are scaled down to it before each
+        step.
     gradient_accumulation : int, default=1
         Number of batches whose gradients are averaged for one step of the optimizer.
     data_placement : {"auto", "device", "host", "source"}, default="auto"
-        Where the rows are kept: on the training device, in the host's pinned memory with batches
-        copied ahead, or where they are. "auto" takes the device if they fill at most half of its
+        Where to keep the rows: on the training device, in the host's pinned memory (batches are
+        copied ahead), or where they are. "auto" is the device if they fill at most half of its
         free memory. Sparse rows and memory maps always stay where they are.
     **component_parameters : dict
         Parameters of ``module``, ``criterion``, ``optimizer``, ``lr_schedule``,
@@ -127,7 +132,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
     n_features_in_ : int
         ``X.shape[1]``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X has them.
+        Names of the columns of X; only if X has them.
     input_shape_ : tuple of int
         ``X.shape[1:]``; None stands for a length that varies.
     cardinalities_ : tuple of int or None
@@ -138,24 +143,24 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
     optimizer_ : torch.optim.Optimizer
         The optimizer as the last epoch left it.
     history_ : skorch.history.History
-        A row an epoch: ``train_loss``, ``valid_loss``, ``valid_r2``, what ``scoring`` asks for,
+        One row per epoch: ``train_loss``, ``valid_loss``, ``valid_r2``, the scores of ``scoring``,
         ``dur``, ``batches``.
     n_epochs_ : int
         Number of epochs trained.
     loss_curve_ : list of float
         Mean training loss of each epoch, of scaled targets.
     validation_scores_ : list of float or None
-        R² on the hold-out after each epoch.
+        R² on the validation rows after each epoch; None without validation.
     best_epoch_ : int
         The epoch whose weights were kept, counted from 1.
     device_ : torch.device
-        Where the module is.
+        The device that the module is on.
     data_placement_ : str
-        Where the rows were: "device", "host" or "source".
+        Where the rows were kept: "device", "host" or "source".
     eager_reason_ : str or None
-        Why training steps were not replayed from a CUDA graph; None where they were.
+        Why training steps were not replayed from a CUDA graph; None if they were.
     codec_ : object
-        What encodes targets, and makes predictions of outputs.
+        Encodes targets, and turns the module's outputs into predictions.
     net_ : skorch.NeuralNet
         The net that callbacks see.
 
@@ -186,7 +191,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
 
     _net_class = RegressorNet
     _default_criterion = nn.MSELoss
-    _criterion_parameters = parameters_of(nn.MSELoss)
+    _criterion_parameters = tuple(signature(nn.MSELoss).parameters)
     _score_of_epoch = staticmethod(r2)
 
     def __init__(
@@ -257,7 +262,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
-            As `TorchClassifier.fit` takes it.
+            As in `TorchClassifier.fit`.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
             Numbers. None for a dataset whose samples hold their targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -275,7 +280,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
             For a parameter out of its domain, data that can't be trained on, a module that does
             not fit them, or a loss that is no longer finite. A fitted estimator stays as it was.
         TypeError
-            For a module or criterion that is none.
+            For a module or criterion that is not one.
 
         Examples
         --------
@@ -297,11 +302,11 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
 
     @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Train for one epoch on X and y, on top of what is there.
+        """Train for one more epoch on X and y.
 
-        Nothing is held out, and ``early_stopping``, ``monitor``, ``scoring`` and ``lr_schedule`` do
-        not apply. The first call decides how targets
-        are scaled.
+        No rows are held out, and ``early_stopping``, ``validation``, ``monitor``, ``scoring`` and
+        ``lr_schedule`` do not apply. The first call
+        decides how targets are scaled.
 
         Parameters
         ----------
@@ -330,20 +335,20 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         return self._fit(X, y, sample_weight, n_epochs=1, resume=True, whole=False)
 
     def predict(self, X, return_std=False):
-        """Numbers in the scale of y: what the criterion makes of the module's output.
+        """Predict numbers in the scale of y, which the criterion derives from the module's output.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
         return_std : bool, default=False
-            Whether to return the standard deviation as well, which ``GaussianNLLLoss`` learns.
+            Whether to return the standard deviation too, which ``GaussianNLLLoss`` learns.
 
         Returns
         -------
         y : array of shape (n_samples,) or (n_samples, n_targets)
-            In the module's dtype, in the shape of the y of ``fit``; one column a quantile where
-            several were asked for. A numpy array; where scikit-learn's ``array_api_dispatch`` is
-            on and X is a tensor, a tensor on X's device.
+            In the module's dtype and the shape of the y of ``fit``; one column per quantile if the
+            criterion has several. A numpy array, or a tensor on X's device if X is a tensor and
+            scikit-learn's ``array_api_dispatch`` is on.
         std : array of the same shape
             Only if ``return_std``.
 
@@ -374,7 +379,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         return predicted, self._as_y(deviation, X)
 
     def score(self, X, y=None, sample_weight=None):
-        """The coefficient of determination, R², of ``predict(X)``.
+        """Return the coefficient of determination, R², of ``predict(X)``.
 
         Parameters
         ----------
@@ -419,15 +424,15 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         return tags
 
     def _check_target(self, X, y, classes, reset):
-        y = check_numbers(y, X)
+        y = Numbers.check(y, X)
         if reset:
             self.codec_ = Numbers.of(y, self._given_criterion())
         return y
 
     def _fit_codec(self, train):
-        if self.scale_target and not self.codec_.are_counts:
+        if self.scale_target:
             self.codec_.fit_scale(train.y[train.index], train.used_weights)
 
-    def _as_y(self, values, X):
-        """Columns in the shape of the y of ``fit``."""
+    def _as_y(self, values: torch.Tensor, X: Any) -> Any:
+        """Return columns in the shape of the y of ``fit``."""
         return as_array_of(self.codec_.decode(values) if values.shape[1] == 1 else values, X)

@@ -1,52 +1,39 @@
-"""Scores of an epoch: scikit-learn's scorers on outputs that are already there."""
+"""Scores of an epoch: scikit-learn's scorers on outputs that the module has computed already."""
 
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+import torch
 from sklearn.metrics import get_scorer, r2_score
 
+# ``scorer(estimator, X, y, sample_weight)``; higher is better.
+Scorer = Callable[[Any, Any, np.ndarray, np.ndarray | None], float]
 PARTS = ("train", "valid")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is evaluated after an epoch.
+    """The part of the data to evaluate after an epoch, and the scorers to evaluate it with.
 
-    Attributes
-    ----------
-    part : {"train", "valid"}
-        Which rows.
-    batches : iterable of batches
-        In the order of the rows.
-    scorers : dict
-        Names in the history mapped to ``scorer(estimator, X, y, weights)``; higher is better.
-    estimator : estimator
-        In its ``fit``; scorers see a copy of it whose outputs are those given.
-    net : Net
-    targets : callable
-        Returns the rows' targets as the user gave them, ndarray of shape (n_rows, ...).
-    weights : ndarray of shape (n_rows,), or None
+    ``scorers`` maps names in the history to scorers. They see a copy of ``estimator`` that
+    predicts from the outputs given to `scores`. ``targets`` returns the targets as the user gave
+    them, one row for each output.
     """
 
     part: str
     batches: Iterable
-    scorers: dict
-    estimator: object
-    net: object
-    targets: Callable
+    scorers: dict[str, Scorer]
+    estimator: Any
+    net: Any
+    targets: Callable[[], np.ndarray]
     weights: np.ndarray | None
 
-    def scores(self, outputs):
-        """The scores of these outputs by name.
-
-        Raises
-        ------
-        ValueError
-            If there are more or fewer outputs than rows.
-        """
+    def scores(self, outputs: torch.Tensor) -> dict[str, float]:
+        """Return the scores of these outputs by name."""
         y = self.targets()
         if len(outputs) != len(y):
             raise ValueError(
@@ -54,9 +41,9 @@ class Evaluation:
                 "not give the same samples in every pass."
             )
         outputs = outputs.to("cpu", self.net.example_output_.dtype)
-        X = np.empty((len(y), 0))  # Stands for the rows, whose outputs are there.
+        X = np.empty((len(y), 0))  # A placeholder: the outputs of these rows are known.
 
-        def outputs_of(given):
+        def outputs_of(given: Any) -> tuple[np.ndarray, torch.Tensor]:
             if given is not X:
                 raise ValueError(
                     "A scorer asks for predictions of other rows than those it was given. In "
@@ -71,30 +58,13 @@ class Evaluation:
         }
 
 
-def scorers_by_part(scoring, has_valid):
-    """scikit-learn's scorers by the rows they judge and their names.
+def scorers_by_part(scoring: Any, has_valid: bool) -> dict[str, dict[str, Scorer]]:
+    """Return ``{"train": {"train_f1": scorer}, "valid": {…}}`` for the parameter ``scoring``.
 
-    Parameters
-    ----------
-    scoring : str, callable, list of either, dict of str to either, or None
-        A name may begin with ``train_`` or ``valid_``, which says on which rows it is evaluated;
-        otherwise it is on those held out, or on the training rows where none are.
-    has_valid : bool
-        Whether rows are held out.
-
-    Returns
-    -------
-    scorers : dict of dict
-        ``{"train": {name: scorer}, "valid": {name: scorer}}``, names with their part before them;
-        functions of ``(estimator, X, y, weights)``.
-
-    Raises
-    ------
-    ValueError
-        For a name that scikit-learn does not know or that is given twice, for what is no scorer,
-        and for validation scores without validation rows.
+    A name that begins with ``train_`` or ``valid_`` chooses its part. Any other scorer is for the
+    validation rows, or for the training rows if there are no validation rows.
     """
-    by_part = {part: {} for part in PARTS}
+    by_part: dict[str, dict[str, Scorer]] = {part: {} for part in PARTS}
     for name, scorer in _named(scoring).items():
         part, rest = _part_and_rest(name)
         part = part or ("valid" if has_valid else "train")
@@ -110,23 +80,23 @@ def scorers_by_part(scoring, has_valid):
                 "names of scikit-learn's scorers, under other names than 'loss', which is there "
                 "in any case. Change scoring."
             )
-        by_part[part][f"{part}_{rest}"] = partial(_with_weights_if_taken, scorer)
+        by_part[part][f"{part}_{rest}"] = partial(_weighted_score, scorer)
     return by_part
 
 
-def _part_and_rest(name):
-    """``train_accuracy`` is ("train", "accuracy"), ``accuracy`` is (None, "accuracy")."""
+def _part_and_rest(name: str) -> tuple[str | None, str]:
+    """Split "train_accuracy" into ("train", "accuracy"), and "accuracy" into (None, "accuracy")."""
     part, _, rest = name.partition("_")
     return (part, rest) if part in PARTS and rest else (None, name)
 
 
-def _named(scoring):
-    """Names mapped to scorers."""
+def _named(scoring: Any) -> dict[str, Any]:
+    """Return scorers by name."""
     if isinstance(scoring, dict):
         return {name: get_scorer(s) if isinstance(s, str) else s for name, s in scoring.items()}
     if scoring is None:
         return {}
-    scorers = {}
+    scorers: dict[str, Any] = {}
     for scorer in scoring if isinstance(scoring, list | tuple) else [scoring]:
         name = scorer if isinstance(scorer, str) else getattr(scorer, "__name__", "score")
         if name in scorers:
@@ -138,34 +108,37 @@ def _named(scoring):
     return scorers
 
 
-def _with_weights_if_taken(scorer, estimator, X, y, weights):
+def _weighted_score(
+    scorer: Any, estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None
+) -> float:
+    """Score with weights if the scorer accepts them, else without."""
     if weights is None:
         return scorer(estimator, X, y)
     try:
         return scorer(estimator, X, y, sample_weight=weights)
-    except (TypeError, ValueError) as error:  # A metric without weights, or none here: roc_auc_ovo.
+    except (TypeError, ValueError) as error:  # A metric without weights, such as roc_auc_ovo.
         if "sample_weight" not in str(error):
             raise
         return scorer(estimator, X, y)
 
 
-def accuracy(estimator, X, y, weights):
-    """Share of the rows whose labels are all right."""
+def accuracy(estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the share of the rows in which all labels are right."""
     return rows_right(y, estimator.predict(X), weights)
 
 
-def rows_right(y, predicted, weights=None):
-    """Share of the rows in which the label is right, or all of several are."""
+def rows_right(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the share of the rows in which the label, or each of several labels, is right."""
     right = predicted == y
     return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=weights))
 
 
-def comparable(y, predicted):
-    """Whether both are plain arrays of as many integers or bools, of one dimension."""
+def comparable(y: Any, predicted: Any) -> bool:
+    """Say whether both are plain one-dimensional arrays of integers or bools of one length."""
     plain = all(type(a) is np.ndarray and a.dtype.kind in "biu" for a in (y, predicted))
     return plain and y.ndim == 1 and y.shape == predicted.shape
 
 
-def r2(estimator, X, y, weights):
-    """The coefficient of determination."""
+def r2(estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the coefficient of determination."""
     return r2_score(y, estimator.predict(X), sample_weight=weights)

@@ -7,7 +7,7 @@ os.environ["SCIPY_ARRAY_API"] = "1"  # scikit-learn's array API checks are skipp
 
 import pytest
 import torch
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.preprocessing import StandardScaler
 
 LOADERS = {
@@ -32,6 +32,12 @@ def scaled():
 @pytest.fixture(scope="session")
 def iris(scaled):
     return scaled("iris")
+
+
+@pytest.fixture(scope="session")
+def diabetes():
+    X, y = load_diabetes(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
 
 
 @pytest.fixture(scope="session")

@@ -40,13 +40,13 @@ class GreyValues(nn.Module):
         return self.table(X.long() + self.first_rows)
 
 
-# What an optimizer needs beside its learning rate.
+# Settings without which an optimizer does not train this model.
 SETTINGS = {
     "Adadelta": {"lr": 1.0},
     "Adafactor": {"lr": 0.1},  # Its step is scaled down by the norm of the parameters.
     "Adagrad": {"lr": 0.05},
     "ASGD": {"lr": 0.1},
-    "LBFGS": {"lr": 0.1, "batch_size": N_ROWS},  # It takes the loss for one that stays the same.
+    "LBFGS": {"lr": 0.1, "batch_size": N_ROWS},  # It expects the same loss function in every step.
     "Muon": {"module": without_biases, "lr": 0.02},  # It takes matrices only.
     "Rprop": {"batch_size": N_ROWS},  # It compares signs of gradients from step to step.
     "SGD": {"lr": 0.1},
@@ -120,7 +120,7 @@ EXCLUDED = {
 EXCLUDED = {name: reason for name, reason in EXCLUDED.items() if name in LOSSES}
 
 
-def test_every_loss_has_one_place():
+def test_every_loss_is_listed_once():
     placed = [*CLASSIFICATION, *REGRESSION, *EXCLUDED]
     assert len(placed) == len(set(placed))
     assert set(LOSSES) <= {*placed, *MULTILABEL}
@@ -172,7 +172,7 @@ def test_a_loss_of_several_labels_falls(digits_images, name):
     assert (classifier.predict(X) == Y).mean() > 0.8
 
 
-# What keeps a loss from being trained, each beside the targets that come nearest.
+# Targets of each kind, and the losses that fit them; the others are refused.
 TARGETS = {
     "labels": (TorchClassifier, np.arange(N_ROWS) % 3),
     "indicators": (TorchClassifier, np.eye(3, dtype=int)[np.arange(N_ROWS) % 3]),
@@ -198,6 +198,6 @@ def test_other_losses_are_refused_before_training(digits_images, name, targets):
     assert not hasattr(estimator, "net_")
 
 
-def test_the_old_name_of_a_loss_is_told():
+def test_the_old_name_of_a_loss_warns():
     with pytest.raises(FutureWarning, match=r"NLLLoss2d.*deprecated"):
         TorchClassifier(criterion=nn.NLLLoss2d, **QUICK).fit(np.zeros((4, 2)), [0, 1, 0, 1])

@@ -56,7 +56,7 @@ def expected():
         {"num_workers": 2},
         {"num_workers": 1, "prefetch_factor": 3},
         {"pin_memory": True},
-        {"collate_fn": default_collate},
+        pytest.param({"collate_fn": default_collate}, id="collate_fn"),
         {"timeout": 0},
     ],
     ids=str,

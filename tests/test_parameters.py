@@ -282,7 +282,7 @@ def test_a_bad_value_is_named_with_what_is_expected(name, value, data):
     estimator = kind(**{name: value})
     with pytest.raises(ValueError) as failure:  # noqa: PT011 - the whole message follows
         estimator.fit(*data)
-    expected = RULES[name][2]
+    expected = RULES[name][1]
     assert str(failure.value) == f"{name} must be {expected}, got {value!r}. Change {name}."
     declared = {"classes": [0, 1]} if kind is TorchClassifier else {}
     with pytest.raises(ValueError, match=f"^{name} must be"):

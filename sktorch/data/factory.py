@@ -5,7 +5,6 @@ from inspect import signature
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_consistent_length
 from torch.utils.data import Dataset, IterableDataset
 
@@ -15,6 +14,8 @@ from sktorch.data.loaders import loader_options, row_batches
 from sktorch.data.placement import AheadBatches, choose_placement, placed_rows
 from sktorch.data.splitting import hold_out
 from sktorch.data.structure import tree_leaves
+from sktorch.targets.labels import classes_of, encode_labels
+from sktorch.targets.weights import row_weights
 
 _OF_BATCHES = {*signature(Batches).parameters}
 
@@ -145,7 +146,8 @@ def make_loaders(
         raise ValueError("y is None; only a dataset may hold its targets. Pass y.")
     target, strata = _target_and_strata(as_array(y), dtype)
     check_consistent_length(*tree_leaves(X), target, sample_weight)
-    weights = None if sample_weight is None else _checked_weights(sample_weight, dtype)
+    weights = row_weights(target, None, sample_weight)
+    weights = None if weights is None else torch.as_tensor(weights, dtype=dtype)
     parts = [np.arange(len(target)) if weights is None else np.flatnonzero(weights), None]
     if validation_fraction is not None:
         parts = hold_out(parts[0], strata, validation_fraction, random_state)
@@ -191,18 +193,8 @@ def _target_and_strata(y, dtype):
         return torch.as_tensor(y, dtype=dtype), None
     if y.ndim > 1:
         return torch.as_tensor(y, dtype=torch.int64), None
-    codes = LabelEncoder().fit_transform(y).astype(np.int64)
+    codes = encode_labels(y, classes_of(y))
     return torch.from_numpy(codes), codes
-
-
-def _checked_weights(weights, dtype):
-    weights = torch.as_tensor(as_array(weights), dtype=dtype)
-    if not torch.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError(
-            "sample_weight must hold numbers of zero or more, at least one of them above zero; "
-            f"they range from {weights.min()} to {weights.max()}. Change sample_weight."
-        )
-    return weights
 
 
 class _Loader:

@@ -10,17 +10,12 @@ from weakref import ReferenceType
 import torch
 from torch import Tensor, nn
 
+from sktorch._private.torch import RECURRENT_ALIASES, module_has_hooks, tensor_has_hooks
 from sktorch.losses.adapters import LossFunction
 
 _PLAIN = {bool, int, float, str, bytes, complex, torch.dtype, torch.device, type(None)}
 # torch keeps these in every module; `fingerprint` looks at them in its own way.
 _TORCH_ATTRIBUTES = vars(nn.Module()).keys()
-# Recurrent layers hold their parameters here once more. Were these private names others, recurrent
-# nets would train alone.
-_RECURRENT_ATTRIBUTES = {"_flat_weights", "_flat_weight_refs"}
-# torch's private names. Were they others, models with hooks would be stacked without them, which
-# the trial sees where a hook changes numbers.
-_TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class NotStackable(Exception):
@@ -66,13 +61,13 @@ def _is_function(value: object) -> bool:
 def _module_fingerprint(module: nn.Module) -> Hashable:
     tensors = [*module.named_parameters(), *module.named_buffers()]
     for name, tensor in tensors:
-        if any(getattr(tensor, key, None) for key in _TENSOR_HOOKS):
+        if tensor_has_hooks(tensor):
             raise NotStackable(f"{name} has hooks")
     layers = [*module.named_modules()]
     registered = {id(part): name for name, part in [*layers, *tensors]}
     parts = []
     for name, layer in layers:
-        if any(hooks for key, hooks in vars(layer).items() if key.endswith("_hooks")):
+        if module_has_hooks(layer):
             raise NotStackable(f"its {type(layer).__name__} has hooks")
         own = {key: vars(layer)[key] for key in sorted(_own_attributes(layer))}
         parts.append((name, type(layer), layer.training, fingerprint(own, registered)))
@@ -83,7 +78,7 @@ def _module_fingerprint(module: nn.Module) -> Hashable:
 
 def _own_attributes(layer: nn.Module) -> set[str]:
     names = vars(layer).keys() - _TORCH_ATTRIBUTES
-    return names - _RECURRENT_ATTRIBUTES if isinstance(layer, nn.RNNBase) else names
+    return names - RECURRENT_ALIASES if isinstance(layer, nn.RNNBase) else names
 
 
 class Snapshot:
@@ -148,12 +143,5 @@ def _is_same(container: dict | list, before: dict | list) -> bool:
 
 
 def _facts(tensor: Tensor) -> tuple:
-    backward, accumulated = _TENSOR_HOOKS
-    return (
-        tensor.requires_grad,
-        tensor.dtype,
-        tensor.shape,
-        tensor.device,
-        getattr(tensor, backward, None) or None,
-        getattr(tensor, accumulated, None) or None,
-    )
+    has_hooks = tensor_has_hooks(tensor)
+    return tensor.requires_grad, tensor.dtype, tensor.shape, tensor.device, has_hooks

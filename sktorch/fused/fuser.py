@@ -21,8 +21,7 @@ from sktorch.fused.epoch import EpochTask
 from sktorch.fused.lockstep import LockstepEpoch
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, make_program
-from sktorch.training.subnormals import subnormals_flushed
-from sktorch.training.threads import threads_worth
+from sktorch.training.cpu import subnormals_flushed, threads_for
 
 # The memory of a stack's models on a CPU: about its caches. Between a quarter and twice as much the
 # time of a step was the same, below a quarter Python's share grows.
@@ -139,7 +138,7 @@ class Fuser:
         first = job.tasks[0]
         work = first.model.net.work_.multiply_adds * first.n_rows * len(job.tasks)
         try:
-            with threads_worth(work, job.n_threads), subnormals_flushed():
+            with threads_for(work, job.n_threads), subnormals_flushed():
                 if job.key is None:
                     first.run_alone()
                 else:

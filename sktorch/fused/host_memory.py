@@ -1,31 +1,55 @@
-"""How much memory is free, and whether it is enough for one more model and its data."""
+"""Measure how much memory is free, and whether one more model and its data have room."""
 
 import ctypes
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
-# The share of the memory that tasks may take until their models train. Optimizers, the best weights
-# so far, stacks and scoring come on top, and can't be measured before they are there: at worst they
-# are as large again as the model and its data.
+# The fraction of the memory that tasks may take until their models train. Optimizers, the best
+# weights so far, stacks and scoring come on top and can't be measured in advance: at worst they are
+# as large again as the model and its data.
 TASK_FRACTION = 0.5
 
 
-def free_memory(with_unused=False):
-    """Bytes that this process can still have.
+class MemoryLimit:
+    """A limit to tasks: half of the memory that was free at first stays for training and scoring.
 
-    Parameters
-    ----------
-    with_unused : bool, default=False
-        Add what this process' allocators hold without using it. Freed memory stays with them until
-        it is used again. It takes milliseconds to ask on a CPU.
+    ``free_memory`` is called as the function `free_memory` is.
+    """
 
-    Returns
-    -------
-    free : dict of str to int
-        By place: "host", unless the system does not tell, as others than Linux, and each CUDA
-        device in use, such as "cuda:0".
+    def __init__(self, free_memory: Callable[..., dict[str, int]]) -> None:
+        self._free_memory = free_memory
+        self._before = free_memory(with_unused=True)
+
+    def has_room(self, n_running: int) -> bool:
+        """Say whether one more task has room, if it takes what each running one took on average."""
+        if not n_running:
+            return True
+        try:
+            return self._is_enough(self._free_memory(), n_running) or self._is_enough(
+                self._free_memory(with_unused=True), n_running
+            )
+        except RuntimeError:  # The device has failed: the task itself will meet that error.
+            return True
+
+    def _is_enough(self, free: dict[str, int], n_running: int) -> bool:
+        # A place that came into use after the first task began counts from now on.
+        before = {where: self._before.setdefault(where, n_bytes) for where, n_bytes in free.items()}
+        # One task more than n takes (n + 1) / n as much.
+        return all(
+            (before[where] - n_bytes) * (n_running + 1) <= TASK_FRACTION * before[where] * n_running
+            for where, n_bytes in free.items()
+        )
+
+
+def free_memory(with_unused: bool = False) -> dict[str, int]:
+    """Return the bytes that this process can still have, by place: "host", "cuda:0", ….
+
+    The host is left out where the system does not tell, as systems other than Linux, and CUDA
+    devices that are not in use. ``with_unused`` adds what this process' allocators hold for later;
+    on a CPU it takes milliseconds to ask.
     """
     free = {}
     on_host = free_on_host()
@@ -33,53 +57,16 @@ def free_memory(with_unused=False):
         free["host"] = on_host + (_unused_of_malloc() if with_unused else 0)
     for number in range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0):
         reserved = torch.cuda.memory_reserved(number)
-        if reserved:  # Asking a device that is not in use makes a context on it, of 400 MB or more.
+        if reserved:  # To ask an unused device would make a context on it, of 400 MB or more.
             unused = reserved - torch.cuda.memory_allocated(number) if with_unused else 0
             free[f"cuda:{number}"] = torch.cuda.mem_get_info(number)[0] + unused
     return free
 
 
-def enough_for_another(before, n_running, measure):
-    """Whether one more task leaves half of the memory to training and scoring.
+def free_on_host(root: Path = Path("/")) -> int | None:
+    """Return the bytes free in the system or, if less, in this process' control groups (version 2).
 
-    It is taken to need as much as each of those that run took on average.
-
-    Parameters
-    ----------
-    before : dict of str to int
-        Free memory by place, with unused memory, before the first task began; places used later
-        are added.
-    n_running : int
-        Number of tasks that have begun and not ended, at least 1.
-    measure : callable
-        Tells free memory by place, as `free_memory` does.
-    """
-
-    def enough(free):
-        taken = {
-            where: before.setdefault(where, n_bytes) - n_bytes for where, n_bytes in free.items()
-        }
-        # A task more than n takes (n + 1) / n as much.
-        return all(
-            n_bytes * (n_running + 1) <= TASK_FRACTION * before[where] * n_running
-            for where, n_bytes in taken.items()
-        )
-
-    return enough(measure()) or enough(measure(with_unused=True))
-
-
-def free_on_host(root=Path("/")):
-    """Bytes free in the system or, if less, in the control groups (version 2) of this process.
-
-    Parameters
-    ----------
-    root : Path, default=Path("/")
-        Where the file system of the kernel's figures begins.
-
-    Returns
-    -------
-    int or None
-        None where the system does not tell.
+    None if the system does not tell. ``root`` is where the kernel's files begin.
     """
     available = _number(root / "proc/meminfo", "MemAvailable")
     if available is None:
@@ -87,8 +74,8 @@ def free_on_host(root=Path("/")):
     return min([available * 1024, *_free_in_groups(root)])
 
 
-def _free_in_groups(root):
-    """Bytes up to each limit: that of the own control group, and those of the groups it is in."""
+def _free_in_groups(root: Path) -> Iterator[int]:
+    """Yield the bytes left up to the limit of the control group, and of each group around it."""
     own = re.search(r"^0::/(.*)$", _text(root / "proc/self/cgroup"), re.M)
     if own is None:
         return
@@ -99,17 +86,17 @@ def _free_in_groups(root):
             return
         limit, used = _text(folder / "memory.max").strip(), _text(folder / "memory.current")
         if limit.isdecimal() and used:
-            cached = _number(folder / "memory.stat", "inactive_file") or 0  # goes when needed
+            cached = _number(folder / "memory.stat", "inactive_file") or 0  # given up on demand
             yield max(int(limit) - int(used) + cached, 0)
 
 
-def _number(path, name):
-    """The number on the line that begins with a name; None where there is none."""
+def _number(path: Path, name: str) -> int | None:
+    """Return the number on the line that begins with a name, None if there is no such line."""
     found = re.search(rf"^{name}:?\s+(\d+)", _text(path), re.M)
-    return found and int(found[1])
+    return int(found[1]) if found else None
 
 
-def _text(path):
+def _text(path: Path) -> str:
     try:
         return path.read_text()
     except OSError:
@@ -128,8 +115,8 @@ class _Mallinfo(ctypes.Structure):
     ]  # fmt: skip
 
 
-def _unused_of_malloc():
-    """Bytes that the C library's malloc holds for later; 0 where it does not tell."""
+def _unused_of_malloc() -> int:
+    """Return the bytes that the C library's malloc holds for later, 0 if it does not tell."""
     try:
         mallinfo = ctypes.CDLL(None).mallinfo2
     except (AttributeError, OSError, TypeError):  # another C library, or an old one

@@ -6,15 +6,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
-# import would fail.
-from torch.utils._pytree import tree_leaves
-
+from sktorch._private.torch import tree_leaves
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, stacked_batches
+from sktorch.recording.replayed_optimizer import ReplayedOptimizer
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
-from sktorch.training.optimizers import ReplayedOptimizer, without_hooks
+from sktorch.training.optimizers import without_hooks
 
 StackBatch = Sequence[Tensor]
 

@@ -9,10 +9,10 @@ from sktorch.data.rows import is_ragged
 from sktorch.data.structure import Batch, tree_leaves
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.model import Model
-from sktorch.fused.rendezvous import TaskHandle, apart, current_order, current_task
+from sktorch.fused.rendezvous import TaskHandle, current_task, detached
 from sktorch.fused.sharing import SharedData
 from sktorch.training.engine import Engine
-from sktorch.training.randomness import depth
+from sktorch.training.randomness import n_streams_entered
 from sktorch.training.runner import Evaluated, Observer, Runner, Trained, Trainee
 
 # Many models fetch rows at once; what each fetches should stay in the caches until it is used.
@@ -29,7 +29,7 @@ class FusedRunner:
     """The runner of one task among many; what can't go along falls back to the engine."""
 
     def __init__(self, engine: Engine, task: TaskHandle) -> None:
-        self._engine, self._task, self._order = engine, task, current_order()
+        self._engine, self._task = engine, task
         self._model: Model | None = None
         self._data: dict[Batches, SharedData] = {}
 
@@ -42,7 +42,7 @@ class FusedRunner:
     ) -> Trained:
         """Fit a net to every batch once."""
         if not self._goes_along(batches, observer):
-            with apart():
+            with detached():
                 return self._engine.train(net, batches, observer, after_step)
         epoch = self._run(net, batches, training=True, after_step=after_step)
         return epoch.losses, epoch.sizes
@@ -52,7 +52,7 @@ class FusedRunner:
     ) -> Evaluated:
         """Evaluate a net on every batch."""
         if not self._goes_along(batches, observer):
-            with apart():
+            with detached():
                 return self._engine.evaluate(net, batches, observer)
         epoch = self._run(net, batches, training=False)
         return epoch.losses, epoch.sizes, torch.cat(epoch.outputs)
@@ -70,7 +70,7 @@ class FusedRunner:
             and not any(map(is_ragged, tree_leaves(batches.rows.values)))
             # A fit inside a fit (of a callback) would wait for others, which wait to draw random
             # numbers until the outer fit lets them.
-            and depth() == 1
+            and n_streams_entered() == 1
         )
 
     def _run(
@@ -90,12 +90,12 @@ class FusedRunner:
             training,
             after_step,
             cancelled=self._task.is_cancelled,
-            order=self._order,
+            order=self._task.order,
         )
         with net.stream_.paused():
             if batches.rows.is_whole:
                 epoch.data_key = self._shared(batches).key(epoch.batches.seed)
-            self._task.meeting.run(epoch)
+            self._task.rendezvous.run(epoch)
         return epoch
 
     def _shared(self, batches: Batches) -> SharedData:
@@ -103,5 +103,5 @@ class FusedRunner:
         if batches not in self._data:
             self._data[batches] = SharedData(batches)
             if self._engine.device.type != "cpu":
-                self._data[batches].share(self._task.meeting.tensors)
+                self._data[batches].share(self._task.rendezvous.tensors)
         return self._data[batches]

@@ -13,6 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sktorch._private.torch import (
+    mark_stepped,
+    optimizer_has_hooks,
+    version,
+    wrapped_by_schedule,
+)
 from sktorch.fused.fingerprint import NotStackable, fingerprint
 from sktorch.training.objective import Objective
 
@@ -121,7 +127,7 @@ class Stack:
         for optimizer in self._optimizers:
             entries = chain(optimizer.state.values(), optimizer.param_groups)
             values = [v for entry in entries for key, v in entry.items() if key != "params"]
-            seen += [(id(v), _n_writes(v)) if isinstance(v, Tensor) else v for v in values]
+            seen += [(id(v), version(v)) if isinstance(v, Tensor) else v for v in values]
         return seen
 
     def _state(self, model: int, name: str) -> dict[str, Any]:
@@ -143,7 +149,7 @@ class Stack:
         if self.optimizer is None:
             return
         for optimizer in self._optimizers:
-            _note_step(optimizer)
+            mark_stepped(optimizer)
         for models, name, piece in self._runs:
             for key, value in self.optimizer.state.get(piece, {}).items():
                 for place, model in enumerate(models):
@@ -183,16 +189,6 @@ def _joined(key: str, values: list) -> Any:
     return copy.deepcopy(values[0])
 
 
-def _n_writes(tensor: Tensor) -> int:
-    # Private, yet the name that torch's notes on autograd give. Were it renamed, this would fail.
-    return tensor._version
-
-
-def _note_step(optimizer: Optimizer) -> None:
-    """Mark an optimizer as stepped, which a schedule asks for before its own first step."""
-    optimizer._opt_called = True  # type: ignore[attr-defined] # what torch's wrapper of `step` sets
-
-
 def _settings(group: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key not in ("params", "param_names")}
 
@@ -213,22 +209,15 @@ def _number(value: object) -> Hashable:
     return value.item() if isinstance(value, Tensor) else fingerprint(value)
 
 
-def _is_of_schedule(step: object) -> bool:
-    # torch's schedules wrap `step` to see that it was called, and mark the wrapper; both names
-    # are private. Were they renamed, such optimizers would step alone.
-    return hasattr(step, "_wrapped_by_lr_sched")
-
-
 def stackable_settings(optimizer: Optimizer) -> tuple:
     """Return `settings_of` an optimizer that can step a stack; raise `NotStackable` if it can't."""
     name = type(optimizer).__name__
     if type(optimizer) not in ELEMENTWISE:
         raise NotStackable(f"{name} is not known to update element by element")
-    hooked = any(v for k, v in vars(optimizer).items() if k.endswith("_hooks"))
     replaced = "zero_grad" in vars(optimizer) or (
-        "step" in vars(optimizer) and not _is_of_schedule(optimizer.step)
+        "step" in vars(optimizer) and not wrapped_by_schedule(optimizer.step)
     )
-    if hooked or replaced:
+    if optimizer_has_hooks(optimizer) or replaced:
         raise NotStackable(f"the {name} has hooks or replaced methods")
     try:
         return settings_of(optimizer)

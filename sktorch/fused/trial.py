@@ -14,10 +14,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 from torch.overrides import TorchFunctionMode
 
-# Private, yet the module that torch's documentation of nested tensors names. Were it moved, this
-# import would fail.
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
-
+from sktorch._private.torch import tree_flatten, tree_leaves, tree_unflatten
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.fingerprint import NotStackable, fingerprint
 from sktorch.fused.stack import Stack, skeleton
@@ -26,7 +23,7 @@ from sktorch.training.objective import Objective, loss_and_gradients
 from sktorch.training.randomness import (
     RandomStream,
     numpy_and_python_seeded,
-    state_of_others,
+    numpy_and_python_state,
 )
 from sktorch.training.step import make_step
 
@@ -117,9 +114,9 @@ def _recorded(
     with warnings.catch_warnings(), numpy_and_python_seeded(0), _or_alone():
         # of vmap, about operations that it runs one by one
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        before = state_of_others()
+        before = numpy_and_python_state()
         recording, value = record(step, generator, *given)
-        draws_elsewhere = state_of_others() != before
+        draws_elsewhere = numpy_and_python_state() != before
     if _has_changed(bare, task.model.objective):
         raise NotWorthStacking("it keeps something in its attributes from one call to the next")
     if draws_elsewhere:  # Every replay would have the same numbers.

@@ -2,35 +2,35 @@
 
 import copy
 import inspect
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+
+# A loss as users give it: an instance, a class, or a function of (output, target).
+Criterion = nn.Module | type[nn.Module] | Callable[..., Any]
 
 
-def innermost(criterion):
-    """The criterion without what wraps it: a loss of ours and ``functools.partial``."""
-    inside = {AdaptedLoss: "criterion", FunctionLoss: "function", partial: "func"}
-    while kind := next((kind for kind in inside if isinstance(criterion, kind)), None):
-        criterion = getattr(criterion, inside[kind])
+def innermost(criterion: Criterion) -> Any:
+    """Return the criterion without the modules and ``functools.partial`` around it."""
+    match criterion:
+        case AdaptedLoss(criterion=inner) | FunctionLoss(function=inner) | partial(func=inner):
+            return innermost(inner)
     return criterion
 
 
 class AdaptedLoss(nn.Module):
-    """A loss around another that takes its output or target in parts.
+    """A loss around another that takes its output or target in parts."""
 
-    Parameters
-    ----------
-    criterion : nn.Module
-    """
-
-    def __init__(self, criterion):
+    def __init__(self, criterion: nn.Module) -> None:
         super().__init__()
         self.criterion = criterion
 
-    def around(self, criterion):
-        """The same around another criterion."""
+    def around(self, criterion: nn.Module) -> Self:
+        """Return the same loss around another criterion."""
         return type(self)(criterion)
 
 
@@ -38,13 +38,13 @@ class GaussianLoss(AdaptedLoss):
     """``nn.GaussianNLLLoss`` of one output: columns of means, then as many of raw variances."""
 
     @staticmethod
-    def mean_and_variance(output):
-        """Means, and variances made positive by softplus, each with half of the columns."""
+    def mean_and_variance(output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means, and the variances made positive by softplus."""
         mean, raw_variance = output.chunk(2, dim=-1)
         return mean, F.softplus(raw_variance)
 
-    def forward(self, output, target):
-        """The loss of an output of shape (n_rows, 2 * n_targets)."""
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of an output of shape (n_rows, 2 * n_targets)."""
         mean, variance = self.mean_and_variance(output)
         return self.criterion(mean, target, variance)
 
@@ -52,28 +52,26 @@ class GaussianLoss(AdaptedLoss):
 class ColumnsLoss(AdaptedLoss):
     """The mean of a criterion's losses for several columns of labels.
 
-    Parameters
-    ----------
-    criterion : nn.Module
-        Of ``(output, target)`` for one column.
-    encode : callable
-        ``(codes, n_classes, output) -> target`` for one column.
-    n_classes : sequence of int
-        Of each column.
-    widths : sequence of int
-        Number of columns of the output for each column of labels.
+    ``encode`` makes the target of one column, as in `LabelLink`; ``n_classes`` and ``widths`` are
+    the numbers of classes and of outputs of each column.
     """
 
-    def __init__(self, criterion, encode, n_classes, widths):
+    def __init__(
+        self,
+        criterion: nn.Module,
+        encode: Callable[[Tensor, int, Tensor], Tensor],
+        n_classes: Sequence[int],
+        widths: Sequence[int],
+    ) -> None:
         super().__init__(criterion)
         self.encode, self.n_classes, self.widths = encode, n_classes, widths
 
-    def around(self, criterion):
-        """The same around another criterion."""
+    def around(self, criterion: nn.Module) -> Self:
+        """Return the same loss around another criterion."""
         return type(self)(criterion, self.encode, self.n_classes, self.widths)
 
-    def forward(self, output, target):
-        """The loss of an output of shape (n_rows, sum of widths), codes (n_rows, n_columns)."""
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of an output (n_rows, sum of widths) and codes (n_rows, n_columns)."""
         parts = zip(output.split(self.widths, dim=1), target.T, self.n_classes, strict=True)
         losses = [self.criterion(part, self.encode(codes, n, part)) for part, codes, n in parts]
         return torch.stack(
@@ -82,16 +80,12 @@ class ColumnsLoss(AdaptedLoss):
 
 
 class FunctionLoss(nn.Module):
-    """A loss module made of a function of ``(output, target)``.
+    """A loss module made of a function of ``(output, target)`` and its further arguments.
 
-    Parameters
-    ----------
-    function : callable
-    **arguments : dict
-        Further arguments of the function. Tensors among them are buffers: they move along.
+    Tensors among the arguments are buffers, which move to other devices along with the module.
     """
 
-    def __init__(self, function, **arguments):
+    def __init__(self, function: Callable[..., Tensor], **arguments: Any) -> None:
         super().__init__()
         self.function = function
         tensors = {name: value for name, value in arguments.items() if torch.is_tensor(value)}
@@ -99,32 +93,31 @@ class FunctionLoss(nn.Module):
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor.clone())
 
-    def extra_repr(self):
-        """The function's name."""
+    def extra_repr(self) -> str:
+        """Return the function's name."""
         return getattr(innermost(self), "__name__", repr(innermost(self)))
 
-    def forward(self, output, target):
-        """The function's loss."""
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the function's loss."""
         return self.function(output, target, **self.arguments, **dict(self.named_buffers()))
 
 
-def per_row(criterion):
-    """The same criterion with one loss per row instead of their mean.
+def per_row(criterion: nn.Module) -> nn.Module:
+    """Return the criterion with one loss a row, not their mean, around the same parameters.
 
-    Shares parameters and buffers with ``criterion``. One that cannot be told (it has no
-    ``reduction``) is returned as it is; `LossFunction` says so if it then returns one number.
+    One without a ``reduction`` is copied as it is; `LossFunction` raises if it returns one number.
     """
     if isinstance(criterion, AdaptedLoss):
         return criterion.around(per_row(criterion.criterion))
-    criterion = copy.copy(criterion)
-    if hasattr(criterion, "reduction"):
-        criterion.reduction = "none"
-    elif isinstance(criterion, FunctionLoss) and _takes_reduction(criterion.function):
-        criterion.arguments = criterion.arguments | {"reduction": "none"}
-    return criterion
+    rows: Any = copy.copy(criterion)
+    if hasattr(rows, "reduction"):
+        rows.reduction = "none"
+    elif isinstance(rows, FunctionLoss) and _accepts_reduction(rows.function):
+        rows.arguments = rows.arguments | {"reduction": "none"}
+    return rows
 
 
-def _takes_reduction(function):
+def _accepts_reduction(function: Callable[..., Tensor]) -> bool:
     return "reduction" in inspect.signature(function).parameters
 
 
@@ -134,22 +127,18 @@ class LossFunction:
     Without weights it is the criterion's own. With weights it is ``mean(weight * loss)`` over the
     rows: with weights of mean one over the training data, the expected gradient of a batch is the
     gradient of the weighted risk.
-
-    Parameters
-    ----------
-    criterion : torch.nn.Module
     """
 
-    def __init__(self, criterion):
+    def __init__(self, criterion: nn.Module) -> None:
         self.criterion = criterion
 
     @cached_property
-    def per_row(self):
-        """The criterion with one loss per row."""
+    def per_row(self) -> nn.Module:
+        """The criterion with one loss a row."""
         return per_row(self.criterion)
 
-    def __call__(self, output, y, weight):
-        """The loss of a batch, a scalar tensor."""
+    def __call__(self, output: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+        """Return the loss of a batch, a scalar."""
         if weight is None:
             return self.criterion(output, y)
         losses = self.per_row(output, y)

@@ -1,16 +1,24 @@
 """The loss whose minimiser is a quantile."""
 
-import torch
-from torch import nn
+from collections.abc import Callable, Sequence
 
-REDUCTIONS = {"mean": torch.mean, "sum": torch.sum, "none": lambda losses: losses}
+import torch
+from torch import Tensor, nn
+
+from sktorch.losses.links import NumberLink
+
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": torch.mean,
+    "sum": torch.sum,
+    "none": lambda losses: losses,
+}
 
 
 class QuantileLoss(nn.Module):
     """The pinball loss, ``q * max(y - f, 0) + (1 - q) * max(f - y, 0)``.
 
-    Its expected value is least where ``f`` is the q-quantile of y [1]_. It is that of
-    `sklearn.metrics.mean_pinball_loss`.
+    Its expected value is least where ``f`` is the q-quantile of y [1]_. scikit-learn has the same
+    as a metric, `sklearn.metrics.mean_pinball_loss`.
 
     Parameters
     ----------
@@ -18,7 +26,7 @@ class QuantileLoss(nn.Module):
         The quantile, between 0 and 1, both excluded. A sequence asks for several at once: the
         output then has one more dimension than the target, its last, with a column for each.
     reduction : {"mean", "sum", "none"}, default="mean"
-        What is made of the losses of all outputs.
+        How the losses of all outputs become one: their mean, their sum, or not at all.
 
     Raises
     ------
@@ -33,7 +41,7 @@ class QuantileLoss(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from sktorch.losses.quantile import QuantileLoss
+    >>> from sktorch.losses import QuantileLoss
     >>> output, target = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.0])
     >>> QuantileLoss(0.9)(output, target)
     tensor(0.5000)
@@ -42,22 +50,24 @@ class QuantileLoss(nn.Module):
     torch.Size([2, 3])
     """
 
-    def __init__(self, quantile=0.5, reduction="mean"):
+    levels: Tensor
+
+    def __init__(self, quantile: float | Sequence[float] = 0.5, reduction: str = "mean") -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ValueError(
                 f"reduction={reduction!r} is not known; expected one of {[*REDUCTIONS]}."
             )
         self.quantile, self.reduction = quantile, reduction
-        # A buffer moves along with the loss; it is no state, the constructor makes it.
+        # A buffer moves along with the loss. It is no state: the constructor makes it.
         self.register_buffer("levels", _levels(quantile), persistent=False)
 
-    def extra_repr(self):
-        """The quantiles."""
+    def extra_repr(self) -> str:
+        """Return the quantiles."""
         return f"quantile={self.quantile}"
 
-    def forward(self, output, target):
-        """The loss.
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss.
 
         Parameters
         ----------
@@ -69,12 +79,13 @@ class QuantileLoss(nn.Module):
         loss : torch.Tensor
             A scalar, or of the output's shape where ``reduction`` is "none".
         """
-        error = _beside(output, target, self.levels) - output
+        error = _matched(output, target, self.levels) - output
         losses = torch.maximum(self.levels * error, (self.levels - 1) * error)
         return REDUCTIONS[self.reduction](losses)
 
 
-def _levels(quantile):
+def _levels(quantile: float | Sequence[float]) -> Tensor:
+    """Return the quantiles as a tensor; raise ValueError for other values."""
     try:
         levels = torch.as_tensor(quantile, dtype=torch.get_default_dtype())
     except (TypeError, ValueError, RuntimeError):
@@ -87,8 +98,8 @@ def _levels(quantile):
     return levels
 
 
-def _beside(output, target, levels):
-    """The target with a dimension for the quantiles, where there are several."""
+def _matched(output: Tensor, target: Tensor, levels: Tensor) -> Tensor:
+    """Return the target with a last dimension for several quantiles; raise for other shapes."""
     if levels.ndim == 0:
         if output.shape != target.shape:
             raise ValueError(
@@ -104,3 +115,10 @@ def _beside(output, target, levels):
             f"of {len(levels)} beside. Change the module's output, or quantile."
         )
     return target.reshape(*rows, 1)
+
+
+def _n_quantiles(criterion: QuantileLoss) -> int:
+    return criterion.levels.numel()
+
+
+QUANTILES = NumberLink(n_outputs=_n_quantiles, n_predictions=_n_quantiles)

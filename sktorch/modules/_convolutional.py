@@ -97,16 +97,16 @@ class ConvNet(nn.Sequential):
         super().__init__(*layers, nn.Flatten(), *dropout_layers(dropout), head)
 
     def forward(self, X):
-        """The output for each sample, of shape (n_samples, n_outputs)."""
+        """Return the output for each sample, of shape (n_samples, n_outputs)."""
         if X.ndim == 4 and X.device.type == "cpu":
-            # The same values with channels innermost in memory, torch's channels_last (which does
-            # not exist under vmap): a CPU trains up to twice as fast.
+            # A CPU trains up to twice as fast with the channels innermost in memory. That is
+            # torch's channels_last, which does not exist under vmap.
             X = X.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
         return super().forward(X)
 
 
-def _channels_first(input_shape):
-    """``(channels, length)`` or ``(channels, height, width)``."""
+def _channels_first(input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return ``(channels, length)`` or ``(channels, height, width)``."""
     if len(input_shape) not in (1, 2, 3) or not all(side and side > 0 for side in input_shape):
         raise ValueError(
             f"input_shape={tuple(input_shape)} must be (channels, height, width), (channels, "
@@ -115,8 +115,10 @@ def _channels_first(input_shape):
     return tuple(input_shape) if len(input_shape) > 1 else (1, *input_shape)
 
 
-def _side_after(side, kernel_size, input_shape, hidden):
-    """What is left of a side after all blocks."""
+def _side_after(
+    side: int, kernel_size: int, input_shape: tuple[int, ...], hidden: tuple[int, ...]
+) -> int:
+    """Return the length of a side after all blocks."""
     for n_blocks, _ in enumerate(hidden):
         convolved = side + 2 * (kernel_size // 2) - kernel_size + 1
         side = convolved // 2

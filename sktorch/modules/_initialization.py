@@ -1,12 +1,17 @@
 """Initialisation of a module's parameters, by name or function."""
 
 import inspect
+from collections.abc import Callable
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import nn
 
 from sktorch.modules._layers import unknown_name
+
+Owners = dict[str, tuple[nn.Module, nn.Parameter]]
+Nonlinearity = tuple[Any, float | None]  # arguments of torch.nn.init.calculate_gain
 
 # Every function of torch.nn.init that works in place; "constant" needs a value, which a name lacks.
 INITIALIZERS = {
@@ -23,7 +28,7 @@ _NORMALIZATIONS = (
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
     *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm),
 )
-_SPARSITY = 0.1  # The only argument of theirs, but for the tensor, that has no default.
+_SPARSITY = 0.1  # The only argument without a default in any of them, apart from the tensor.
 
 _WEIGHT_LAYERS = (
     nn.Linear,
@@ -36,9 +41,9 @@ _WEIGHT_LAYERS = (
     nn.EmbeddingBag,
     nn.MultiheadAttention,
 )
-# What torch.nn.init.calculate_gain calls the activation. Those it lacks take the gain of the one
-# they resemble.
-_NONLINEARITIES = {
+# Names of the activations in torch.nn.init.calculate_gain. An activation that it does not know has
+# the name of the activation it resembles.
+_NONLINEARITIES: dict[type[nn.Module], Any] = {
     **dict.fromkeys((nn.Sigmoid, nn.Hardsigmoid), "sigmoid"),
     **dict.fromkeys((nn.Tanh, nn.Hardtanh, nn.Softsign), "tanh"),
     **dict.fromkeys((nn.LeakyReLU, nn.PReLU), "leaky_relu"),
@@ -114,17 +119,17 @@ def initialize(module, initializer):
     nonlinearities = _nonlinearities(module)
     for name, chosen in plan.items():
         layer, parameter = owners[name]
-        # "*.weight" means matrices of layers; a normalization's vector of that name matches, too.
+        # "*.weight" means the matrices of layers, but the vectors of normalizations match, too.
         is_scale = chosen in _OF_MATRICES and isinstance(layer, _NORMALIZATIONS)
         if chosen is not None and not (by_name and is_scale):
             _set(name, parameter, chosen, nonlinearities.get(layer))
             if getattr(layer, "padding_idx", None) is not None:
-                parameter[layer.padding_idx] = 0.0  # As torch does: padding stands for nothing.
+                parameter[layer.padding_idx] = 0.0  # as torch initialises padding
     return module
 
 
-def _owners(module):
-    """``{parameter's name: (layer, parameter)}``, all names of a shared parameter included."""
+def _owners(module: nn.Module) -> Owners:
+    """Return ``{name: (layer, parameter)}``, with all names of a shared parameter."""
     return {
         f"{prefix}.{name}" if prefix else name: (layer, parameter)
         for prefix, layer in module.named_modules(remove_duplicate=False)
@@ -132,8 +137,8 @@ def _owners(module):
     }
 
 
-def _weights(owners, initializer):
-    """``{name of a layer's weight: initializer}``."""
+def _weights(owners: Owners, initializer: Any) -> dict[str, Any]:
+    """Return ``{name of a layer's weight: initializer}``."""
     _check(initializer)
     plan, seen = {}, set()
     for name, (layer, parameter) in owners.items():
@@ -155,8 +160,8 @@ def _weights(owners, initializer):
     return plan
 
 
-def _match(owners, patterns):
-    """``{parameter's name: initializer}`` by the first pattern that matches each name."""
+def _match(owners: Owners, patterns: dict[str, Any]) -> dict[str, Any]:
+    """Return ``{parameter's name: initializer}`` by the first pattern that matches each name."""
     for initializer in patterns.values():
         _check(initializer)
     plan, seen, used = {}, set(), set()
@@ -175,11 +180,12 @@ def _match(owners, patterns):
     return plan
 
 
-def _matches(name, pattern):
+def _matches(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(f".{name}", pattern)
 
 
-def _check(initializer):
+def _check(initializer: Any) -> None:
+    """Raise unless this is a name, a function or None."""
     if isinstance(initializer, str):
         if initializer == "constant":
             raise ValueError(
@@ -195,12 +201,13 @@ def _check(initializer):
         )
 
 
-def _nonlinearities(module):
-    """``{layer with weights: (name, slope)}`` of the activation after it; empty if none is there.
+def _nonlinearities(module: nn.Module) -> dict[nn.Module, Nonlinearity]:
+    """Return ``{layer: arguments of calculate_gain}`` by the activation that follows each layer.
 
-    The name is one for `torch.nn.init.calculate_gain`, the slope that of a leaky ReLU or None.
+    The result is empty if the module holds no activation layer at all.
     """
-    found, current, any_activation = {}, None, False
+    found: dict[nn.Module, Nonlinearity] = {}
+    current, any_activation = None, False
     for _, layer in module.named_modules(remove_duplicate=False):
         bases = type(layer).__mro__
         nonlinearity = next((_NONLINEARITIES[c] for c in bases if c in _NONLINEARITIES), None)
@@ -215,13 +222,16 @@ def _nonlinearities(module):
     return found if any_activation else {}
 
 
-def _slope(layer):
+def _slope(layer: nn.Module) -> float | None:
+    """Return the slope of a leaky ReLU for negative inputs; None for other activations."""
     if isinstance(layer, nn.PReLU):
         return float(layer.weight.mean())
     return getattr(layer, "negative_slope", None)
 
 
-def _set(name, parameter, initializer, nonlinearity):
+def _set(
+    name: str, parameter: nn.Parameter, initializer: Any, nonlinearity: Nonlinearity | None
+) -> None:
     """Initialise one parameter."""
     if isinstance(parameter, nn.UninitializedParameter):
         raise ValueError(
@@ -229,7 +239,8 @@ def _set(name, parameter, initializer, nonlinearity):
             "on a batch first, or give its layer its number of inputs."
         )
     if not isinstance(initializer, str):
-        return _set_by_function(name, parameter, initializer)
+        _set_by_function(name, parameter, initializer)
+        return
     function = INITIALIZERS[initializer]
     try:
         function(parameter, **_arguments(function, nonlinearity))
@@ -241,7 +252,7 @@ def _set(name, parameter, initializer, nonlinearity):
         ) from error
 
 
-def _set_by_function(name, parameter, function):
+def _set_by_function(name: str, parameter: nn.Parameter, function: Callable) -> None:
     values = function(parameter)
     if not isinstance(values, torch.Tensor) or values is parameter:
         return
@@ -253,16 +264,16 @@ def _set_by_function(name, parameter, function):
     parameter.copy_(values)
 
 
-def _arguments(function, nonlinearity):
-    """What to pass to a function of ``torch.nn.init`` beside the tensor."""
-    takes = inspect.signature(function).parameters
-    if "sparsity" in takes:
+def _arguments(function: Callable, nonlinearity: Nonlinearity | None) -> dict[str, Any]:
+    """Return the arguments of a function of ``torch.nn.init``, apart from the tensor."""
+    known = inspect.signature(function).parameters
+    if "sparsity" in known:
         return {"sparsity": _SPARSITY}
     if nonlinearity is None:
         return {}
     kind, slope = nonlinearity
-    if "gain" in takes:
+    if "gain" in known:
         return {"gain": nn.init.calculate_gain(kind, slope)}
-    if "nonlinearity" in takes:
+    if "nonlinearity" in known:
         return {"nonlinearity": kind} | ({} if slope is None else {"a": slope})
     return {}

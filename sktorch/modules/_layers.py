@@ -1,9 +1,13 @@
-"""What the modules share: layers by name, and checks of their parameters."""
+"""Layers by name and checks of parameters, which the modules share."""
 
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable
 from numbers import Integral
+from typing import Any
 
+import torch
 from torch import nn
+
+from sktorch._lookup import did_you_mean
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -19,16 +23,17 @@ ACTIVATIONS = {
 NORMALIZATIONS = ("batch", "layer")
 
 
-def unknown_name(parameter, name, known, otherwise=None):
-    """The error for a name that is not known, with the nearest one that is."""
-    nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+def unknown_name(
+    parameter: str, name: Any, known: Iterable[str], otherwise: str = ""
+) -> ValueError:
+    """Return the error for an unknown name, which suggests the nearest known name."""
+    hint = did_you_mean(str(name), known)
     expected = f"{sorted(known)}" + (f" or {otherwise}" if otherwise else "")
     return ValueError(f"{parameter}={name!r} is not known; expected one of {expected}.{hint}")
 
 
-def activation_factory(activation):
-    """A function without arguments that makes the activation layer."""
+def activation_factory(activation: str | Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """Return a function without arguments that makes the activation layer."""
     if callable(activation) and not isinstance(activation, nn.Module):
         return activation
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
@@ -37,11 +42,10 @@ def activation_factory(activation):
     return ACTIVATIONS[activation]
 
 
-def normalization_layers(normalization, n_channels, n_dims=0, dtype=None):
-    """The layer that normalises (N, C) for ``n_dims=0``, (N, C, L) for 1, (N, C, H, W) for 2.
-
-    A list: empty for None.
-    """
+def normalization_layers(
+    normalization: str | None, n_channels: int, n_dims: int = 0, dtype: torch.dtype | None = None
+) -> list[nn.Module]:
+    """Return a list of the layer that normalises (N, C, …) with ``n_dims`` more dimensions."""
     if normalization is None:
         return []
     if normalization == "batch":
@@ -54,21 +58,25 @@ def normalization_layers(normalization, n_channels, n_dims=0, dtype=None):
     raise unknown_name("normalization", normalization, NORMALIZATIONS, "None")
 
 
-def dropout_layers(dropout):
-    """The dropout layer, a list: empty for a probability of zero."""
+def dropout_layers(dropout: float) -> list[nn.Module]:
+    """Return a list of the dropout layer, empty for a probability of zero."""
     return [nn.Dropout(dropout)] if dropout else []
 
 
-def widths(hidden):
-    """The widths of hidden layers, a tuple of int."""
-    hidden = (hidden,) if isinstance(hidden, Integral) else tuple(hidden)
-    if not all(isinstance(width, Integral) and width > 0 for width in hidden):
-        raise ValueError(f"hidden={hidden} must hold positive layer widths, whole numbers.")
-    return tuple(int(width) for width in hidden)
+def widths(hidden: int | Iterable[int]) -> tuple[int, ...]:
+    """Return the widths of hidden layers; raise unless they are positive whole numbers."""
+    each = tuple(hidden) if isinstance(hidden, Iterable) else (hidden,)
+    if not all(map(_is_positive_integer, each)):
+        raise ValueError(f"hidden={each} must hold positive layer widths, whole numbers.")
+    return tuple(map(int, each))
 
 
-def positive(name, value):
-    """``value`` as an int, if it is a positive whole number."""
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name}={value!r} must be a positive whole number.")
+def positive(name: str, value: Any, otherwise: str = "") -> int:
+    """Return a positive whole number as an int; raise for any other value."""
+    if not _is_positive_integer(value):
+        raise ValueError(f"{name}={value!r} must be a positive whole number{otherwise}.")
     return int(value)
+
+
+def _is_positive_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and int(value) > 0

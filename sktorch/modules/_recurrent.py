@@ -1,8 +1,10 @@
 """The recurrent network."""
 
+from typing import Any
+
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from sktorch.modules._layers import (
     activation_factory,
@@ -105,14 +107,14 @@ class RecurrentNet(nn.Module):
         )
 
     def forward(self, X, lengths=None):
-        """The output for each sequence.
+        """Return the output for each sequence.
 
         Parameters
         ----------
         X : torch.Tensor of shape (n_samples, n_steps, n_features)
         lengths : torch.Tensor of shape (n_samples,), int64, default=None
-            Number of steps of each sequence. What stands in X after them, whatever it is, changes
-            nothing. None if all have n_steps.
+            Number of steps of each sequence; the values of X after them are ignored. None if all
+            sequences have n_steps.
 
         Returns
         -------
@@ -138,27 +140,28 @@ class RecurrentNet(nn.Module):
             return self.head(self._state_after(_packed(X, lengths)))
         return self.head(self._state_at(X, lengths.to(X.device)))
 
-    def _state_after(self, X):
-        """The last layer's state at the end of what it reads, both directions side by side."""
+    def _state_after(self, X: torch.Tensor | PackedSequence) -> torch.Tensor:
+        """Return the last layer's final state, both directions side by side."""
         states = self.recurrent(X)[1]
         if isinstance(states, tuple):  # An LSTM has a hidden state and a cell state.
             states = states[0]
         return torch.cat(tuple(states[-2:]), dim=1) if self.recurrent.bidirectional else states[-1]
 
-    def _state_at(self, X, lengths):
-        """The last layer's state after ``lengths`` steps: the same without packing.
+    def _state_at(self, X: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the last layer's state after ``lengths`` steps, without packing.
 
-        Faster than packing, free of control flow that depends on the data, and fit for
-        ``torch.vmap``, but for a single direction only: the other one starts in the padding.
+        This is faster than packing and, without control flow that depends on the data, works under
+        ``torch.vmap``. It needs a single direction: the other direction would start in the padding.
         """
         is_padding = torch.arange(X.shape[1], device=X.device) >= lengths[:, None]
-        # Zeros for the padding, lest a NaN in it reaches the gradients as 0 * NaN.
+        # The padding becomes zero, so that a NaN in it can't reach the gradients as 0 * NaN.
         states = self.recurrent(X.masked_fill(is_padding[:, :, None], 0.0))[0]
         last = (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])
         return states.gather(1, last)[:, 0]
 
 
-def _n_features(input_shape):
+def _n_features(input_shape: Any) -> int:
+    """Return the number of features of a step; ``input_shape`` may hold that of lengths, too."""
     if isinstance(input_shape, dict):
         input_shape = input_shape.get("X", ())
     elif input_shape and isinstance(input_shape[0], tuple):
@@ -171,7 +174,7 @@ def _n_features(input_shape):
     return positive("input_shape[-1]", input_shape[-1])
 
 
-def _check_lengths(lengths, X):
+def _check_lengths(lengths: torch.Tensor, X: torch.Tensor) -> None:
     if lengths.is_floating_point() or lengths.dtype is torch.bool:
         raise TypeError(f"lengths must be an int64 tensor, got {lengths.dtype}.")
     if lengths.shape != X.shape[:1]:
@@ -181,9 +184,9 @@ def _check_lengths(lengths, X):
         )
 
 
-def _packed(X, lengths):
+def _packed(X: torch.Tensor, lengths: torch.Tensor) -> PackedSequence:
     lengths = lengths.cpu()
-    # torch reads past the end of X without a word.
+    # torch would read past the end of X without an error.
     if lengths.min() < 1 or lengths.max() > X.shape[1]:
         raise ValueError(
             f"lengths must be between 1 and the {X.shape[1]} steps of X, "

@@ -1,12 +1,14 @@
 """A multi-layer perceptron of numbers beside embedded categories."""
 
 import math
+from collections.abc import Iterable
 from itertools import groupby
 from numbers import Integral
 
 import torch
 from torch import nn
 
+from sktorch.modules._layers import positive
 from sktorch.modules._mlp import MLP
 
 
@@ -71,12 +73,8 @@ class TabularMLP(nn.Module):
     ):
         super().__init__()
         cardinalities = _checked(cardinalities)
-        if embedding_dim is not None and not (
-            isinstance(embedding_dim, Integral) and embedding_dim > 0
-        ):
-            raise ValueError(
-                f"embedding_dim={embedding_dim!r} must be a positive whole number, or None."
-            )
+        if embedding_dim is not None:
+            embedding_dim = positive("embedding_dim", embedding_dim, otherwise=", or None")
         self.numeric_slices = _runs_of_zeros(cardinalities)
         self.code_columns = [j for j, size in enumerate(cardinalities) if size]
         self.embeddings = nn.ModuleList(
@@ -115,13 +113,13 @@ class TabularMLP(nn.Module):
         return self.mlp(torch.cat(parts, dim=1))
 
 
-def default_embedding_dim(cardinality):
-    """Return fastai's rule of thumb, cut at 50."""
+def default_embedding_dim(cardinality: int) -> int:
+    """Return the embedding length of fastai's rule of thumb, at most 50."""
     return min(50, math.ceil(1.6 * cardinality**0.56))
 
 
-def _runs_of_zeros(cardinalities):
-    """Return slices of neighbouring numeric columns: views, where a list of indices would copy."""
+def _runs_of_zeros(cardinalities: list[int]) -> list[slice]:
+    """Return slices of neighbouring numeric columns: slices are views, lists of indices copy."""
     slices, start = [], 0
     for is_numeric, run in groupby(cardinalities, key=lambda size: size == 0):
         stop = start + len(list(run))
@@ -131,11 +129,10 @@ def _runs_of_zeros(cardinalities):
     return slices
 
 
-def _checked(cardinalities):
+def _checked(cardinalities: Iterable[int]) -> list[int]:
     cardinalities = list(cardinalities)
-    if not cardinalities or not all(
-        isinstance(size, Integral) and size >= 0 for size in cardinalities
-    ):
+    are_counts = all(isinstance(size, Integral) and int(size) >= 0 for size in cardinalities)
+    if not cardinalities or not are_counts:
         raise ValueError(
             f"cardinalities={cardinalities} must hold a whole number for each column of X: 0 for "
             "numbers, k + 1 for codes from 0 to k."

@@ -1,12 +1,15 @@
 """A transformer that makes a raw table ready for a module."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.utils import check_array
 
-# Private: the container that set_output or the global configuration asks for. Without it, pandas
-# output of other input could not have columns of dtype category.
+# Private: the container that set_output or the global configuration asks for. Without the name this
+# import fails, and only pandas input could have output with columns of dtype category.
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -15,6 +18,9 @@ from sktorch.preprocessing._containers import library_of, to_container
 from sktorch.preprocessing._dates import cyclic_features, days_since_1970
 from sktorch.preprocessing._encoders import category_encoder, number_encoder
 from sktorch.preprocessing._parameters import check_parameters
+
+# Values of columns, each by its position in the input and the suffix of its name in the output.
+Block = dict[tuple[int, str], np.ndarray]
 
 
 class TableCleaner(TransformerMixin, BaseEstimator):
@@ -33,15 +39,15 @@ class TableCleaner(TransformerMixin, BaseEstimator):
       not. Up to ``max_one_hot`` become one column of 0 and 1 each; more become one column of codes
       for an embedding: 1 to k for the k known ones, 0 for unknown and missing ones.
 
-    What is the same in all rows is dropped. The output's order is numbers and indicators, circles,
+    Constant columns are dropped. The output's order is numbers and indicators, circles,
     columns of 0 and 1, codes.
 
     Parameters
     ----------
     outliers : {"clip", "flag"} or None, default="clip"
-        What happens to a number that is further from ``quantile_range`` than that range is wide:
-        it is clipped to that distance; "flag" clips it too and adds an indicator
-        ``outlier_<name>`` for each column with outliers in `fit`; None leaves it.
+        How to treat a number that is further from ``quantile_range`` than that range is wide:
+        "clip" clips it to that distance; "flag" clips it too and adds an indicator
+        ``outlier_<name>`` for each column with outliers in `fit`; None keeps it.
     quantile_range : tuple of float, default=(5.0, 95.0)
         Percentiles that outliers can't reach, and by which numbers are scaled: to the width that
         they have in a standard normal distribution.
@@ -60,7 +66,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         For each column of the output: k + 1 for codes of k known categories, 0 for numbers. It is
         what :class:`sktorch.modules.TabularMLP` takes.
     kinds_ : list of str
-        What each column of the input holds: "number", "date" or "category".
+        The kind of each column of the input: "number", "date" or "category".
     n_features_in_ : int
         Number of columns of the input.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -73,8 +79,8 @@ class TableCleaner(TransformerMixin, BaseEstimator):
     the cardinalities; in polars, whose categories are strings, they are Int64, and in arrays they
     are floats.
 
-    What could be read in `fit` and can't be read later, such as "abc" in a column of numbers,
-    counts as missing, with a warning.
+    A value of `transform` that can't be read as its column's kind, such as "abc" in a column of
+    numbers, counts as missing, with a warning.
 
     Examples
     --------
@@ -197,16 +203,16 @@ class TableCleaner(TransformerMixin, BaseEstimator):
             out.extend(encoder.get_feature_names_out(inputs))
         return np.array(out, dtype=object)
 
-    def _check_X(self, X, reset):
+    def _check_X(self, X: Any, reset: bool) -> Any:
         """Return X as a DataFrame or an ndarray, its names and size learnt or compared."""
         if library_of(X) == "default":
             return validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
         check_array(np.broadcast_to(0.0, X.shape), estimator=self)  # raises if there are no rows
         return validate_data(self, X, skip_check_array=True, reset=reset)
 
-    def _read(self, X, positions):
+    def _read(self, X: Any, positions: Iterable[int]) -> dict[str, Block]:
         """Return ``{role: {(position, suffix): values}}`` of all that these columns give."""
-        blocks = {"number": {}, "cycle": {}, "category": {}}
+        blocks: dict[str, Block] = {"number": {}, "cycle": {}, "category": {}}
         names = OneToOneFeatureMixin.get_feature_names_out(self)
         for position in positions:
             kind = self.kinds_[position]
@@ -220,7 +226,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
                 blocks["cycle"][position, f"_{name}"] = feature
         return blocks
 
-    def _stack(self, blocks):
+    def _stack(self, blocks: dict[str, Block]) -> dict[str, np.ndarray]:
         """Return ``{role: array}`` of the columns that varied in fit."""
         return {
             role: np.column_stack([blocks[role][key] for key in keys])
@@ -228,8 +234,9 @@ class TableCleaner(TransformerMixin, BaseEstimator):
             if keys
         }
 
-    def _fit_encoders(self, blocks):
-        self._encoders, self.cardinalities_ = {}, ()
+    def _fit_encoders(self, blocks: dict[str, np.ndarray]) -> None:
+        self._encoders: dict[str, Any] = {}
+        self.cardinalities_: tuple[int, ...] = ()
         if "number" in blocks:
             self._encoders["number"] = number_encoder(
                 blocks["number"], self.outliers, self.quantile_range
@@ -237,7 +244,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         if "cycle" in blocks:  # the middle of the circle is for dates that are missing
             middle = SimpleImputer(strategy="constant", fill_value=0.0)
             self._encoders["cycle"] = middle.set_output(transform="default").fit(blocks["cycle"])
-        codes = ()
+        codes: tuple[int, ...] = ()
         if "category" in blocks:
             self._encoders["category"], codes = category_encoder(
                 blocks["category"], self.max_one_hot
@@ -245,7 +252,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         n_features_out = len(self.get_feature_names_out())
         self.cardinalities_ = (0,) * (n_features_out - len(codes)) + codes
 
-    def _check_names(self):
+    def _check_names(self) -> None:
         names, counts = np.unique(self.get_feature_names_out().astype(str), return_counts=True)
         if counts.max() > 1:
             raise ValueError(
@@ -267,7 +274,7 @@ def make_cleaner(**parameters):
     Parameters
     ----------
     **parameters : dict
-        Those of :class:`TableCleaner`.
+        Parameters of :class:`TableCleaner`.
 
     Returns
     -------
@@ -282,7 +289,7 @@ def make_cleaner(**parameters):
     return TableCleaner(**parameters)
 
 
-def _varies(values, role):
+def _varies(values: np.ndarray, role: str) -> bool:
     """Say whether a column tells anything: two values, or one and a gap.
 
     Gaps of a date are told by its days already, and count for nothing in its cycles.

@@ -1,12 +1,14 @@
 """Raw columns, of any table and any type, read as numbers, dates or categories."""
 
 import warnings
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time
+from typing import Any
 
 import numpy as np
 
 
-def plain_column(X, position):
+def plain_column(X: Any, position: int) -> tuple[np.ndarray, bool]:
     """Return one column of a table as numpy values, and whether the table calls it a category.
 
     The values are float64 (numbers, booleans, durations in seconds; NaN is missing, and so are
@@ -34,7 +36,7 @@ def plain_column(X, position):
     return values.astype(object), is_category
 
 
-def _pandas_values(column):
+def _pandas_values(column: Any) -> np.ndarray:
     kind = column.dtype.kind
     if kind in "biuf":  # nullable dtypes too, whose pd.NA numpy does not know
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -43,11 +45,11 @@ def _pandas_values(column):
     return column.to_numpy() if kind in "mc" else column.to_numpy(dtype=object)
 
 
-def _finite(numbers):
+def _finite(numbers: np.ndarray) -> np.ndarray:
     return np.where(np.isinf(numbers), np.nan, numbers)
 
 
-def column_kind(values, is_category, missing_words):
+def column_kind(values: np.ndarray, is_category: bool, missing_words: set[str]) -> str:
     """Say what a column holds: "number", "date" or "category".
 
     A column of objects holds numbers (dates) if every value that is not missing reads as one.
@@ -64,7 +66,7 @@ def column_kind(values, is_category, missing_words):
     return "category"
 
 
-def read_column(values, kind, missing_words, name):
+def read_column(values: np.ndarray, kind: str, missing_words: set[str], name: str) -> np.ndarray:
     """Return a plain column as its kind, with one value for all missing ones.
 
     Numbers are float64 with NaN, dates datetime64[us] with NaT, categories strings with "".
@@ -87,13 +89,13 @@ def read_column(values, kind, missing_words, name):
         )
     results = [known.get(value) for value in distinct]
     results = [missing if result is None else result for result in results]
-    results = np.array(results, dtype=dtype)
-    return _finite(results[positions]) if kind == "number" else results[positions]
+    column = np.array(results, dtype=dtype)[positions]
+    return _finite(column) if kind == "number" else column
 
 
-def _distinct(values):
+def _distinct(values: np.ndarray) -> tuple[list, np.ndarray]:
     """Return the distinct values, and for each value its position among them."""
-    first_seen = {}
+    first_seen: dict[Any, int] = {}
     try:
         positions = [first_seen.setdefault(value, len(first_seen)) for value in values]
     except TypeError as error:
@@ -104,21 +106,21 @@ def _distinct(values):
     return list(first_seen), np.array(positions, dtype=np.intp)
 
 
-def _is_missing(value, missing_words):
+def _is_missing(value: Any, missing_words: set[str]) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in missing_words
     # pd.NA, whose comparisons are pd.NA again, is known by its name: pandas may be absent.
     return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
-def _number(value):
+def _number(value: Any) -> float | None:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _date(value):
+def _date(value: Any) -> np.datetime64 | None:
     """Return a datetime64[us] in UTC of a date, a datetime or ISO 8601 text, else None."""
     try:
         if isinstance(value, str):
@@ -127,18 +129,20 @@ def _date(value):
             value = datetime.combine(value, time())
         if isinstance(value, datetime) and value.tzinfo is not None:
             value = value.astimezone(UTC).replace(tzinfo=None)
-        return np.datetime64(value, "us") if isinstance(value, datetime | np.datetime64) else None
+        is_date = isinstance(value, datetime | np.datetime64)
+        return np.datetime64(value, "us") if is_date else None
     except (ValueError, OverflowError):
         return None
 
 
-def _category(value):
+def _category(value: Any) -> str:
     """Return a category's text: the same for 1 and 1.0, to which a missing value nearby turns 1."""
     is_whole = isinstance(value, float | np.floating) and value.is_integer()
     return str(int(value)) if is_whole else str(value).strip()
 
 
-READERS = {
+# For each kind: how to read a value, the value for a missing one, and the dtype.
+READERS: dict[str, tuple[Callable[[Any], Any], Any, Any]] = {
     "number": (_number, np.nan, np.float64),
     "date": (_date, np.datetime64("NaT"), "datetime64[us]"),
     "category": (_category, "", object),

@@ -1,5 +1,8 @@
 """How numbers and categories are encoded, assembled from scikit-learn's transformers."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
@@ -12,8 +15,10 @@ from sklearn.preprocessing import (
     RobustScaler,
 )
 
+Range = tuple[float, float]
 
-def normal_range(column, quantile_range):
+
+def normal_range(column: np.ndarray, quantile_range: Range) -> Range:
     """Return the lowest and highest value of a column that are no outliers.
 
     That is the range between the quantiles, extended by its own width on both sides. Where both
@@ -29,8 +34,8 @@ def normal_range(column, quantile_range):
         return 2 * low - high, 2 * high - low
 
 
-def _inner_quantiles(values, quantile_range):
-    """Quantiles rounded inwards, so that the one wild value of a short column is outside."""
+def _inner_quantiles(values: np.ndarray, quantile_range: Range) -> Range:
+    """Return quantiles rounded inwards, so that a single outlier of a short column is outside."""
     low, high = quantile_range
     bounds = (
         np.percentile(values, low, method="higher"),
@@ -39,22 +44,22 @@ def _inner_quantiles(values, quantile_range):
     return min(bounds), max(bounds)
 
 
-def clip(X, low, high):
+def clip(X: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Limit each column of X to its range; NaN stays NaN."""
     return np.clip(X, low, high)
 
 
-def is_outside(X, low, high):
+def is_outside(X: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return 1.0 where a value is outside its column's range."""
     return (np.less(X, low) | np.greater(X, high)).astype(np.float64)
 
 
-def outlier_names(transformer, names):
+def outlier_names(transformer: Any, names: Sequence[str]) -> list[str]:
     """Return the names of the indicator columns."""
     return [f"outlier_{name}" for name in names]
 
 
-def number_encoder(X, outliers, quantile_range):
+def number_encoder(X: np.ndarray, outliers: str | None, quantile_range: Range) -> ColumnTransformer:
     """Return a fitted transformer of float64 columns with NaN to clipped, scaled, filled ones."""
     low, high = np.array([normal_range(column, quantile_range) for column in X.T]).T
     clipped = X if outliers is None else clip(X, low, high)
@@ -80,7 +85,7 @@ def number_encoder(X, outliers, quantile_range):
     return _joined(parts).fit(X)
 
 
-def _scaling_groups(X, quantile_range):
+def _scaling_groups(X: np.ndarray, quantile_range: Range) -> dict[str, np.ndarray]:
     """Sort the columns by the scaler that fits them; return positions by group.
 
     "single" columns hold one value, and only the missing ones tell anything; "peaked"
@@ -97,7 +102,7 @@ def _scaling_groups(X, quantile_range):
     return {group: np.flatnonzero(members) for group, members in groups.items()}
 
 
-def category_encoder(X, max_one_hot):
+def category_encoder(X: np.ndarray, max_one_hot: int) -> tuple[ColumnTransformer, tuple[int, ...]]:
     """Return a fitted transformer of string columns, and the cardinalities of its codes.
 
     Columns of up to ``max_one_hot`` categories come first, each category a column of 0 and 1; the
@@ -118,12 +123,12 @@ def category_encoder(X, max_one_hot):
     return _joined(parts).fit(X), tuple(len(known[j]) + 1 for j in many)
 
 
-def _joined(parts):
-    """One transformer of arrays, whatever output scikit-learn's global configuration asks for."""
+def _joined(parts: list[tuple]) -> ColumnTransformer:
+    """Return one transformer of arrays, whatever scikit-learn's global configuration says."""
     encoder = ColumnTransformer(parts, verbose_feature_names_out=False)
     return encoder.set_output(transform="default")
 
 
-def add_one(codes):
+def add_one(codes: np.ndarray) -> np.ndarray:
     """Move the code -1, of unknown categories, to 0."""
     return codes + 1

@@ -1,218 +1,164 @@
-"""A function of tensors, recorded once as a flat list of torch's basic operations.
+"""Record a function of tensors once as a flat list of torch's basic operations.
 
-Batching by `torch.func.vmap` and differentiating by autograd decide anew in every call what to do
-for each operation. On a CPU that takes longer than the arithmetic of a few small models. What
-they decide depends on shapes and dtypes alone, so it is written down once and replayed.
+`torch.func.vmap` and autograd decide anew in every call what each operation becomes. On a CPU that
+takes longer than the arithmetic of a few small models. The decisions depend on shapes and dtypes
+alone, so they are written down once and replayed.
 """
 
 import operator
-import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
-# Both names are private, yet the ones that torch's documentation gives for dispatch modes and
-# nested tensors. Were they moved, this import would fail.
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
-
+from sktorch._private.torch import (
+    UNSAFE_VIEW,
+    TorchDispatchMode,
+    TreeSpec,
+    schema,
+    tree_flatten,
+    tree_leaves,
+    tree_map,
+    tree_unflatten,
+)
+from sktorch.recording.lower import Run, lower, widen_products
 from sktorch.recording.memory_plan import reuse_memory
 
-_SAME_WHERE_SHAPE_IS = {"view", "_unsafe_view", "expand", "alias", "detach"}
+# Views that are their base itself if shape and strides are the same.
+_MAY_BE_IDENTITY = {"view", UNSAFE_VIEW, "expand", "alias", "detach"}
+
+
+class NotRecordable(Exception):
+    """A function does something that a recording can't repeat; the message names it."""
 
 
 class Recording:
-    """A function as the operations that one call of it ran; calls replay them.
+    """The operations that one call of a function ran, to be replayed.
 
-    Replaying holds for inputs of the same structure, shapes, dtypes and device. What Python
-    decided while it was recorded (a branch, a number) stays decided.
-
-    Attributes
-    ----------
-    random : bool
-        Whether an operation draws random numbers; a replay draws anew.
+    A replay holds for inputs of the same structure, shapes, dtypes and device. What Python decided
+    while recording (a branch, a number) stays decided.
     """
 
-    def __init__(self, run, buffers, spec, random):
-        self._run, self._buffers, self._spec, self.random = run, buffers, spec, random
+    def __init__(self, run: Run, buffers: list[Tensor], structure: TreeSpec, random: bool) -> None:
+        self._run, self._buffers, self._structure = run, buffers, structure
+        self.random = random  # whether an operation draws random numbers: each replay draws anew
 
-    def flat(self):
-        """A function as the recording itself, for one thread at a time.
+    def flat(self) -> Callable[..., Sequence[Tensor]]:
+        """Return a function of the generator and all inputs' tensors, for one thread at a time.
 
-        Of the generator and the tensors in the inputs, and to a list of those in the value: what
-        is nested takes longer to look through than a small step.
+        Nested inputs are left out: to flatten them takes longer than a small step.
         """
         buffers = [torch.empty_like(buffer) for buffer in self._buffers]
         return lambda generator, *tensors: self._run(generator, *tensors, *buffers)
 
-    def __call__(self, generator, *inputs):
-        """The function's value for other inputs, nested as it returned it."""
-        return tree_unflatten(self.flat()(generator, *tree_flatten(inputs)[0]), self._spec)
+    def __call__(self, generator: torch.Generator, *inputs: Any) -> Any:
+        """Return the function's value for other inputs, nested as the function returned it."""
+        return tree_unflatten(self.flat()(generator, *tree_leaves(inputs)), self._structure)
 
 
-class NotRecordable(Exception):
-    """A function does what a recording can't repeat; the message says what."""
+def record(
+    function: Callable[..., Any],
+    generator: torch.Generator,
+    *inputs: Any,
+    wide_products: bool = True,
+) -> tuple[Recording, Any]:
+    """Call a function of nested tensors; return a recording of it and its value.
 
-
-def record(function, generator, *inputs):
-    """Call a function and record what it does.
-
-    Parameters
-    ----------
-    function : callable
-        Of tensors, nested in tuples, lists and dicts, to tensors, nested likewise. It may write
-        to its inputs; a replay does, too.
-    generator : torch.Generator
-        All random numbers are drawn from this one, never from torch's default generators.
-    *inputs : nested tensors
-        It is called with these.
-
-    Returns
-    -------
-    recording : Recording
-    value : nested tensors
-        What the call returned.
-
-    Raises
-    ------
-    NotRecordable
-        If a random operation takes no generator.
+    The function may write to its inputs; so does a replay. All random numbers come from
+    ``generator``. ``wide_products`` makes some products faster, and their last bits others.
     """
-    recorder = _Recorder(generator, tree_flatten(inputs)[0])
+    tensors = tree_leaves(inputs)
+    recorder = _Recorder(generator, tensors)
     with recorder:
         value = function(*inputs)
-    outputs, spec = tree_flatten(value)
+    outputs, structure = tree_flatten(value)
     with torch.no_grad():
-        return recorder.finish(outputs, spec), value
+        graph = recorder.graph_to(outputs)
+        if wide_products:
+            widen_products(graph)
+        buffers = [torch.empty_like(buffer) for buffer in reuse_memory(graph)]
+        module = fx.GraphModule(recorder.constants, graph)
+        run = module.forward if recorder.random else lower(module, tensors + buffers)
+    return Recording(run, buffers, structure, recorder.random), value
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes the operations below autograd and vmap to a graph; a mode of its thread alone."""
+    """Writes a thread's operations, below autograd and vmap, to a graph."""
 
-    def __init__(self, generator, inputs):
+    def __init__(self, generator: torch.Generator, inputs: list[Tensor]) -> None:
         super().__init__()
-        self._like_inputs = [torch.zeros_like(tensor) for tensor in inputs]
-        self.graph, self.constants, self.random = fx.Graph(), {}, False
+        self.graph, self.constants, self.random = fx.Graph(), dict[str, Any](), False
         self._generator = generator
-        self._nodes, self._kept = {}, []
-        self._name(generator, self.graph.placeholder("generator"))
+        self._nodes: dict[int, fx.Node] = {}
+        self._alive: list[Tensor | torch.Generator] = []
+        self._bind(generator, self.graph.placeholder("generator"))
         for number, tensor in enumerate(inputs):
-            self._name(tensor, self.graph.placeholder(f"input_{number}"))
+            self._bind(tensor, self.graph.placeholder(f"input_{number}"))
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded in function.tags and _draws(function, args, kwargs):
             self.random = True
             function, kwargs = _drawing_from(self._generator, function, kwargs)
         value = function(*args, **kwargs)
-        if not self._changes_nothing(function, args, value):
-            nodes = tree_map(self._node, (args, kwargs))
-            node = self.graph.call_function(function, *nodes)
-            if isinstance(value, torch.Tensor):
-                self._name(value, node)
-            elif value is not None:
-                for number, part in enumerate(value):
-                    item = self.graph.call_function(operator.getitem, (node, number))
-                    if isinstance(part, torch.Tensor):
-                        self._name(part, item)
+        if _is_identity(function, args, value):
+            self._bind(value, self._node(args[0]))
+            return value
+        node = self.graph.call_function(function, *tree_map(self._node, (args, kwargs)))
+        if isinstance(value, Tensor):
+            self._bind(value, node)
+        elif value is not None:
+            for number, part in enumerate(value):
+                item = self.graph.call_function(operator.getitem, (node, number))
+                if isinstance(part, Tensor):
+                    self._bind(part, item)
         return value
 
-    def _changes_nothing(self, function, args, value):
-        """Whether a view is its base: then the base stands for it."""
-        if function.overloadpacket.__name__ not in _SAME_WHERE_SHAPE_IS:
-            return False
-        base = args[0]
-        same = base.shape == value.shape and base.stride() == value.stride()
-        if same:
-            self._name(value, self._node(base))
-        return same
+    def graph_to(self, outputs: list[Any]) -> fx.Graph:
+        """Return the graph with these outputs, without operations that nothing needs."""
+        # fx's generated code frees each tensor after its last use.
+        self.graph.output([self._node(output) for output in outputs])
+        self.graph.eliminate_dead_code()
+        return self.graph
 
-    def _name(self, tensor, node):
-        # Kept, so that no later tensor gets its id or memory.
-        self._kept.append(tensor)
-        self._nodes[id(tensor)] = node
-        node.meta.setdefault("value", tensor)
+    def _bind(self, value: Tensor | torch.Generator, node: fx.Node) -> None:
+        """Let a node stand for a tensor or a generator."""
+        self._alive.append(value)  # so that no later tensor gets its id or memory
+        self._nodes[id(value)] = node
+        node.meta.setdefault("value", value)
 
-    def _node(self, value):
-        """What stands for a value in the graph: a node for a tensor, itself for a number."""
-        if not isinstance(value, torch.Tensor | torch.Generator):
+    def _node(self, value: Any) -> Any:
+        """Return the node of a tensor or a generator, and a number as it is."""
+        if not isinstance(value, Tensor | torch.Generator):
             return value
         if id(value) not in self._nodes:
             name = f"constant_{len(self.constants)}"
             self.constants[name] = value
-            self._name(value, self.graph.get_attr(name))
+            self._bind(value, self.graph.get_attr(name))
         return self._nodes[id(value)]
 
-    def finish(self, outputs, spec):
-        """The recording, with these tensors as its outputs."""
-        # Codegen of fx frees each tensor after its last use.
-        self.graph.output([self._node(output) for output in outputs])
-        self.graph.eliminate_dead_code()
-        _turn_products(self.graph)
-        buffers = [torch.empty_like(buffer) for buffer in reuse_memory(self.graph)]
-        module = fx.GraphModule(self.constants, self.graph)
-        like_inputs = self._like_inputs + buffers
-        # Elsewhere threads need not run side by side, and TorchScript would compile anew.
-        on_cpu = all(tensor.device.type == "cpu" for tensor in like_inputs)
-        by_python = self.random or not on_cpu
-        run = module.forward if by_python else _without_python(module, like_inputs)
-        return Recording(run, buffers, spec, self.random)
+
+def _is_identity(function: Any, args: Sequence[Any], value: Any) -> bool:
+    """Say whether an operation returns its first argument under another name."""
+    if function.overloadpacket.__name__ not in _MAY_BE_IDENTITY:
+        return False
+    return args[0].shape == value.shape and args[0].stride() == value.stride()
 
 
-def _turn_products(graph):
-    """Compute what is high and of a transposed tensor as wide: AB as the transpose of BᵀAᵀ.
-
-    Gradients of weights are such products. MKL was seen to take a third less time for wide ones.
-    """
-    bmm, transpose = torch.ops.aten.bmm.default, torch.ops.aten.transpose.int
-    for node in [node for node in graph.nodes if node.target is bmm]:
-        value, (first, second) = node.meta["value"], node.args
-        if first.target is not transpose or value.shape[1] <= value.shape[2]:
-            continue
-        with graph.inserting_before(node):
-            parts = [graph.call_function(transpose, (part, 1, 2)) for part in (second, first)]
-            product = graph.call_function(bmm, tuple(parts))
-            turned = graph.call_function(transpose, (product, 1, 2))
-        for part, source in zip(parts, (second, first), strict=True):
-            part.meta["value"] = source.meta["value"].mT
-        # Of the same memory: that is how long it is needed.
-        shape, strides = value.mT.shape, value.mT.contiguous().stride()
-        product.meta["value"] = value.as_strided(shape, strides)
-        turned.meta["value"] = product.meta["value"].mT
-        node.replace_all_uses_with(turned)
-        graph.erase_node(node)
-    graph.eliminate_dead_code()
-
-
-def _without_python(module, inputs):
-    """The graph as a program that holds no lock of Python's while it runs.
-
-    By it, stacks in several threads keep several cores busy. TorchScript is deprecated and needed
-    for nothing else; without it the graph runs as Python, and the threads wait for each other.
-    """
-
-    def run(*tensors):
-        return tuple(module.forward(None, *tensors))
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # Private; without it, what is written in place would be in new memory.
-            traced = torch.jit.trace(run, tuple(inputs), check_trace=False, _force_outplace=False)
-    except (RuntimeError, AttributeError, TypeError):
-        return module.forward
-    return lambda generator, *tensors: traced(*tensors)
-
-
-def _draws(function, args, kwargs):
-    """Whether a random operation draws: attention does not, where its dropout is zero."""
-    names = [argument.name for argument in function._schema.arguments]
-    given = dict(zip(names, args, strict=False)) | kwargs
+def _draws(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Say whether a random operation draws: attention without dropout does not."""
+    names = [argument.name for argument in schema(function).arguments]
+    given = dict(zip(names, args, strict=False)) | dict(kwargs)
     return "dropout_p" not in names or given.get("dropout_p", 0) > 0
 
 
-def _drawing_from(generator, function, kwargs):
-    """A random operation that draws from a generator, and its keyword arguments."""
+def _drawing_from(
+    generator: torch.Generator, function: Any, kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Return a random operation that takes a generator, and keyword arguments with this one."""
     if not _takes_generator(function):
         function = getattr(function.overloadpacket, "generator", function)
     if not _takes_generator(function):
@@ -220,7 +166,5 @@ def _drawing_from(generator, function, kwargs):
     return function, kwargs | {"generator": generator}
 
 
-def _takes_generator(function):
-    # Private, yet what torch prints of an operation. Were it renamed, random modules would fail the
-    # trial, and train alone.
-    return any(argument.name == "generator" for argument in function._schema.arguments)
+def _takes_generator(function: Any) -> bool:
+    return any(argument.name == "generator" for argument in schema(function).arguments)

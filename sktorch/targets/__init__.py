@@ -1,5 +1,5 @@
-"""Targets: from what the user gives as y to what a loss compares with, and back.
+"""Targets: y as users give it, encoded for a loss, and outputs of a module decoded.
 
-Each kind of target is a class with the same methods. *Encoded* targets are an ndarray that can be
-indexed by rows: class codes, indicators or numbers.
+`codec` says what each kind of targets does, the other files are a kind each, and `choice` chooses
+one by y. *Encoded* targets are an ndarray of rows: class codes, indicators or numbers.
 """

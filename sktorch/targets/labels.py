@@ -1,186 +1,128 @@
 """One label a row."""
 
+from typing import Any, Self
+
 import numpy as np
 import torch
-from sklearn import get_config
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from torch import nn
+from torch import Tensor, nn
 
-from sktorch.losses.adapters import innermost
-from sktorch.losses.links import LINKS, check_criterion, link_of
-from sktorch.targets.weights import row_weights
+from sktorch.losses.adapters import Criterion, innermost
+from sktorch.losses.links import LOG_PROBABILITIES
+from sktorch.losses.registry import link_of
+from sktorch.targets.arrays import as_numpy, is_label_matrix
+from sktorch.targets.codec import LabelCodec
 
 
-class Labels:
-    """The codec of one label a row; labels are encoded as their position in ``classes``.
-
-    Parameters
-    ----------
-    classes : ndarray of shape (n_classes,)
-        The labels, sorted.
-    """
+class Labels(LabelCodec):
+    """The codec of one label a row; labels are encoded as their position in ``classes``."""
 
     default_criterion = nn.CrossEntropyLoss
-    criterion_adapter = None
+    kind = "labels"
+    description = "one label a row"
+    classes: np.ndarray
 
-    def __init__(self, classes):
+    def __init__(self, classes: np.ndarray) -> None:
         self.classes = classes
 
     @classmethod
-    def of(cls, y):
-        """The codec of these labels."""
+    def accepts(cls, y: Any, classes: Any = None) -> bool:
+        """Return whether y has one label a row."""
+        return not is_label_matrix(y)
+
+    @staticmethod
+    def check(y: Any, X: Any) -> np.ndarray:
+        """Return labels of shape (n_samples,); raise for NaN, continuous values or other rows."""
+        y = column_or_1d(as_numpy(y), warn=True)
+        assert_all_finite(y, input_name="y")
+        check_consistent_length(X, y)
+        check_classification_targets(y)
+        return y
+
+    @classmethod
+    def of(cls, y: np.ndarray) -> Self:
+        """Return the codec of the distinct labels."""
         return cls(classes_of(y))
 
     @classmethod
-    def declared(cls, classes):
-        """The codec of labels that are told before any are seen."""
-        return cls(classes_of(check_labels(classes, classes)))
+    def declared(cls, classes: Any) -> Self:
+        """Return the codec of classes in any order."""
+        return cls.of(cls.check(classes, classes))
 
-    def is_of(self, classes):
-        """Whether these are the classes."""
-        return np.array_equal(classes_of(check_labels(classes, classes)), self.classes)
+    def is_of(self, classes: Any) -> bool:
+        """Return whether these are the classes, in any order."""
+        return np.array_equal(classes_of(self.check(classes, classes)), self.classes)
 
-    def encode(self, y):
-        """Codes of labels, int64; a label that is not among the classes raises ValueError."""
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Return codes; raise ValueError for a label that is not among the classes."""
         return encode_labels(y, self.classes)
 
-    def decode(self, codes):
-        """Labels of codes."""
-        return self.classes[codes]
+    def decode(self, encoded: np.ndarray) -> np.ndarray:
+        """Return the labels of codes."""
+        return self.classes[encoded]
 
-    def strata(self, codes):
-        """The codes by which a hold-out is stratified."""
-        return codes
+    def strata(self, encoded: np.ndarray) -> np.ndarray:
+        """Return the codes themselves."""
+        return encoded
 
-    def row_weights(self, codes, sample_weight, class_weight, counted=None):
-        """One weight a row, or None."""
-        return row_weights(codes, self.classes, sample_weight, class_weight, counted)
+    def widths(self, criterion: Criterion) -> tuple[int, ...]:
+        """Return the widths that the criterion's link says."""
+        return link_of(criterion).widths(len(self.classes))
 
-    def check_criterion(self, criterion):
-        """Raise ValueError if the criterion can't learn labels."""
-        check_criterion(criterion, LINKS, "one label a row")
+    def check_output(self, criterion: nn.Module, output: Tensor, n_rows: int) -> None:
+        """Raise ValueError for another shape, or if log-probabilities are expected of others."""
+        super().check_output(criterion, output, n_rows)
+        self.check_log_probabilities(criterion, output)
 
-    def n_outputs(self, criterion):
-        """Number of outputs that a module usually has."""
-        return link_of(criterion).widths(len(self.classes))[0]
+    def _expected(self, criterion: nn.Module, shapes: list[tuple[int, ...]]) -> str:
+        widths = " or ".join(map(str, self.widths(criterion)))
+        return f"{criterion} on {len(self.classes)} classes expects {widths} column(s)"
 
-    def score_name(self, criterion):
-        """Name of the score of every epoch."""
-        return "acc"
-
-    def check_output(self, criterion, output, n_rows):
-        """Raise ValueError if a module's output for ``n_rows`` rows doesn't fit."""
-        widths = link_of(criterion).widths(len(self.classes))
-        width = 1 if output.ndim == 1 else output.shape[-1]
-        if output.ndim > 2 or len(output) != n_rows or width not in widths:
+    def check_log_probabilities(self, criterion: nn.Module, output: Tensor) -> None:
+        """Raise ValueError if the criterion expects log-probabilities and gets something else."""
+        if link_of(criterion) is not LOG_PROBABILITIES:
+            return
+        sums = output.exp().sum(1)
+        if not torch.allclose(sums, torch.ones_like(sums), atol=1e-2):
             raise ValueError(
-                f"module returned an output of shape {tuple(output.shape)} for a batch of "
-                f"{n_rows} rows; {criterion} on {len(self.classes)} classes "
-                f"expects {' or '.join(map(str, widths))} column(s). Change the module, or let its "
-                "constructor take n_outputs, which is filled in."
+                f"module's outputs are no log-probabilities, which {innermost(criterion)} expects: "
+                f"they add up to {sums.tolist()}, not 1. End the module with "
+                "nn.LogSoftmax(dim=1), or set criterion=nn.CrossEntropyLoss."
             )
-        check_log_probabilities(criterion, output)
 
-    def target(self, criterion, codes, output):
-        """The criterion's target, a tensor, from codes."""
-        codes = torch.as_tensor(codes, device="cpu")
+    def target(self, criterion: nn.Module, encoded: np.ndarray, output: Tensor) -> Tensor:
+        """Return what the criterion's link makes of codes."""
+        codes = torch.as_tensor(encoded, device="cpu")
         return link_of(criterion).encode(codes, len(self.classes), output)
 
-    def predicted(self, criterion, output):
-        """Codes of the likeliest classes, int64 of shape (n_rows,)."""
-        return likeliest(link_of(criterion), output, len(self.classes))
+    def predicted(self, criterion: nn.Module, output: Tensor) -> Tensor:
+        """Return the codes of the likeliest classes, int64 of shape (n_rows,)."""
+        scores = link_of(criterion).scores(output)
+        codes = (scores > 0).long() if scores.ndim == 1 else scores.argmax(dim=1)
+        return codes.clamp(max=len(self.classes) - 1)
 
-    def decision(self, criterion, output):
-        """Scores, (n_rows, n_classes), or (n_rows,) for two classes."""
-        return decision(link_of(criterion), output, len(self.classes))
+    def decision(self, criterion: nn.Module, output: Tensor) -> Tensor:
+        """Return scores, (n_rows, n_classes), or (n_rows,) for two classes."""
+        scores = link_of(criterion).scores(output)
+        if scores.ndim == 2 and len(self.classes) == 2:
+            return scores[:, 1] - scores[:, 0]
+        return scores
 
-    def log_probabilities(self, criterion, output):
-        """Logarithms of probabilities, (n_rows, n_classes)."""
-        return log_probabilities(link_of(criterion), output, len(self.classes))
-
-
-def likeliest(link, output, n_classes):
-    """Codes of the likeliest of some classes, int64 of shape (n_rows,)."""
-    scores = link.scores(output)
-    codes = (scores > 0).long() if scores.ndim == 1 else scores.argmax(dim=1)
-    return codes.clamp(max=n_classes - 1)
-
-
-def decision(link, output, n_classes):
-    """Scores of some classes, (n_rows, n_classes), or (n_rows,) for two."""
-    scores = link.scores(output)
-    if scores.ndim == 2 and n_classes == 2:
-        return scores[:, 1] - scores[:, 0]
-    return scores
+    def log_probabilities(self, criterion: nn.Module, output: Tensor) -> Tensor:
+        """Return log-probabilities, (n_rows, n_classes); zeros for a single class."""
+        if len(self.classes) == 1:
+            return output.new_zeros(len(output), 1)
+        log_probabilities = link_of(criterion).log_probabilities
+        assert log_probabilities is not None  # Without any, the estimator lacks predict_proba.
+        return log_probabilities(output)
 
 
-def log_probabilities(link, output, n_classes):
-    """Logarithms of the probabilities of some classes, (n_rows, n_classes)."""
-    if n_classes == 1:
-        return output.new_zeros(len(output), 1)
-    return link.log_probabilities(output)
-
-
-def check_log_probabilities(criterion, output):
-    """Raise ValueError if the criterion expects log-probabilities and the output holds others."""
-    if link_of(criterion) is LINKS[nn.NLLLoss] and not torch.allclose(
-        output.exp().sum(1), torch.ones_like(output[:, 0]), atol=1e-2
-    ):
-        raise ValueError(
-            f"module's outputs are no log-probabilities, which {innermost(criterion)} expects: "
-            f"they add up to {output.exp().sum(1).tolist()}, not 1. End the module with "
-            "nn.LogSoftmax(dim=1), or set criterion=nn.CrossEntropyLoss."
-        )
-
-
-def check_labels(y, X):
-    """Check labels as scikit-learn does.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-    X : array with rows
-        y must have as many.
-
-    Returns
-    -------
-    y : ndarray of shape (n_samples,)
-
-    Raises
-    ------
-    ValueError
-        For y of another length or shape, with missing values, or continuous.
-    """
-    if isinstance(y, torch.Tensor):
-        y = y.detach().cpu().numpy()
-    y = column_or_1d(y, warn=True)
-    assert_all_finite(y, input_name="y")
-    check_consistent_length(X, y)
-    check_classification_targets(y)
-    return y
-
-
-def dispatches():
-    """Whether scikit-learn hands arrays of other libraries through."""
-    return get_config()["array_api_dispatch"]
-
-
-def encode_labels(y, classes):
-    """Codes of labels, their positions in ``classes``.
-
-    Returns
-    -------
-    codes : ndarray of shape (n_samples,), int64
-
-    Raises
-    ------
-    ValueError
-        If a label is not among the classes; it is named.
-    """
+def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return int64 positions of labels among sorted classes; raise ValueError for others."""
     if y.ndim == 1 and y.dtype.kind in "biuf" and classes.dtype.kind in "biuf":
-        # scikit-learn's encoder takes ten times as long, and names labels that are unknown.
+        # scikit-learn's encoder takes ten times as long. It names the labels that are unknown.
         codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
         if np.array_equal(classes[codes], y):
             return codes.astype(np.int64, copy=False)
@@ -189,6 +131,6 @@ def encode_labels(y, classes):
     return encoder.transform(y).astype(np.int64, copy=False)
 
 
-def classes_of(y):
-    """The sorted distinct labels."""
+def classes_of(y: np.ndarray) -> np.ndarray:
+    """Return the distinct labels, sorted."""
     return LabelEncoder().fit(y).classes_

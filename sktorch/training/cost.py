@@ -1,52 +1,36 @@
-"""What a module's forward pass costs: arithmetic and memory."""
+"""Measure what a module's forward pass costs: arithmetic and memory."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sktorch.data.structure import call_module, tree_leaves
 
+# A batch whose activations stay in a CPU's caches is faster than a larger one.
 CPU_BYTES = 4 * 2**20
+GPU_FRACTION = 0.25
 
 
 @dataclass(frozen=True)
 class Work:
-    """The cost of one row.
+    """The cost of one row in the forward pass."""
 
-    Attributes
-    ----------
-    multiply_adds : float
-        About how many multiply-adds the layers' weights take part in.
-    activation_bytes : float
-        Size of the input and of all layers' outputs together.
-    """
-
-    multiply_adds: float
-    activation_bytes: float
+    multiply_adds: float  # about how many the layers' weights take part in
+    activation_bytes: float  # size of the input and all layers' outputs together
 
 
-def measure_work(module, X):
-    """Call a module and count what it did.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-    X : torch.Tensor of shape (n_rows, ...), or a dict of them
-
-    Returns
-    -------
-    output : object
-        What the module returned.
-    work : Work
-    """
+def measure_work(module: nn.Module, X: Any) -> tuple[Any, Work]:
+    """Call a module; return its output and what one row cost."""
     tensors = tree_leaves(X)
-    multiply_adds, sizes = [], [tensor.nbytes for tensor in tensors]
+    sizes = [tensor.nbytes for tensor in tensors]
+    multiply_adds: list[int] = []
 
-    def count(layer, _, output):
+    def count(layer: nn.Module, _: Any, output: Any) -> None:
         if isinstance(output, tuple):  # a recurrent layer's: the output and its last state
             output = output[0]
-        if isinstance(output, torch.Tensor):
+        if isinstance(output, Tensor):
             sizes.append(output.nbytes)
             weights = [weight for weight in layer.parameters(recurse=False) if weight.ndim > 1]
             if isinstance(layer, nn.RNNBase):  # Every weight meets every time step once.
@@ -65,20 +49,10 @@ def measure_work(module, X):
     return output, Work(sum(multiply_adds) / n_rows, sum(sizes) / n_rows)
 
 
-def rows_at_once(work, device):
-    """How many rows to infer at once: as many as a share of the memory holds.
-
-    On a CPU the share is one that stays in the caches, which is faster than one large batch.
-
-    Parameters
-    ----------
-    work : Work
-    device : torch.device
-
-    Returns
-    -------
-    n_rows : int
-        From 64 to 65,536.
-    """
-    free = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else CPU_BYTES
-    return int(min(max(free // max(work.activation_bytes, 1), 64), 65_536))
+def rows_at_once(work: Work, device: torch.device) -> int:
+    """Return how many rows to infer at once, from 64 to 65,536, so that activations fit."""
+    if device.type == "cuda":
+        n_bytes = int(GPU_FRACTION * torch.cuda.mem_get_info(device)[0])
+    else:
+        n_bytes = CPU_BYTES
+    return int(min(max(n_bytes // max(work.activation_bytes, 1), 64), 65_536))

@@ -1,15 +1,23 @@
-"""Random numbers that are ours alone: seeded, and swapped in only while they are drawn."""
+"""Draw random numbers from streams of our own, and leave the process's generators as found."""
 
 import random
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import torch
 
-# torch's, numpy's and Python's default generators belong to the process. Whoever swaps a state in
-# holds this lock until the former state is back, so that threads that fit side by side neither
-# draw from each other's stream nor restore each other's state.
+# A generator of the process: how its state is read, and how it is set.
+_Generator = tuple[Callable[[], Any], Callable[[Any], Any]]
+_NUMPY_AND_PYTHON: list[_Generator] = [
+    (np.random.get_state, np.random.set_state),
+    (random.getstate, random.setstate),
+]
+# Whoever swaps a state in holds this lock until the former state is back, so that threads that fit
+# side by side neither draw from each other's stream nor restore each other's state.
 _swap = threading.RLock()
 _here = threading.local()
 
@@ -17,133 +25,102 @@ _here = threading.local()
 class RandomStream:
     """A stream of random numbers that stands in for the default generators.
 
-    Inside ``with stream:`` every draw of torch (initialisation, dropout, shuffling) comes from
-    the stream; afterwards the default generators are as they were found, and the stream goes on
-    where it stopped when it is entered again. The numbers are those that follow
+    Inside ``with stream:`` every draw of torch (initialisation, dropout, shuffling) comes from the
+    stream, on the CPU and on ``device``; afterwards the default generators are as they were found.
+    Entered again, the stream goes on where it stopped. The numbers are those that follow
     ``torch.manual_seed(seed)``.
-
-    Parameters
-    ----------
-    seed : int
-        From 0 to ``2**32 - 1``.
-    device : torch.device
-        Its generator is swapped as well as the CPU's.
-
-    Attributes
-    ----------
-    swaps_others : bool
-        Whether numpy's and Python's global generators are swapped, too, for code of others that
-        draws from them. That takes a fifth of a millisecond, so it is off by default.
     """
 
-    def __init__(self, seed, device):
-        self.device, self.swaps_others = device, False
-        self._states = [
-            torch.Generator("cpu").manual_seed(seed).get_state(),
-            *(
-                torch.Generator(device).manual_seed(seed).get_state()
-                for _ in _device_modules(device)
-            ),
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.device = device
+        # numpy's and Python's generators, for user code that draws from them: swapping them, too,
+        # takes a fifth of a millisecond.
+        self.swaps_numpy_and_python = False
+        places = {"cpu": torch.device("cpu"), device.type: device}.values()
+        self._states: list[Any] = [
+            torch.Generator(place).manual_seed(seed).get_state() for place in places
         ]
-        self._seed, self._others = seed, None
+        self._seed = seed
+        self._numpy_and_python: list[Any] | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         _swap.acquire()
-        _here.depth = depth() + 1
-        self._outer = _get_states(self.device)
-        _set_states(self.device, self._states)
-        if self.swaps_others:
-            self._outer_others = _get_others()
-            _set_others(self._others or _others_after(self._seed))
+        _here.n_streams = n_streams_entered() + 1
+        self._outer = _swapped(_torch_generators(self.device), self._states)
+        if self.swaps_numpy_and_python:
+            states = self._numpy_and_python or _numpy_and_python_states(self._seed)
+            self._outer_numpy_and_python = _swapped(_NUMPY_AND_PYTHON, states)
         return self
 
-    def __exit__(self, *exception):
-        self._states = _get_states(self.device)
-        _set_states(self.device, self._outer)
-        if self.swaps_others:
-            self._others = _get_others()
-            _set_others(self._outer_others)
-        _here.depth -= 1
+    def __exit__(self, *exception: object) -> None:
+        self._states = _swapped(_torch_generators(self.device), self._outer)
+        if self.swaps_numpy_and_python:
+            self._numpy_and_python = _swapped(_NUMPY_AND_PYTHON, self._outer_numpy_and_python)
+        _here.n_streams -= 1
         _swap.release()
 
     @contextmanager
-    def paused(self):
-        """Inside ``with stream:``, leave it for a while, so that other threads can draw."""
+    def paused(self) -> Iterator[None]:
+        """Leave the stream for a while, inside ``with stream:``, so that other threads can draw."""
         self.__exit__()
         try:
             yield
         finally:
             self.__enter__()
 
-    def next_seed(self):
-        """A number that follows from the stream, which stays where it is."""
+    def next_seed(self) -> int:
+        """Return a number that follows from the stream's state, and leave the stream there."""
         generator = torch.Generator()
         generator.set_state(self._states[0])
         return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
 
 
-def depth():
-    """How many streams, one inside the other, the calling thread has entered."""
-    return getattr(_here, "depth", 0)
-
-
-def _device_modules(device):
-    return [] if device.type == "cpu" else [torch.get_device_module(device)]
-
-
-def _get_states(device):
-    return [
-        torch.get_rng_state(),
-        *(m.get_rng_state(device) for m in _device_modules(device)),
-    ]
-
-
-def _set_states(device, states):
-    torch.set_rng_state(states[0])
-    for module, state in zip(_device_modules(device), states[1:], strict=True):
-        module.set_rng_state(state, device)
-
-
-def _others_after(seed):
-    return np.random.RandomState(seed).get_state(), random.Random(seed).getstate()
-
-
-def _get_others():
-    return np.random.get_state(), random.getstate()
-
-
-def state_of_others():
-    """Where numpy's and Python's global generators are, to be compared."""
-    (_, keys, *rest), of_python = _get_others()
-    return keys.tobytes(), rest, of_python
-
-
-def _set_others(states):
-    np.random.set_state(states[0])
-    random.setstate(states[1])
+def n_streams_entered() -> int:
+    """Return how many streams, one inside the other, the calling thread has entered."""
+    return getattr(_here, "n_streams", 0)
 
 
 @contextmanager
-def numpy_and_python_seeded(seed):
-    """Seed numpy's and Python's global generators inside, restore them afterwards.
-
-    For code of others (a splitter without ``random_state``) that draws from them.
-    """
+def numpy_and_python_seeded(seed: int) -> Iterator[None]:
+    """Seed numpy's and Python's global generators for user code; restore them afterwards."""
     with _swap:
-        before = _get_others()
-        np.random.seed(seed)
-        random.seed(seed)
+        outer = _swapped(_NUMPY_AND_PYTHON, _numpy_and_python_states(seed))
         try:
             yield
         finally:
-            _set_others(before)
+            _swapped(_NUMPY_AND_PYTHON, outer)
 
 
 @contextmanager
-def all_seeded(seed):
-    """Seed torch's generator of the CPU, numpy's and Python's inside, restore them afterwards.
-
-    For samples of a dataset that draw, when they are looked at before anything is trained.
-    """
+def all_seeded(seed: int) -> Iterator[None]:
+    """Seed torch's CPU generator, numpy's and Python's for user code; restore them afterwards."""
     with RandomStream(seed, torch.device("cpu")), numpy_and_python_seeded(seed):
         yield
+
+
+def numpy_and_python_state() -> tuple:
+    """Return the state of numpy's and Python's global generators, comparable by ``==``."""
+    (_, keys, *rest), of_python = (get_state() for get_state, _ in _NUMPY_AND_PYTHON)
+    return keys.tobytes(), rest, of_python
+
+
+def _torch_generators(device: torch.device) -> list[_Generator]:
+    """Return torch's default generators of the CPU and of another device."""
+    generators: list[_Generator] = [(torch.get_rng_state, torch.set_rng_state)]
+    if device.type != "cpu":
+        module = torch.get_device_module(device)
+        get_state = partial(module.get_rng_state, device)
+        generators.append((get_state, partial(module.set_rng_state, device=device)))
+    return generators
+
+
+def _numpy_and_python_states(seed: int) -> list[Any]:
+    return [np.random.RandomState(seed).get_state(), random.Random(seed).getstate()]
+
+
+def _swapped(generators: list[_Generator], states: list[Any]) -> list[Any]:
+    """Set generators to states; return the states that they had."""
+    before = [get_state() for get_state, _ in generators]
+    for (_, set_state), state in zip(generators, states, strict=True):
+        set_state(state)
+    return before

@@ -1,29 +1,26 @@
-"""When to stop, and which weights to keep."""
+"""Decide when to stop, and keep the best weights."""
 
 import copy
 import math
+from typing import Any
+
+from torch import nn
 
 
 class Plateau:
-    """Counts epochs without improvement.
+    """A count of epochs without improvement.
 
-    Parameters
-    ----------
-    patience : int or float
-        Epochs without improvement after which training stops; ``math.inf`` never stops.
-    tol : float
-        An improvement is a change for the better by more than this.
-    sign : {1, -1}
-        1 where higher is better (a score), -1 where lower is better (a loss).
+    Training stops after ``patience`` such epochs. An improvement is a change by more than ``tol``
+    for the better: upwards for ``sign=1`` (a score), downwards for ``sign=-1`` (a loss).
     """
 
-    def __init__(self, patience, tol, sign):
+    def __init__(self, patience: float, tol: float, sign: int) -> None:
         self.patience, self.tol, self.sign = patience, tol, sign
         self.best = -math.inf
         self.stale_epochs = 0
 
-    def update(self, value):
-        """Take the value of one more epoch; return whether training should stop."""
+    def update(self, value: float) -> bool:
+        """Take one more epoch's value; return whether training should stop."""
         value = self.sign * value
         self.stale_epochs = 0 if value > self.best + self.tol else self.stale_epochs + 1
         self.best = max(self.best, value)
@@ -31,25 +28,19 @@ class Plateau:
 
 
 class BestWeights:
-    """A copy of the module's state at its best epoch.
+    """A copy of a module's state at its best epoch, the earliest of several equal ones."""
 
-    Attributes
-    ----------
-    score : float
-        The best score so far; higher is better.
-    epoch : int or None
-        The epoch it was reached in; the earliest one where several are equal.
-    """
+    def __init__(self) -> None:
+        self.score = -math.inf  # higher is better
+        self.epoch: int | None = None
+        self._state: dict[str, Any] = {}
 
-    def __init__(self):
-        self.score, self.epoch, self._state = -math.inf, None, None
-
-    def update(self, score, epoch, module):
-        """Keep the weights of ``module`` if ``score`` is the best so far."""
+    def update(self, score: float, epoch: int, module: nn.Module) -> None:
+        """Keep the module's weights if the score is the best so far."""
         if score > self.score:
             self.score, self.epoch = score, epoch
             self._state = copy.deepcopy(module.state_dict())
 
-    def restore(self, module):
-        """Load the kept weights into ``module``."""
+    def restore(self, module: nn.Module) -> None:
+        """Load the kept weights into the module."""
         module.load_state_dict(self._state)

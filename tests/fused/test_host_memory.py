@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from sktorch.fused.host_memory import enough_for_another, free_memory, free_on_host
+from sktorch.fused.host_memory import MemoryLimit, free_memory, free_on_host
 
 GB = 2**30
 
@@ -77,8 +77,10 @@ def test_free_memory_falls_by_what_is_taken_and_unused_memory_counts():
     ],
 )
 def test_half_is_left(before, free, n_running, enough):
-    assert enough_for_another(before, n_running, lambda with_unused=False: free) == enough
-    assert before.keys() == free.keys()
+    looks = iter([before, free, free])
+    limit = MemoryLimit(lambda with_unused=False: next(looks))
+    assert limit.has_room(n_running) == enough
+    assert limit.has_room(0), "one always runs"
 
 
 def test_what_allocators_hold_unused_counts_as_free():
@@ -86,7 +88,25 @@ def test_what_allocators_hold_unused_counts_as_free():
 
     def measure(with_unused=False):
         looks.append(with_unused)
-        return {"host": 80 if with_unused else 20}
+        return {"host": (100, 20, 80)[len(looks) - 1]}
 
-    assert enough_for_another({"host": 100}, 1, measure)
-    assert looks == [False, True]
+    assert MemoryLimit(measure).has_room(1)
+    assert looks == [True, False, True]
+
+
+def test_a_place_counts_from_its_first_use_on():
+    looks = iter([{"host": 100}, {"host": 90, "cuda:0": 10}, *[{"host": 90, "cuda:0": 7}] * 2])
+    limit = MemoryLimit(lambda with_unused=False: next(looks))
+    assert limit.has_room(1)
+    assert not limit.has_room(1)
+
+
+def test_a_device_that_has_failed_holds_no_task_back():
+    looks = iter([{"host": 100}])
+
+    def failing(with_unused=False):
+        for free in looks:
+            return free
+        raise RuntimeError("the device has failed")
+
+    assert MemoryLimit(failing).has_room(1)

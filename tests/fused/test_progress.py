@@ -1,4 +1,4 @@
-"""What is said of how far a search is."""
+"""Lines that report how far a search is."""
 
 from types import SimpleNamespace
 
@@ -8,11 +8,11 @@ import sktorch.fused.progress
 from sktorch.fused.progress import Progress
 
 
-def a_pass(*losses, optimizer="adam"):
+def an_epoch(*losses, optimizer="adam"):
     return SimpleNamespace(losses=losses, optimizer=optimizer)
 
 
-def said(monkeypatch, interval=float("inf")):
+def progress_and_lines(monkeypatch, interval=float("inf")):
     monkeypatch.setattr(sktorch.fused.progress, "INTERVAL", interval)
     lines = []
     return Progress(lines.append), lines
@@ -28,25 +28,27 @@ def said(monkeypatch, interval=float("inf")):
     ],
 )
 def test_a_line(monkeypatch, results, score):
-    progress, lines = said(monkeypatch)
-    progress.met([a_pass(3.0, 1.0), a_pass(float("nan")), a_pass(1.0, optimizer=None)])
-    progress.met([a_pass(1.0, 0.5)])
-    progress.ended(results)
+    progress, lines = progress_and_lines(monkeypatch)
+    progress.epochs_ended(
+        [an_epoch(3.0, 1.0), an_epoch(float("nan")), an_epoch(1.0, optimizer=None)]
+    )
+    progress.epochs_ended([an_epoch(1.0, 0.5)])
+    progress.task_ended(results)
     assert lines == []
-    progress.say()
+    progress.report()
     expected = "1 models, 3 epochs of all models trained, lowest training loss 0.75"
     assert lines == [f"{expected}{score}, 1 tasks done"]
 
 
-def test_nothing_is_said_of_nothing(monkeypatch):
-    progress, lines = said(monkeypatch)
-    progress.ended([1.0])
-    progress.say()
+def test_nothing_is_reported_before_the_first_epoch(monkeypatch):
+    progress, lines = progress_and_lines(monkeypatch)
+    progress.task_ended([1.0])
+    progress.report()
     assert lines == []
 
 
 def test_a_line_now_and_then(monkeypatch):
-    progress, lines = said(monkeypatch, interval=0)
-    progress.met([a_pass(1.0)])
-    progress.met([a_pass(1.0)])
+    progress, lines = progress_and_lines(monkeypatch, interval=0)
+    progress.epochs_ended([an_epoch(1.0)])
+    progress.epochs_ended([an_epoch(1.0)])
     assert len(lines) == 2

@@ -8,21 +8,20 @@ from sktorch.fused.rendezvous import (
     Cancelled,
     Rendezvous,
     TaskHandle,
-    apart,
-    current_order,
     current_task,
+    detached,
     task_running,
 )
 
 LONG = 20  # seconds, after which a test is given up
 
 
-class Work:
-    """Something to hand in."""
+class Epoch:
+    """An epoch to hand in."""
 
-    def __init__(self, name=None, ticket=None):
+    def __init__(self, name=None, task=None):
         self.name, self.error = name, None
-        self.cancelled = bool if ticket is None else ticket.is_cancelled
+        self.cancelled = bool if task is None else task.is_cancelled
 
 
 def in_threads(*functions):
@@ -44,58 +43,58 @@ def in_threads(*functions):
     return results
 
 
-def meeting_point(n_slots=2, together=None):
+def rendezvous_of(n_slots=2, run_together=None):
     met = []
 
     def noting(present):
-        met.append(sorted(one.name for one in present))
-        if together is not None:
-            together(present)
+        met.append(sorted(epoch.name for epoch in present))
+        if run_together is not None:
+            run_together(present)
 
     return Rendezvous(noting, n_slots), met
 
 
-def task(meeting, name, n_times, then=lambda: None):
+def task(rendezvous, name, n_times, then=lambda: None):
     def run():
-        meeting.acquire_slot()
+        rendezvous.acquire_slot()
         for _ in range(n_times):
-            meeting.run(Work(name))
+            rendezvous.run(Epoch(name))
         then()
-        meeting.release_slot()
-        meeting.leave()
+        rendezvous.release_slot()
+        rendezvous.leave()
         return name
 
-    meeting.arrive()
+    rendezvous.arrive()
     return run
 
 
 @pytest.mark.parametrize("n_slots", [1, 3])
 def test_all_meet_until_they_leave(n_slots):
-    meeting, met = meeting_point(n_slots)
-    tasks = [task(meeting, name, n) for name, n in (("a", 3), ("b", 1), ("c", 2))]
+    rendezvous, met = rendezvous_of(n_slots)
+    tasks = [task(rendezvous, name, n) for name, n in (("a", 3), ("b", 1), ("c", 2))]
     assert in_threads(*tasks) == ["a", "b", "c"]
     assert met == [["a", "b", "c"], ["a", "c"], ["a"]]
 
 
-def test_a_thread_apart_is_not_waited_for():
-    meeting, met = meeting_point()
+def test_a_detached_thread_is_not_waited_for():
+    rendezvous, met = rendezvous_of()
     both_met = threading.Event()
 
     def on_its_own():
-        meeting.acquire_slot()
-        with meeting.apart():
+        rendezvous.acquire_slot()
+        with rendezvous.detached():
             assert both_met.wait(LONG)
-        meeting.release_slot()
-        meeting.leave()
+        rendezvous.release_slot()
+        rendezvous.leave()
 
-    meeting.arrive()
-    two = [task(meeting, name, 1, both_met.set) for name in "ab"]
+    rendezvous.arrive()
+    two = [task(rendezvous, name, 1, both_met.set) for name in "ab"]
     assert in_threads(on_its_own, *two) == [None, "a", "b"]
     assert met == [["a", "b"]]
 
 
 def test_only_so_many_run_at_a_time():
-    meeting, _ = meeting_point(n_slots=2)
+    rendezvous, _ = rendezvous_of(n_slots=2)
     running, most, lock = 0, [], threading.Lock()
 
     def busy():
@@ -107,44 +106,44 @@ def test_only_so_many_run_at_a_time():
         with lock:
             running -= 1
 
-    in_threads(*[task(meeting, str(n), 1, busy) for n in range(6)])
+    in_threads(*[task(rendezvous, str(n), 1, busy) for n in range(6)])
     assert max(most) <= 2
 
 
 def test_an_error_of_one_is_its_own():
     def failing(present):
-        next(one for one in present if one.name == "b").error = ValueError("broken")
+        next(epoch for epoch in present if epoch.name == "b").error = ValueError("broken")
 
-    meeting, _ = meeting_point(together=failing)
-    a, b = in_threads(task(meeting, "a", 1), task(meeting, "b", 1))
+    rendezvous, _ = rendezvous_of(run_together=failing)
+    a, b = in_threads(task(rendezvous, "a", 1), task(rendezvous, "b", 1))
     assert a == "a"
     assert isinstance(b, ValueError)
 
 
-def test_an_error_of_the_meeting_reaches_all():
+def test_an_error_of_the_common_run_reaches_all():
     def failing(present):
         raise MemoryError("no memory")
 
-    meeting, _ = meeting_point(together=failing)
-    results = in_threads(task(meeting, "a", 1), task(meeting, "b", 1))
+    rendezvous, _ = rendezvous_of(run_together=failing)
+    results = in_threads(task(rendezvous, "a", 1), task(rendezvous, "b", 1))
     assert [type(result) for result in results] == [MemoryError] * 2
 
 
-def test_whoever_is_cancelled_waits_no_longer():
-    meeting, met = meeting_point()
-    outer = TaskHandle(meeting)
-    inner, other = TaskHandle(meeting, outer), TaskHandle(meeting)
+def test_a_cancelled_thread_waits_no_longer():
+    rendezvous, met = rendezvous_of()
+    outer, other = TaskHandle(rendezvous), TaskHandle(rendezvous)
+    inner = outer.task(0)
     waiting = threading.Semaphore(0)
 
-    def run(ticket):
+    def run(task):
         def run():
             waiting.release()
             try:
-                meeting.run(Work("one", ticket))
+                rendezvous.run(Epoch("one", task))
             finally:
-                meeting.leave()
+                rendezvous.leave()
 
-        meeting.arrive()
+        rendezvous.arrive()
         return run
 
     def cancel():
@@ -152,10 +151,10 @@ def test_whoever_is_cancelled_waits_no_longer():
             assert waiting.acquire(timeout=LONG)
         outer.cancel()
         with pytest.raises(Cancelled):  # nor does anybody begin to
-            meeting.run(Work("late", inner))
-        meeting.leave()
+            rendezvous.run(Epoch("late", inner))
+        rendezvous.leave()
 
-    meeting.arrive()
+    rendezvous.arrive()
     of_inner, of_other, _ = in_threads(run(inner), run(other), cancel)
     assert isinstance(of_inner, Cancelled)
     assert inner.is_cancelled()
@@ -164,22 +163,37 @@ def test_whoever_is_cancelled_waits_no_longer():
     assert met == [["one"]]
 
 
-def test_tickets_and_orders_are_of_a_thread():
-    meeting, _ = meeting_point()
-    outer = TaskHandle(meeting)
-    assert (current_task(), current_order()) == (None, ())
-    with apart():  # nothing outside of a task
+def test_each_thread_has_its_own_task():
+    rendezvous, _ = rendezvous_of()
+    task = TaskHandle(rendezvous).task(3)
+    assert current_task() is None
+    with detached():  # nothing outside of a task
         pass
-    with task_running(outer, 3):
-        assert (current_task(), current_order()) == (outer, (3,))
-        inner = TaskHandle(meeting, outer, current_order())
-        with task_running(inner, 1):
-            assert (current_task(), current_order()) == (inner, (3, 1))
+    with task_running(task):
+        assert current_task() is task
+        inner = task.call().task(1)
+        with task_running(inner):
+            assert current_task() is inner
+        assert current_task() is task
         assert in_threads(current_task) == [None]
-    assert (current_task(), current_order()) == (None, ())
+    assert current_task() is None
+    assert (task.order, inner.order) == ((3,), (3, 1))
 
 
-def test_the_end_of_python_waits_for_a_meeting():
+def test_cancelling_reaches_all_tasks_below():
+    rendezvous, _ = rendezvous_of()
+    call = TaskHandle(rendezvous)
+    task, sibling = call.task(0), call.task(1)
+    inner_call = task.call()
+    inner = inner_call.task(0)
+    inner_call.cancel()
+    assert inner.is_cancelled()
+    assert not any(handle.is_cancelled() for handle in (call, task, sibling))
+    call.cancel()
+    assert sibling.is_cancelled()
+
+
+def test_the_end_of_python_waits_for_a_common_run():
     daemons = []
 
     def noting(present):
@@ -190,6 +204,6 @@ def test_the_end_of_python_waits_for_a_meeting():
         thread.start()
         thread.join(LONG)
 
-    meeting, _ = meeting_point(together=noting)
-    as_daemon(task(meeting, "a", 1))
+    rendezvous, _ = rendezvous_of(run_together=noting)
+    as_daemon(task(rendezvous, "a", 1))
     assert daemons == [False]

@@ -1,4 +1,4 @@
-"""The pinball loss against scikit-learn's, and what minimises it."""
+"""The pinball loss against scikit-learn's, and its minimiser."""
 
 import copy
 import pickle

@@ -14,7 +14,7 @@ from sklearn.preprocessing import LabelEncoder
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch.targets.labels import check_labels, classes_of, encode_labels
+from sktorch.targets.labels import Labels, classes_of, encode_labels
 
 N_ROWS = 45
 
@@ -183,7 +183,7 @@ def test_a_class_missing_in_a_warm_start_keeps_its_column(blobs):
 )
 def test_wrong_labels(y, error, message):
     with pytest.raises(error, match=message):
-        classes_of(check_labels(y, np.zeros((3, 2))))
+        classes_of(Labels.check(y, np.zeros((3, 2))))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_wrong_labels(y, error, message):
     ],
 )
 def test_codes_are_positions_among_the_classes(y, classes, codes):
-    y = check_labels(y, y)
+    y = Labels.check(y, y)
     found = classes_of(y)
     assert found.tolist() == classes
     encoded = encode_labels(y, found)

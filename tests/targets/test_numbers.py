@@ -8,7 +8,7 @@ from torch import nn
 
 from sktorch.losses import QuantileLoss
 from sktorch.losses.adapters import GaussianLoss
-from sktorch.targets.numbers import Numbers, check_numbers
+from sktorch.targets.numbers import Numbers
 
 Y = np.random.RandomState(0).gamma(2.0, 10.0, (20, 3))
 
@@ -29,7 +29,7 @@ def test_numbers_come_back_in_their_shape(y):
     output = torch.zeros(2, codec.n_targets, dtype=torch.float64)
     target = codec.target(nn.MSELoss(), encoded, output)
     np.testing.assert_allclose(target, StandardScaler().fit_transform(encoded))
-    # What the target says is what a perfect module predicts.
+    # A module whose outputs are the targets predicts y.
     np.testing.assert_allclose(codec.predicted(nn.MSELoss(), target), encoded)
 
 
@@ -67,7 +67,7 @@ def test_targets_and_predictions_have_the_outputs_dtype(dtype):
     ],
     ids=str,
 )
-def test_what_a_module_should_return(criterion, n_targets, width):
+def test_the_width_of_an_output(criterion, n_targets, width):
     codec = codec_of(Y[:, :n_targets], criterion, scaled=False)
     codec.check_criterion(criterion)
     assert codec.n_outputs(criterion) == width
@@ -94,8 +94,7 @@ def test_means_and_deviations_are_scaled_back():
     [(nn.PoissonNLLLoss(), np.e), (nn.PoissonNLLLoss(log_input=False), 1.0)],
 )
 def test_counts_are_never_scaled(criterion, expected):
-    codec = codec_of(Y, criterion, scaled=False)
-    assert codec.are_counts
+    codec = codec_of(Y, criterion)
     np.testing.assert_allclose(codec.predicted(criterion, torch.ones(1, 3)), expected)
     with pytest.raises(ValueError, match=r"y holds -1\.0.*loss of counts"):
         codec.encode(-np.ones((2, 3)))
@@ -103,6 +102,6 @@ def test_counts_are_never_scaled(criterion, expected):
 
 @pytest.mark.parametrize("given", [Y, Y.tolist(), torch.from_numpy(Y), Y.astype(object)])
 def test_checked_numbers_are_float64(given):
-    checked = check_numbers(given, Y)
+    checked = Numbers.check(given, Y)
     assert checked.dtype == np.float64
     np.testing.assert_array_equal(checked, Y)

@@ -59,11 +59,11 @@ def test_row_weights_are_the_product(sample_weight, class_weight, expected):
 
 
 @pytest.mark.parametrize("counted", [[1, 0, 1, 1, 1, 1], [1, 1, 1, 0, 1, 1], [1, 1, 0, 1, 1, 1]])
-def test_balanced_counts_the_rows_it_is_told(counted):
+def test_balanced_weights_come_from_the_counted_rows(counted):
     counted = np.array(counted, dtype=bool)
     counts = np.bincount(CODES[counted], minlength=3)
     by_class = counted.sum() / ((counts > 0).sum() * np.maximum(counts, 1))
-    by_class[counts == 0] = 1  # Of a class that is nowhere counted nothing is known.
+    by_class[counts == 0] = 1  # A class without counted rows has weight one.
     weights = row_weights(CODES, CLASSES, None, "balanced", counted)
     np.testing.assert_allclose(weights, by_class[CODES])
     given = row_weights(CODES, CLASSES, None, {"a": 5}, counted)
@@ -147,7 +147,7 @@ def test_both_weights_multiply(class_weight, by_class, weights, batch_size, blob
     fitted.fit(X, codes, sample_weight=weights)
 
     ones = np.ones(N_ROWS) if weights is None else weights
-    train, _ = hold_out(np.flatnonzero(ones), codes, 0.1, 0)  # Its classes are those counted.
+    train, _ = hold_out(np.flatnonzero(ones), codes, 0.1, 0)  # "balanced" counts these.
     product = ones * np.asarray(by_class(np.bincount(codes[train], ones[train])))[codes]
     explicit = TorchClassifier(**settings).fit(X, codes, sample_weight=product)
     np.testing.assert_allclose(explicit.loss_curve_, fitted.loss_curve_, rtol=1e-12)

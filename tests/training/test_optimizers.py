@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim.lr_scheduler import StepLR
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from sktorch.training.optimizers import ReplayedOptimizer, without_hooks
+from sktorch.training.optimizers import without_hooks
 from sktorch.training.step import demands_closure
 
 EXCLUDED = {
@@ -214,38 +214,3 @@ def test_an_overridden_step_is_called():
     train(expected, torch.optim.SGD(expected.parameters(), lr=0.1))
     assert calls == [1, 1, 1]
     assert torch.equal(module.weight, expected.weight)
-
-
-REPLAYED = {
-    "Adam": {"fused": True, "amsgrad": True},
-    "AdamW": {"fused": True},
-    "SGD": {"fused": True, "momentum": 0.9, "weight_decay": 0.1},
-    "Adagrad": {"fused": True},
-}
-CASES = [(name, REPLAYED[name]) for name in REPLAYED] + [(name, {}) for name in OPTIMIZERS]
-
-
-@pytest.mark.parametrize(("name", "settings"), CASES)
-def test_replayed_steps_are_the_same_bit_for_bit(name, settings):
-    kind = getattr(torch.optim, name)
-    modules = make_module(), make_module()
-    optimizers = [kind(module.parameters(), lr=0.01, **settings) for module in modules]
-    bare, n_steps = without_hooks(optimizers[1]), []
-    step = bare.step
-    bare.step = lambda: n_steps.append(step())
-    replayed = ReplayedOptimizer(bare)
-    for module in modules:
-        for parameter in module.parameters():
-            parameter.grad = torch.empty_like(parameter)
-    for number in range(6):
-        for module in modules:
-            for parameter in module.parameters():
-                parameter.grad.copy_(torch.arange(parameter.numel()).view_as(parameter) - number)
-        optimizers[0].step()
-        replayed.step()
-    for first, second in zip(*(module.parameters() for module in modules), strict=True):
-        assert torch.equal(first, second)
-    for first, second in zip(*(o.state_dict()["state"].items() for o in optimizers), strict=True):
-        assert str(first) == str(second)
-    if settings:
-        assert len(n_steps) <= 2, "it is not called any more"

@@ -1,4 +1,4 @@
-"""Random numbers that are ours alone: the same from the same seed, and nobody else's disturbed."""
+"""Streams draw the same numbers from the same seed, and leave the process's generators alone."""
 
 import copy
 import random
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def global_states():
-    """The states of torch's, numpy's and Python's default generators, comparable."""
+    """Return the states of torch's, numpy's and Python's default generators, comparable."""
     kind, keys, *rest = np.random.get_state()
     return torch.get_rng_state().tolist(), kind, keys.tolist(), rest, random.getstate()
 
@@ -41,7 +41,7 @@ def test_a_stream_goes_on_where_it_stopped():
     for _ in range(3):
         with stream:
             drawn.append(torch.rand(2))
-        torch.rand(5)  # somebody else's
+        torch.rand(5)  # of the default generator
     assert torch.equal(torch.cat(drawn), expected)
 
 
@@ -105,18 +105,18 @@ def test_numpy_and_python_are_seeded_inside():
     assert drawn == (np.random.RandomState(4).rand(2).tolist(), random.Random(4).random())
 
 
-def test_a_stream_may_stand_in_for_numpys_and_pythons_generators_too():
+def test_a_stream_can_swap_numpys_and_pythons_generators_too():
     expected = np.random.RandomState(3).rand(4).tolist(), random.Random(3)
     before = global_states()
     stream, drawn = RandomStream(3, CPU), []
-    stream.swaps_others = True
+    stream.swaps_numpy_and_python = True
     for _ in range(2):  # It goes on where it stopped.
         with stream:
             drawn += np.random.rand(2).tolist()
             assert random.random() == expected[1].random()
     assert drawn == expected[0]
     assert global_states() == before
-    stream.swaps_others = False
+    stream.swaps_numpy_and_python = False
     with stream:
         assert np.random.get_state()[1].tolist() == before[2]
 
@@ -141,7 +141,7 @@ def test_threads_side_by_side_draw_what_each_draws_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-# The same, of the estimator.
+# Random numbers of an estimator.
 
 
 class Random(nn.Module):
@@ -170,7 +170,7 @@ def estimator(random_state, **parameters):
 
 
 def noise(shape):
-    """Noise of numpy's and Python's global generators, as transforms of others draw it."""
+    """Return noise of numpy's and Python's global generators, as transforms of users draw it."""
     return torch.from_numpy(np.random.randn(*shape).astype("float32")) * random.random()
 
 
@@ -193,7 +193,7 @@ class NoisyStream(IterableDataset):
             yield torch.from_numpy(x) + noise([4]), label
 
 
-OTHERS = {
+USER_CODE = {
     "augment": lambda seed: estimator(seed, augment=augment).fit(*data()),
     "dataset": lambda seed: estimator(seed).fit(Noisy()),
     "in a worker": lambda seed: estimator(seed, max_epochs=1, iterator_train__num_workers=1).fit(
@@ -204,9 +204,9 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_draws_of_others_go_by_random_state(name):
-    fit, losses, part = OTHERS[name], [], "valid" if name == "validation" else "train"
+@pytest.mark.parametrize("name", USER_CODE)
+def test_user_code_draws_by_random_state(name):
+    fit, losses, part = USER_CODE[name], [], "valid" if name == "validation" else "train"
     for outside in (0, 1):
         np.random.seed(outside)
         random.seed(outside)
@@ -220,7 +220,7 @@ def test_draws_of_others_go_by_random_state(name):
 
 
 @pytest.mark.parametrize("loader", [{}, {"iterator_train__num_workers": 0}])
-def test_an_estimator_disturbs_no_generator_and_is_disturbed_by_none(loader):
+def test_an_estimator_neither_disturbs_global_generators_nor_depends_on_them(loader):
     X, y = data()
     results = []
     for seed in (0, 1):

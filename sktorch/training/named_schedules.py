@@ -1,43 +1,45 @@
-"""Learning-rate schedules by name: torch's own, with what the training knows filled in."""
+"""Make learning-rate schedules by name: torch's own, with what the training knows filled in."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from numbers import Real
+from typing import Any
 
-from torch.optim import lr_scheduler
+from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from sktorch.training.lookup import find
+from sktorch._lookup import did_you_mean, find
 from sktorch.training.schedule import Schedule, steps_by_batch
 
-# Parameters of every schedule; the others are those of torch's class.
+# Parameters that every schedule has besides those of torch's class.
 OWN_PARAMETERS = ("warm_up", "step_every")
 
 
 @dataclass(frozen=True)
 class _Training:
-    """What a scheduler's parameters are made of; steps are those of the scheduler."""
+    """The facts of a training that a scheduler's defaults are computed from."""
 
-    n_steps: int | None
+    n_steps: int  # of the scheduler
     n_batches: int | None
-    lrs: list
+    lrs: list[float]
     sign: int
     has_momentum: bool
+
+    def steps(self, fraction: float) -> int:
+        """Return a fraction of the scheduler's steps, at least one."""
+        return max(round(fraction * self.n_steps), 1)
+
+
+_Defaults = Callable[[_Training], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class _Named:
-    """A scheduler class, and the defaults that differ from torch's: ``training -> dict``."""
+    """A scheduler class, or a function that makes a scheduler, and defaults other than torch's."""
 
-    scheduler: type
-    defaults: Callable = lambda training: {}
-
-
-def _share(training, share):
-    """A share of the steps, one at the least."""
-    return max(round(share * training.n_steps), 1)
+    scheduler: Callable[..., Any]
+    defaults: _Defaults = lambda training: {}
 
 
 SCHEDULES = {
@@ -45,7 +47,7 @@ SCHEDULES = {
     "cosine": _Named(lr_scheduler.CosineAnnealingLR),
     "cosine_warm_restarts": _Named(
         lr_scheduler.CosineAnnealingWarmRestarts,
-        lambda training: {"T_0": _share(training, 1 / 4)},
+        lambda training: {"T_0": training.steps(1 / 4)},
     ),
     "cyclic": _Named(lr_scheduler.CyclicLR),
     "exponential": _Named(  # down to a hundredth
@@ -57,18 +59,18 @@ SCHEDULES = {
     ),
     "multi_step": _Named(
         lr_scheduler.MultiStepLR,
-        lambda training: {"milestones": [_share(training, 1 / 2), _share(training, 3 / 4)]},
+        lambda training: {"milestones": [training.steps(1 / 2), training.steps(3 / 4)]},
     ),
     "one_cycle": _Named(lr_scheduler.OneCycleLR),
     "plateau": _Named(lr_scheduler.ReduceLROnPlateau),
     "polynomial": _Named(
         lr_scheduler.PolynomialLR, lambda training: {"total_iters": training.n_steps}
     ),
-    "step": _Named(lr_scheduler.StepLR, lambda training: {"step_size": _share(training, 1 / 3)}),
+    "step": _Named(lr_scheduler.StepLR, lambda training: {"step_size": training.steps(1 / 3)}),
 }
-# What training decides, for a class as for its name. The ends of a cycle and its length are those
-# of L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, section 3.
-DECIDED = {
+# What the training decides, for a class as for its name. A cycle's bounds and length are those of
+# L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, section 3.
+DECIDED: dict[type, _Defaults] = {
     lr_scheduler.CosineAnnealingLR: lambda training: {"T_max": training.n_steps},
     lr_scheduler.OneCycleLR: lambda training: {
         "max_lr": training.lrs,
@@ -87,75 +89,33 @@ DECIDED = {
 }
 
 
-def make_schedule(kind, optimizer, *, n_epochs, n_batches=None, parameters=None, sign=-1):
-    """A schedule for the learning rates of an optimizer, beginning at those it has.
+def make_schedule(
+    kind: Any,
+    optimizer: Optimizer,
+    *,
+    n_epochs: int,
+    n_batches: int | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    sign: int = -1,
+) -> Schedule:
+    """Return a schedule, by name, class or function, that starts at an optimizer's learning rates.
 
-    Parameters
-    ----------
-    kind : str, LRScheduler class, or function
-        One of "constant", "cosine", "cosine_warm_restarts", "cyclic", "exponential", "linear"
-        (falls to zero), "multi_step", "one_cycle", "plateau", "polynomial", "step"; or a function
-        ``optimizer, **parameters -> scheduler``. "cyclic" and "one_cycle" step after each batch,
-        the others after each epoch.
-    optimizer : torch.optim.Optimizer
-    n_epochs : int
-        Number of epochs to come.
-    n_batches : int, default=None
-        Steps of the optimizer in an epoch; None where it is not known, which is enough for
-        schedules that step after each epoch.
-    parameters : dict, default=None
-        Those of torch's class. What the training decides (``T_max``, ``total_steps``, ``max_lr``,
-        ``mode``, …) is filled in where it is not given, and a name leaves nothing open: "step"
-        falls each third of the training, "multi_step" after half and three quarters of it,
-        "exponential" to a hundredth, "cosine_warm_restarts" starts anew each quarter. Two more
-        belong to every schedule: ``warm_up``, the number of epochs, also a fraction, over which
-        the learning rate first rises from near zero, batch by batch; and ``step_every``, "batch"
-        or "epoch", to change when the scheduler steps.
-    sign : {-1, 1}, default=-1
-        Whether a lower (-1) or a higher (1) value is better, for "plateau".
-
-    Returns
-    -------
-    schedule : Schedule
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, a parameter unknown, missing or out of its domain.
-    TypeError
-        If ``kind`` is none of the three, or a function that returns no scheduler.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sktorch.training.schedules import make_schedule
-    >>> optimizer = torch.optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=1.0)
-    >>> schedule = make_schedule(
-    ...     "constant", optimizer, n_epochs=2, n_batches=3, parameters={"warm_up": 1}
-    ... )
-    >>> for batch in range(6):
-    ...     print(schedule.lrs)
-    ...     schedule.after_batch()
-    [0.25]
-    [0.5]
-    [0.75]
-    [1.0]
-    [1.0]
-    [1.0]
+    ``n_batches`` is the number of the optimizer's steps in an epoch, where it is known; ``sign`` is
+    1 if "plateau" should look for a higher value, -1 for a lower one.
     """
     given = dict(parameters or {})
     _check_names(kind, given)
     warm_up, step_every = (given.pop(name, None) for name in OWN_PARAMETERS)
     entry = _entry(kind)
-    warm_batches = _warm_batches(warm_up or 0, n_epochs, n_batches)
+    warm_up_batches = _warm_up_batches(warm_up or 0, n_epochs, n_batches)
     by_batch = steps_by_batch(entry.scheduler, step_every)
-    if (by_batch or warm_batches) and n_batches is None:
+    if (by_batch or warm_up_batches) and n_batches is None:
         raise ValueError(
             f"{_name(kind)} steps after each batch, and the number of batches in an epoch is not "
             "known. Choose a schedule that steps after each epoch, without warm_up."
         )
     training = _Training(
-        n_steps=_n_steps(by_batch, n_epochs, n_batches, warm_batches),
+        n_steps=_n_steps(by_batch, n_epochs, n_batches or 1, warm_up_batches),
         n_batches=n_batches,
         lrs=[float(group["lr"]) for group in optimizer.param_groups],
         sign=sign,
@@ -164,35 +124,16 @@ def make_schedule(kind, optimizer, *, n_epochs, n_batches=None, parameters=None,
     arguments = _filled_in(entry, training, given)
     _check_required(kind, arguments)
 
-    def make_scheduler(groups):
+    def make_scheduler(groups: Optimizer) -> LRScheduler:
         return _built(kind, entry.scheduler, groups, arguments, training.n_steps)
 
-    return Schedule(optimizer, make_scheduler, n_batches, n_epochs, warm_batches, step_every)
+    return Schedule(optimizer, make_scheduler, n_batches, n_epochs, warm_up_batches, step_every)
 
 
-def schedule_parameters(kind):
-    """The names of the parameters that a schedule takes.
+def schedule_parameters(kind: Any) -> tuple[str, ...] | None:
+    """Return the names of a schedule's parameters, None if it takes any or does not tell.
 
-    Parameters
-    ----------
-    kind : str, LRScheduler class, function, or None
-        As in `make_schedule`; None has what belongs to all, so that a search may try it, too.
-
-    Returns
-    -------
-    names : tuple of str, or None
-        None where any name is taken or the names can't be told.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the schedule is not known.
-
-    Examples
-    --------
-    >>> from sktorch.training.schedules import schedule_parameters
-    >>> schedule_parameters("step")
-    ('step_size', 'gamma', 'warm_up', 'step_every')
+    No schedule (None) has those that belong to all, so that a search may try it, too.
     """
     if kind is None:
         return OWN_PARAMETERS
@@ -202,7 +143,8 @@ def schedule_parameters(kind):
     return (*(p.name for p in signature), *OWN_PARAMETERS)
 
 
-def _entry(kind):
+def _entry(kind: Any) -> _Named:
+    """Return the scheduler of a name, a class or a function, or raise if it is none of these."""
     entry = find("lr_schedule", kind, SCHEDULES)
     if isinstance(entry, _Named):
         return entry
@@ -215,8 +157,11 @@ def _entry(kind):
     return _Named(kind)
 
 
-def _signature(scheduler):
-    """Its parameters but the optimizer, and where it would resume: a schedule starts afresh."""
+def _signature(scheduler: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """Return a scheduler's parameters without the optimizer and without ``last_epoch``.
+
+    The latter is for a scheduler that resumes; a schedule always starts afresh.
+    """
     try:
         parameters = [*inspect.signature(scheduler).parameters.values()]
     except (TypeError, ValueError):
@@ -224,19 +169,22 @@ def _signature(scheduler):
     return [p for p in parameters[1:] if p.name != "last_epoch"]
 
 
-def _check_names(kind, given):
+def _check_names(kind: Any, given: Mapping[str, Any]) -> None:
+    """Raise if a schedule has no parameter of a given name."""
     known = schedule_parameters(kind)
+    if known is None:
+        return
     for name in given:
-        if known is not None and name not in known:
-            close = get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f" Did you mean lr_schedule__{close[0]}?" if close else ""
+        if name not in known:
+            hint = did_you_mean(name, known, "lr_schedule__{}".format)
             raise ValueError(
                 f"{_name(kind)} has no parameter lr_schedule__{name}.{hint} It takes "
                 f"{', '.join(known)}."
             )
 
 
-def _check_required(kind, arguments):
+def _check_required(kind: Any, arguments: Mapping[str, Any]) -> None:
+    """Raise if a parameter without a default is missing."""
     for parameter in _signature(_entry(kind).scheduler) or ():
         is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if is_named and parameter.default is parameter.empty and parameter.name not in arguments:
@@ -246,9 +194,10 @@ def _check_required(kind, arguments):
             )
 
 
-def _warm_batches(warm_up, n_epochs, n_batches):
-    """The number of batches in ``warm_up`` epochs."""
-    if not isinstance(warm_up, Real) or not 0 <= warm_up < n_epochs:
+def _warm_up_batches(warm_up: Any, n_epochs: int, n_batches: int | None) -> int:
+    """Return the number of batches in ``warm_up`` epochs."""
+    is_number = isinstance(warm_up, Real)
+    if not is_number or not 0 <= warm_up < n_epochs:
         raise ValueError(
             f"lr_schedule__warm_up={warm_up!r} must be a number of epochs, not negative and less "
             f"than the {n_epochs} to train. Change it, or max_epochs."
@@ -256,15 +205,18 @@ def _warm_batches(warm_up, n_epochs, n_batches):
     return int(warm_up * (n_batches or 0)) or int(warm_up > 0)
 
 
-def _n_steps(by_batch, n_epochs, n_batches, warm_batches):
-    """How often a scheduler steps: over what the warm-up leaves, the epoch it ends in included."""
-    warm_epochs = warm_batches // n_batches if warm_batches else 0
-    return int(n_epochs * n_batches - warm_batches if by_batch else n_epochs - warm_epochs) or 1
+def _n_steps(by_batch: bool, n_epochs: int, n_batches: int, warm_up_batches: int) -> int:
+    """Return how often a scheduler steps after the warm-up, the epoch that ends it included."""
+    if by_batch:
+        return n_epochs * n_batches - warm_up_batches or 1
+    return n_epochs - warm_up_batches // n_batches or 1
 
 
-def _filled_in(entry, training, given):
+def _filled_in(entry: _Named, training: _Training, given: dict[str, Any]) -> dict[str, Any]:
+    """Return a scheduler's arguments: the given ones, and defaults for the others."""
     bases = entry.scheduler.__mro__ if isinstance(entry.scheduler, type) else ()
-    decided = next((DECIDED[base] for base in bases if base in DECIDED), lambda training: {})
+    own = (DECIDED[base] for base in bases if base in DECIDED)
+    decided: _Defaults = next(own, lambda training: {})
     known = schedule_parameters(entry.scheduler)  # A subclass may take fewer.
     arguments = {
         name: value
@@ -276,7 +228,14 @@ def _filled_in(entry, training, given):
     return arguments | given
 
 
-def _built(kind, scheduler, groups, arguments, n_steps):
+def _built(
+    kind: Any,
+    scheduler: Callable[..., Any],
+    groups: Optimizer,
+    arguments: dict[str, Any],
+    n_steps: int,
+) -> LRScheduler:
+    """Return torch's scheduler, or raise if its arguments or its length are wrong."""
     try:
         built = scheduler(groups, **arguments)
     except (TypeError, ValueError) as error:
@@ -288,7 +247,7 @@ def _built(kind, scheduler, groups, arguments, n_steps):
             f"lr_schedule={kind!r} returned {type(built).__name__}; expected a scheduler of "
             "torch.optim.lr_scheduler."
         )
-    if isinstance(built, lr_scheduler.OneCycleLR) and built.total_steps < (n_steps or 0):
+    if isinstance(built, lr_scheduler.OneCycleLR) and built.total_steps < n_steps:
         raise ValueError(
             f"{_name(kind)} has total_steps={built.total_steps}, but training takes {n_steps}. "
             "Leave lr_schedule__total_steps out, or change max_epochs."
@@ -296,5 +255,5 @@ def _built(kind, scheduler, groups, arguments, n_steps):
     return built
 
 
-def _name(kind):
+def _name(kind: Any) -> str:
     return f"lr_schedule={kind!r}"

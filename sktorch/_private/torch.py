@@ -1,0 +1,103 @@
+"""Private names of torch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+# torch's documentation of dispatch modes and of nested inputs uses both modules by these names,
+# and OpOverload is the class of every basic operation. Without them, importing sktorch fails.
+from torch._ops import OpOverload
+from torch.optim import Optimizer
+from torch.optim import optimizer as optimizer_module
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+__all__ = [
+    "RECURRENT_ALIASES",
+    "UNSAFE_VIEW",
+    "OpOverload",
+    "TorchDispatchMode",
+    "TreeSpec",
+    "mark_stepped",
+    "module_has_hooks",
+    "optimizer_has_hooks",
+    "overload_name",
+    "schema",
+    "tensor_has_hooks",
+    "trace_in_place",
+    "tree_flatten",
+    "tree_leaves",
+    "tree_map",
+    "tree_unflatten",
+    "version",
+    "wrapped_by_schedule",
+]
+
+# The view that autograd takes of its own new tensors, an operation of ``torch.ops.aten``. Under
+# another name, recordings would hold a few views that change nothing.
+UNSAFE_VIEW = "_unsafe_view"
+
+# Attributes in which recurrent layers hold their parameters a second time. Under other names, a
+# stack could not compare recurrent modules, and they would train alone.
+RECURRENT_ALIASES = frozenset({"_flat_weights", "_flat_weight_refs"})
+
+
+def schema(operation: OpOverload) -> torch.FunctionSchema:
+    """Return the arguments of an operation and whether it writes to them; recording needs it."""
+    return operation._schema
+
+
+def overload_name(operation: OpOverload) -> str:
+    """Return an operation's overload ("Tensor" of ``add.Tensor``); recording needs it."""
+    return operation._overloadname
+
+
+def trace_in_place(function: Callable, inputs: Sequence[torch.Tensor]) -> Callable:
+    """Trace a function with its in-place operations, which the public option replaces.
+
+    Without the private option this raises a TypeError, and recordings are replayed by Python.
+    """
+    return torch.jit.trace(function, tuple(inputs), check_trace=False, _force_outplace=False)
+
+
+def version(tensor: torch.Tensor) -> int:
+    """Return how often a tensor was written to in place; without it, fused training fails.
+
+    torch's notes on autograd describe the counter, which has no public name.
+    """
+    return tensor._version
+
+
+def tensor_has_hooks(tensor: torch.Tensor) -> bool:
+    """Say whether a tensor has hooks; without these names, fused training fails."""
+    return bool(tensor._backward_hooks or tensor._post_accumulate_grad_hooks)
+
+
+def module_has_hooks(module: nn.Module) -> bool:
+    """Say whether a module (not its children) has hooks; under other names, stacks skip them."""
+    return any(hooks for name, hooks in vars(module).items() if name.endswith("_hooks"))
+
+
+def optimizer_has_hooks(optimizer: Optimizer) -> bool:
+    """Say whether hooks listen to an optimizer's steps; without the names, its own step is used."""
+    return any(
+        getattr(owner, name, True)
+        for owner, name in (
+            (optimizer, "_optimizer_step_pre_hooks"),
+            (optimizer, "_optimizer_step_post_hooks"),
+            (optimizer_module, "_global_optimizer_pre_hooks"),
+            (optimizer_module, "_global_optimizer_post_hooks"),
+        )
+    )
+
+
+def wrapped_by_schedule(step: Any) -> bool:
+    """Say whether a schedule wrapped this ``step``; without the name, they train alone."""
+    return hasattr(step, "_wrapped_by_lr_sched")
+
+
+def mark_stepped(optimizer: Optimizer) -> None:
+    """Mark an optimizer as stepped; without it, its schedule warns that it came first."""
+    optimizer._opt_called = True  # type: ignore[attr-defined]  # set by torch's schedules alone

@@ -1,0 +1,63 @@
+"""Set a CPU up for small steps: as few threads as the work is worth, no subnormal floats."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# Below this many multiply-adds in a forward pass, a second thread saves little on idle cores and
+# costs a multiple on busy ones: the threads of every small operation wait for each other.
+MIN_WORK_FOR_THREADS = 50_000_000
+
+
+@contextmanager
+def threads_for(n_multiply_adds: float, n_threads: int | None = None) -> Iterator[None]:
+    """Run a small step on one thread, a large one on ``n_threads``; restore the number afterwards.
+
+    By default a large step keeps the number that is set. It is a setting of the calling thread:
+    threads that fit side by side do not disturb each other.
+    """
+    before = torch.get_num_threads()
+    n_threads = 1 if n_multiply_adds < MIN_WORK_FOR_THREADS else n_threads or before
+    if n_threads == before:
+        yield
+        return
+    torch.set_num_threads(n_threads)
+    set_number_for_new_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def set_number_for_new_threads(n_threads: int) -> None:
+    """Set ``torch.get_num_threads()`` of threads that start later; running threads keep theirs.
+
+    A new thread gets the number that was last set by any thread.
+    """
+    thread = threading.Thread(target=torch.set_num_threads, args=(n_threads,))
+    thread.start()
+    thread.join()
+
+
+@contextmanager
+def subnormals_flushed() -> Iterator[None]:
+    """Let the calling thread treat subnormal floats as zero; restore its mode afterwards.
+
+    They slow a CPU down many times. Late in a long training Adam's averages and vanishing gradients
+    decay into that range, below 1.2e-38 in float32 and 2.3e-308 in float64. A processor without
+    such a mode stays as it is.
+    """
+    before = _flushes_subnormals()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def _flushes_subnormals() -> bool:
+    # torch can set the mode but not read it: half of the smallest normal number shows it.
+    smallest = torch.full((), torch.finfo(torch.float32).tiny, dtype=torch.float32)
+    return (smallest / 2).item() == 0

@@ -1,0 +1,69 @@
+"""Rewritten graphs compute what the graphs as recorded compute."""
+
+import pytest
+import torch
+from torch import fx
+
+from sktorch.recording.lower import lower, widen_products
+from sktorch.recording.record import record
+
+ATEN = torch.ops.aten
+GENERATOR = torch.Generator()
+
+
+def factors(n_rows, n_columns):
+    generator = torch.Generator().manual_seed(n_rows)
+    return [torch.randn(2, 50, n, generator=generator) for n in (n_rows, n_columns)]
+
+
+def transposed_product(x, y):
+    return [torch.bmm(x.mT, y)]
+
+
+def graph_of_product(x, y):
+    """The graph of `transposed_product`."""
+    graph = fx.Graph()
+    graph.placeholder("generator")
+    left, right = graph.placeholder("x"), graph.placeholder("y")
+    transposed = graph.call_function(ATEN.transpose.int, (left, 1, 2))
+    product = graph.call_function(ATEN.bmm.default, (transposed, right))
+    for node, value in zip((left, right, transposed), (x, y, x.mT), strict=True):
+        node.meta["value"] = value
+    product.meta["value"] = torch.bmm(x.mT, y)
+    graph.output([product])
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_columns", "widened"), [(8, 3, True), (3, 8, False), (4, 4, False)]
+)
+def test_tall_products_of_a_transposed_factor_are_computed_as_wide_ones(n_rows, n_columns, widened):
+    inputs = factors(n_rows, n_columns)
+    graph = graph_of_product(*inputs)
+    widen_products(graph)
+    (product,) = [node for node in graph.nodes if node.target is ATEN.bmm.default]
+    shape = (2, n_columns, n_rows) if widened else (2, n_rows, n_columns)
+    assert product.meta["value"].shape == shape
+    value = fx.GraphModule({}, graph)(GENERATOR, *inputs)
+    torch.testing.assert_close(value, transposed_product(*inputs))
+
+
+def test_products_stay_as_they_are_on_demand():
+    inputs = factors(64, 3)
+    recording, _ = record(transposed_product, GENERATOR, *inputs, wide_products=False)
+    assert torch.equal(recording(GENERATOR, *inputs)[0], transposed_product(*inputs)[0])
+
+
+def fails(*args, **kwargs):
+    raise RuntimeError("TorchScript is gone")
+
+
+@pytest.mark.parametrize("has_torchscript", [True, False])
+def test_a_program_computes_what_the_graph_computes(has_torchscript, monkeypatch):
+    if not has_torchscript:
+        monkeypatch.setattr(torch.jit, "trace", fails)
+    inputs = factors(8, 3)
+    module = fx.GraphModule({}, graph_of_product(*inputs))
+    run = lower(module, inputs)
+    assert (run == module.forward) != has_torchscript
+    assert torch.equal(run(GENERATOR, *inputs)[0], transposed_product(*inputs)[0])
