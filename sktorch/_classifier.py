@@ -321,15 +321,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         >>> classifier.classes_
         array([0, 1, 2])
         """
-        return self._fit(
-            X,
-            y,
-            sample_weight,
-            n_epochs=self.max_epochs,
-            resume=self.warm_start,
-            whole=True,
-            groups=groups,
-        )
+        return self._fit(X, y, sample_weight, groups)
 
     @with_callbacks
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
@@ -375,7 +367,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 "class_weight='balanced' needs all of y, and partial_fit sees a part of it. Pass a "
                 "dict of weights: sklearn.utils.class_weight.compute_class_weight makes one."
             )
-        return self._fit(X, y, sample_weight, n_epochs=1, resume=True, whole=False, classes=classes)
+        return self._partial_fit(X, y, sample_weight, classes)
 
     def predict(self, X):
         """Predict the label of the most likely class.

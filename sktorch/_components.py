@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from sktorch.data.rows import as_tensors, is_integer
 from sktorch.data.structure import tree_map
+from sktorch.data.tensors import as_tensors, is_integer
 from sktorch.losses.adapters import FunctionLoss, innermost
-from sktorch.training.cost import measure_work
+from sktorch.training.cost import Work, measure_work
 
 Parameters = Mapping[str, inspect.Parameter]
 
@@ -82,31 +82,8 @@ def is_required(parameter: inspect.Parameter) -> bool:
 
 
 @torch.no_grad()
-def try_module(module, example):
-    """Call a module on a few rows, in eval mode.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Lazy layers are materialised.
-    example : ndarray, sparse array or torch.Tensor of shape (n_rows, ...)
-
-    Returns
-    -------
-    dtype : torch.dtype
-        What the module wants its input in: its own floating dtype, or int64.
-    output : torch.Tensor
-        On the CPU.
-    work : Work
-        What a row costs.
-
-    Raises
-    ------
-    ValueError
-        If the module does not take the rows.
-    TypeError
-        If it does not return a tensor.
-    """
+def try_module(module: nn.Module, example: Any) -> tuple[torch.dtype, torch.Tensor, Work]:
+    """Return the input dtype, output and cost of a module, called on a few rows in eval mode."""
     tensors = [*module.parameters(), *module.buffers()]
     dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
     device = tensors[0].device if tensors else torch.device("cpu")
@@ -132,7 +109,7 @@ def try_module(module, example):
     return dtype, output.cpu(), work
 
 
-def _unfit(module, example, error):
+def _unfit(module: nn.Module, example: Any, error: Exception) -> ValueError:
     return ValueError(
         f"module {type_name(module)} does not take a batch of shape "
         f"{tree_map(lambda x: tuple(x.shape), example)}: {error}. "

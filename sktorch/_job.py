@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sktorch._batching import BatchMaker, Part, dataset_of
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
+from sktorch._part import Part
 from sktorch._private.scikit_learn import callback_context
 from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch.data.batches import AugmentedBatches
-from sktorch.data.datasets import SliceableDataset, Stream
 from sktorch.data.loaders import check_keeps_rows
-from sktorch.data.placement import choose_placement
 from sktorch.data.structure import Batch
 from sktorch.fused.rendezvous import threads_of_a_task
 from sktorch.fused.runner import choose_runner
-from sktorch.training.engine import Engine, StepSettings
-from sktorch.training.schedule import Schedule
-from sktorch.training.named_schedules import make_schedule
-from sktorch.training.stopping import BestWeights, Plateau
 from sktorch.training.cpu import subnormals_flushed, threads_for
+from sktorch.training.engine import Engine, StepSettings
+from sktorch.training.named_schedules import make_schedule
+from sktorch.training.schedule import Schedule
+from sktorch.training.stopping import BestWeights, Plateau
 
 if TYPE_CHECKING:
     from sktorch._estimator import TorchEstimator
@@ -47,7 +45,7 @@ class TrainingJob:
         valid: Part | None,
         n_epochs: int,
         *,
-        partial: bool,
+        partial: bool = False,
     ) -> None:
         self.estimator, self.net, self.n_epochs = estimator, net, n_epochs
         self.train, self.valid, self.partial = train, valid, partial
@@ -68,11 +66,15 @@ class TrainingJob:
         context.call_on_fit_task_begin(estimator=estimator, **arguments)
         try:
             with net.stream_:
-                net.notify("on_train_begin", X=self.train.X, y=self.train.y)
+                net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
             train, evaluations = self._batches()
             monitor, sign = self._monitored(evaluations)
             plateau = Plateau(estimator.n_iter_no_change, estimator.tol, sign)
             self.schedule = self._make_schedule(train, sign)
+            datasets = {
+                "dataset_train": self.train.dataset,
+                "dataset_valid": None if self.valid is None else self.valid.dataset,
+            }
             work = net.work_.multiply_adds * estimator.batch_size
             threads = threads_for(work, threads_of_a_task())
             with threads, subnormals_flushed(), current_device(self.device):
@@ -81,7 +83,7 @@ class TrainingJob:
                     epoch.call_on_fit_task_begin(estimator=estimator, **arguments)
                     with net.stream_:
                         stop = net.fit_epoch(
-                            self.runner, train, evaluations, self._datasets(), self.schedule
+                            self.runner, train, evaluations, datasets, self.schedule
                         )
                     value = net.history[-1, monitor]
                     self._keep_best(sign * value)
@@ -104,15 +106,15 @@ class TrainingJob:
             if self.schedule is not None:  # The next training begins at the learning rate given.
                 self.schedule.restore()
         estimator.best_epoch_ = self._restore_best()
-        net.end_training(self.train.X, self.train.y)
+        net.end_training(self.train.source.values, self.train.y)
         estimator.eager_reason_ = self.engine.eager_reason
         context.call_on_fit_task_end(estimator=estimator, **arguments)
 
     def _user_code_draws(self) -> bool:
         """Say whether code of the user, in a dataset or an augmentation, may draw numbers."""
         parts = [self.train] if self.valid is None else [self.train, self.valid]
-        datasets = any(isinstance(part.X, SliceableDataset | Stream) for part in parts)
-        return datasets or self.estimator.augment is not None
+        by_dataset = any(part.source.runs_user_code for part in parts)
+        return by_dataset or self.estimator.augment is not None
 
     def _n_trained(self) -> int:
         return sum("train_loss" in row for row in self.net.history)
@@ -152,32 +154,23 @@ class TrainingJob:
         estimator = self.estimator
         if estimator.lr_schedule is None or self.partial:
             return None
-        n_batches = len(train)
-        if isinstance(self.train.X, Stream):  # It does not know its length, but y does.
-            n_batches = self._n_batches_of_stream()
         return make_schedule(
             estimator.lr_schedule,
             self.net.optimizer_,
             n_epochs=self.n_epochs,
-            n_batches=ceil(n_batches / estimator.gradient_accumulation),
+            n_batches=ceil(len(train) / estimator.gradient_accumulation),
             parameters=estimator._component_parameters("lr_schedule"),
             sign=sign,
         )
-
-    def _n_batches_of_stream(self) -> int:
-        options = self.estimator._component_parameters("iterator_train")
-        n_batches = len(self.train.y) / options.get("batch_size", self.estimator.batch_size)
-        return int(n_batches) if options.get("drop_last") else ceil(n_batches)
 
     def _batches(self) -> tuple[Iterable[Batch], list[Evaluation]]:
         """Return the batches to train on, and the evaluations that follow each epoch."""
         estimator = self.estimator
         check_keeps_rows(estimator._component_parameters("iterator_valid"))
         self._check_sampler(estimator._component_parameters("iterator_train"))
-        maker = BatchMaker(estimator, self.net, self.device)
-        train = maker.batches(self.train, "iterator_train", shuffle=True)
-        estimator.data_placement_ = choose_placement(
-            self.train.X, self.net.input_dtype_, self.device, estimator.data_placement
+        train = self.train.training_batches(estimator, self.net)
+        estimator.data_placement_ = self.train.source.placement(
+            self.net.input_dtype_, self.device, estimator.data_placement
         )
         if estimator.augment is not None:
             train = AugmentedBatches(train, estimator.augment)
@@ -186,7 +179,7 @@ class TrainingJob:
         evaluations = [
             Evaluation(
                 name,
-                maker.batches(part, "iterator_valid", shuffle=False),
+                part.evaluation_batches(estimator, self.net),
                 scorers[name],
                 estimator,
                 self.net,
@@ -217,19 +210,12 @@ class TrainingJob:
                 "or of weight zero. Pass them apart, as validation=(X_val, y_val)."
             )
 
-    def _datasets(self) -> dict[str, Any]:
-        """Return what skorch's callbacks are told at the begin and the end of an epoch."""
-        return {
-            "dataset_train": dataset_of(self.train),
-            "dataset_valid": None if self.valid is None else dataset_of(self.valid),
-        }
-
     def _callback_arguments(self) -> dict[str, Any]:
         """Return what scikit-learn's callbacks may ask for; made only if one does."""
         part = self.train
         weights = part.used_weights
         return {
-            "X": lambda: part.X[part.index],
+            "X": lambda: part.X,
             "y": lambda: self.estimator.codec_.decode(part.y[part.index]),
             "metadata": None if weights is None else {"sample_weight": weights},
             "reconstruction_attributes": lambda: {"net_": self.net},

@@ -17,16 +17,16 @@ from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, 
 from sktorch._components import accepts, try_module, type_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
-from sktorch.data.inference import input_batches, n_rows_of
+from sktorch.data.sources import as_source
 from sktorch.data.structure import Batch
 from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
 from sktorch.training.cost import rows_at_once
+from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
 from sktorch.training.precision import Precision
 from sktorch.training.runner import Runner
 from sktorch.training.schedule import Schedule
-from sktorch.training.cpu import threads_for
 
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
@@ -209,11 +209,11 @@ class Net(NeuralNet):
         own_device = torch.device(self.device)
         precision = Precision.named(self.precision_, own_device.type)
         n_rows = rows_at_once(self.work_, own_device)
-        count = n_rows_of(X)
         options = self.inference_options_ if options is None else options
-        inputs = input_batches(X, self.input_dtype_, own_device, n_rows=n_rows, options=options)
-        with threads_for(self.work_.multiply_adds * min(n_rows, count or n_rows)):
-            outputs = infer(self.module_, inputs, count, autocast=precision.autocast)
+        source = as_source(X, has_targets=None, collate_fn=options.get("collate_fn"))
+        inputs = source.inputs(self.input_dtype_, own_device, n_rows=n_rows, options=options)
+        with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
+            outputs = infer(self.module_, inputs, source.n_rows, autocast=precision.autocast)
         return outputs.to(device, self.example_output_.dtype)
 
     def predict(self, X):

@@ -290,15 +290,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         >>> TorchRegressor(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.4
         True
         """
-        return self._fit(
-            X,
-            y,
-            sample_weight,
-            n_epochs=self.max_epochs,
-            resume=self.warm_start,
-            whole=True,
-            groups=groups,
-        )
+        return self._fit(X, y, sample_weight, groups)
 
     @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -332,7 +324,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         >>> TorchRegressor().partial_fit(X[:200], y[:200]).partial_fit(X[200:], y[200:]).n_epochs_
         2
         """
-        return self._fit(X, y, sample_weight, n_epochs=1, resume=True, whole=False)
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X, return_std=False):
         """Predict numbers in the scale of y, which the criterion derives from the module's output.

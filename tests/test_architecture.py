@@ -30,16 +30,17 @@ ARROWS = {
 }
 LEAVES = {"_lookup", "_private"}
 ESTIMATORS = {
-    "_batching",
+    "_building",
     "_callbacks",
     "_classifier",
     "_components",
     "_device",
     "_estimator",
-    "_inputs",
+    "_features",
     "_job",
     "_net",
     "_parameters",
+    "_part",
     "_regressor",
     "_scoring",
 }
@@ -52,12 +53,13 @@ PACKAGES = {
     "targets": {"numpy", "scipy", "sklearn", "torch"},
     "recording": {"torch"},
     "losses": {"torch"},
-    "data": {"numpy", "scipy", "sklearn", "torch"},
+    "data": {"numpy", "scipy", "sklearn", "skorch", "torch"},
     "modules": {"torch"},
     "preprocessing": {"numpy", "pandas", "polars", "sklearn"},
 }
 ONLY = {  # the only file of a room that imports a package
     ("fused", "joblib"): "fused.backend",
+    ("data", "skorch"): "data.mappings",  # its dict that indexes by rows, for its callbacks
     ("training", "numpy"): "training.randomness",  # numpy's global generator is set aside there
 }
 
@@ -71,15 +73,17 @@ LONG_FUNCTIONS = {}
 
 # Modules without a test file of their own name, and where they are tested instead.
 TESTED_IN = {
-    "_batching": "tests/test_validation.py",
+    "_building": "tests/test_every_component.py",
     "_components": "tests/test_every_component.py",
     "_device": "tests/test_acceleration.py",
     "_estimator": "tests/test_sklearn_contract.py",
     "_job": "tests/test_validation.py",
     "_net": "tests/callbacks",
+    "_part": "tests/test_validation.py",
     "_private.scikit_learn": "tests/test_private.py",
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",
+    "data.source": "tests/data/test_sources.py",
     "modules._layers": "tests/modules",
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
     "preprocessing._parameters": "tests/preprocessing/test_cleaner.py",

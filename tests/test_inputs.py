@@ -15,10 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch._inputs import check_X
-from sktorch.data.rows import Rows
 
-CPU = torch.device("cpu")
 SWAPPED = ">" if sys.byteorder == "little" else "<"
 COLUMNS = ["a", "b", "c", "d", "e"]
 
@@ -161,44 +158,6 @@ def test_an_own_module_decides_what_X_is_cast_to(module_dtype, data_dtype):
     np.testing.assert_allclose(probabilities.sum(1).astype("float64"), 1, atol=0.01)
 
 
-@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
-def test_feature_names_are_remembered_and_checked(frame):
-    X, y = small_integers()
-    fitted = classifier().fit(frame(dict(zip(COLUMNS, X.T, strict=True))), y)
-    assert fitted.feature_names_in_.tolist() == COLUMNS
-
-    swapped = frame(dict(zip(["b", "a", "c", "d", "e"], X.T, strict=True)))
-    with pytest.raises(ValueError, match="Feature names must be in the same order"):
-        fitted.predict(swapped)
-    missing = frame(dict(zip(["a", "b", "c", "d", "z"], X.T, strict=True)))
-    with pytest.raises(ValueError, match=r"(?s)names unseen at fit time:.*z.*now missing:.*e"):
-        fitted.predict(missing)
-    fewer = frame(dict(zip(COLUMNS[:4], X.T[:4], strict=True)))
-    with pytest.raises(ValueError, match=r"(?s)now missing:.*e"):
-        fitted.partial_fit(fewer, y)
-    with pytest.warns(UserWarning, match="X does not have valid feature names"):
-        np.testing.assert_array_equal(fitted.predict(X), fitted.predict(frame_of(frame, X)))
-
-
-def frame_of(frame, X):
-    return frame(dict(zip(COLUMNS, X.T, strict=True)))
-
-
-def test_an_array_forgets_the_names_of_an_earlier_fit():
-    X, y = small_integers()
-    fitted = classifier().fit(frame_of(pd.DataFrame, X), y).fit(X, y)
-    assert not hasattr(fitted, "feature_names_in_")
-    with pytest.warns(UserWarning, match="fitted without feature names"):
-        fitted.predict(frame_of(pd.DataFrame, X))
-
-
-def test_columns_that_are_no_numbers_are_refused():
-    X, y = small_integers()
-    frame = pd.DataFrame(X, columns=COLUMNS).assign(a="text")
-    with pytest.raises(ValueError, match="could not convert string to float: 'text'"):
-        classifier().fit(frame, y)
-
-
 @pytest.fixture
 def memory_map(tmp_path):
     """``memory_map(X)``: X as a read-only map of a file."""
@@ -218,35 +177,6 @@ def test_memory_maps(memory_map, expected, dtype):
     fitted = classifier(early_stopping=True).fit(mapped, y)
     np.testing.assert_allclose(fitted.predict_proba(mapped), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(mapped, X)
-
-
-@pytest.mark.parametrize(
-    "view", [lambda X: X, lambda X: X[10:30], lambda X: X.reshape(-1, 5), lambda X: X[::-1]]
-)
-def test_a_memory_map_is_not_copied_whole(memory_map, view):
-    mapped = memory_map(small_integers()[0])
-    checked = check_X(classifier(), view(mapped), reset=True)
-    assert np.shares_memory(checked, mapped)
-    rows = Rows(checked, torch.float32, CPU)
-    assert not isinstance(rows.values, torch.Tensor)
-    assert np.shares_memory(rows.values, mapped)
-    np.testing.assert_array_equal(rows[torch.tensor([3, 1])], view(mapped)[[3, 1]])
-
-
-def test_sparse_X_is_made_dense_a_batch_at_a_time():
-    X, y = small_integers()
-    heights = []
-
-    class Watched(nn.Linear):
-        def forward(self, X):
-            heights.append(len(X))
-            return super().forward(X)
-
-    X = sparse.csr_array(X)
-    rows = Rows(check_X(classifier(), X, reset=True), torch.float32, CPU)
-    assert sparse.issparse(rows.values)
-    TorchClassifier(Watched(5, 2), batch_size=10, max_epochs=1, device="cpu").fit(X, y)
-    assert heights[-5:] == [10, 10, 10, 10, 8]
 
 
 class Convolution(nn.Module):
@@ -449,38 +379,6 @@ def test_tensors_go_through_pipelines_and_searches():
     np.testing.assert_allclose(scores, expected)
     assert isinstance(predicted, torch.Tensor)
     assert search.best_score_ >= scores.mean()
-
-
-@pytest.mark.parametrize(
-    ("X", "error", "message"),
-    [
-        (torch.zeros(6), ValueError, r"Expected 2D array, got 1D tensor.*Reshape X"),
-        (torch.zeros(6, 0), ValueError, r"Found array with 6 sample\(s\) and shape \(6, 0\)"),
-        (torch.zeros(0, 3), ValueError, r"Found array with 0 sample\(s\)"),
-        (torch.full((6, 3), torch.nan), ValueError, "Input X contains NaN or infinity"),
-        (torch.full((6, 3), torch.inf), ValueError, "Input X contains NaN or infinity"),
-        (torch.zeros(6, 3, dtype=torch.complex64), ValueError, "Complex data not supported"),
-        (torch.eye(6).to_sparse(), TypeError, r"layout torch.sparse_coo.*Pass X.to_dense\(\)"),
-    ],
-)
-def test_tensors_that_are_no_good(X, error, message):
-    with pytest.raises(error, match=message):
-        classifier().fit(X, [0, 1, 0, 1, 0, 1])
-
-
-def test_check_X_sets_and_compares():
-    estimator = classifier()
-    X, _ = small_integers()
-    assert check_X(estimator, X, reset=True) is X or np.shares_memory(
-        check_X(estimator, X, reset=True), X
-    )
-    assert (estimator.n_features_in_, estimator.input_shape_) == (5, (5,))
-    with pytest.raises(ValueError, match="X has 4 features, but TorchClassifier is expecting 5"):
-        check_X(estimator, X[:, :4], reset=False)
-    with pytest.raises(ValueError, match="X has 4 features, but TorchClassifier is expecting 5"):
-        check_X(estimator, torch.from_numpy(X[:, :4]), reset=False)
-    with pytest.raises(ValueError, match=r"samples of shape \(5, 1\).*\(5,\)"):
-        check_X(estimator, X[:, :, None], reset=False)
 
 
 def test_many_rows_are_predicted_in_pieces():

@@ -1,8 +1,25 @@
-"""Datasets of torch as X: rows that are made when they are asked for."""
+"""Map-style datasets of torch as X: rows that are made when they are asked for."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
+
+from sktorch.data.loaders import check_keeps_rows, collated_inputs, with_own_seed
+from sktorch.data.rows import Rows, RowSource, row_batches
+from sktorch.data.source import Settings, Shape, n_inputs, no_samples, shape_of_samples
+from sktorch.data.structure import Inputs
+from sktorch.data.tensors import as_array
 
 
 class SliceableDataset(Dataset):
@@ -48,7 +65,7 @@ class SliceableDataset(Dataset):
     (2,)
     """
 
-    def __init__(self, dataset, has_targets=None):
+    def __init__(self, dataset: Any, has_targets: bool | None = None) -> None:
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             raise TypeError(
                 f"{type(dataset).__name__} has no length, and can't be indexed. Pass a map-style "
@@ -58,18 +75,20 @@ class SliceableDataset(Dataset):
         if isinstance(dataset, SliceableDataset):  # Its samples come without their targets.
             has_targets = dataset.has_targets if has_targets is None else has_targets
             dataset, rows = dataset.dataset, dataset._rows
-        self.dataset, self.has_targets, self._rows = dataset, has_targets, rows
         if has_targets is None:
             sample = dataset[0] if len(dataset) else None
-            self.has_targets = isinstance(sample, tuple | list) and len(sample) > 1
+            has_targets = isinstance(sample, tuple | list) and len(sample) > 1
+        self.dataset: Any = dataset
+        self.has_targets: bool = has_targets
+        self._rows: np.ndarray = rows
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int]:
         """``(n_samples,)``: what tells scikit-learn to index rather than to loop."""
         return (len(self),)
 
     @property
-    def targets(self):
+    def targets(self) -> np.ndarray:
         """The targets of the samples, in their order."""
         if not self.has_targets:
             raise AttributeError(
@@ -78,10 +97,10 @@ class SliceableDataset(Dataset):
             )
         return _targets_of(self.dataset, self._rows)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         if isinstance(key, tuple) and key[1:] == (Ellipsis,):  # scikit-learn's X[rows, ...]
             key = key[0]
         if isinstance(key, torch.Tensor):
@@ -96,58 +115,89 @@ class SliceableDataset(Dataset):
         return part
 
 
-class Stream:
-    """An ``IterableDataset`` as X: samples come in its own order, once a pass.
+class Samples(RowSource):
+    """A map-style dataset, whose samples only a ``DataLoader`` makes."""
 
-    Parameters
-    ----------
-    dataset : torch.utils.data.IterableDataset
-    has_targets : bool
-        Whether a sample's last part is its target.
-    """
+    cut_batches = None
+    runs_user_code = True
 
-    def __init__(self, dataset, has_targets):
-        self.dataset, self.has_targets = dataset, has_targets
-        self._seen = []
+    def __init__(self, X: Dataset, settings: Settings) -> None:
+        super().__init__(X, settings)
+        self.values = X if isinstance(X, SliceableDataset) else _sliceable(X, settings)
+        if not len(self.values):
+            raise no_samples(settings)
 
-    def __iter__(self):
-        self._seen = seen = []
-        for sample in self.dataset:
-            inputs, target = inputs_and_target(sample, self.has_targets)
-            seen.append(target)
-            yield inputs, target
-
-    def targets(self):
-        """The targets of one more pass, ndarray."""
-        return as_array([target for _, target in self])
+    @staticmethod
+    def accepts(X: Any, settings: Settings) -> bool:
+        """Accept datasets; an IterableDataset is a stream."""
+        return isinstance(X, Dataset) and not isinstance(X, IterableDataset)
 
     @property
-    def last_targets(self):
-        """The targets of the last pass, which may come in another order each time."""
-        return as_array(self._seen)
+    def holds_targets(self) -> bool:
+        """Whether the last part of a sample is its target."""
+        return self.values.has_targets
+
+    @cached_property
+    def _first(self) -> list[Any]:
+        return [self.values[row] for row in range(min(len(self.values), 2))]
+
+    @cached_property
+    def example(self) -> Any:
+        """Up to two samples as they are collated."""
+        return collated_inputs(self._first, self.settings.collate_fn or default_collate)
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of a sample."""
+        return shape_of_samples(self.example, self._first[0])
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The targets that the samples hold, in their order."""
+        return self.values.targets
+
+    def sample(self, position: int, dtype: torch.dtype, device: torch.device) -> Any:
+        """Return the inputs of one sample: they are collated together."""
+        return self.values[position]
+
+    def inputs(
+        self, dtype: torch.dtype, device: torch.device, *, n_rows: int, options: dict[str, Any]
+    ) -> Iterator[Inputs]:
+        """Yield the inputs of all samples in their order, in batches of a ``DataLoader``."""
+        check_keeps_rows(options)
+        # Positions in place of targets: they show whether a collate function changes the order.
+        positions = torch.arange(self.n_rows)
+        batches = row_batches(
+            Rows(self, dtype, device),
+            positions,
+            None,
+            positions,
+            device=device,
+            options=with_own_seed(options),
+            keep_order=True,
+        )
+        for X, _, _ in batches:
+            yield X
 
 
-def inputs_and_target(sample, has_target):
-    """Split a dataset's sample.
+def _sliceable(dataset: Dataset, settings: Settings) -> SliceableDataset:
+    """Return a dataset that indexes; tell from its first sample whether it holds targets."""
+    has_targets = settings.has_targets
+    if has_targets is None:
+        samples = SliceableDataset(dataset, has_targets=False)
+        has_targets = len(samples) > 0 and holds_target(samples[0], settings)
+    return SliceableDataset(dataset, has_targets)
 
-    Parameters
-    ----------
-    sample : object, or tuple or list of them
-    has_target : bool
-        Whether the last part is the target.
 
-    Returns
-    -------
-    inputs : object, or tuple of several
-    target : object
-        None where there is none.
+def holds_target(sample: Any, settings: Settings) -> bool:
+    """Say whether a sample has more parts than the fitted module takes inputs."""
+    n_parts = len(sample) if isinstance(sample, tuple | list) else 1
+    return n_parts > n_inputs(settings.fitted_shape)
 
-    Raises
-    ------
-    TypeError
-        If there should be a target and the sample is no tuple of two or more.
-    """
-    parts = tuple(sample) if isinstance(sample, tuple | list) else (sample,)
+
+def inputs_and_target(sample: Any, has_target: bool) -> tuple[Any, Any]:
+    """Return a sample's inputs, a tuple if there are several, and its target or None."""
+    parts = [*sample] if isinstance(sample, tuple | list) else [sample]
     target = None
     if has_target:
         if len(parts) < 2:
@@ -159,8 +209,8 @@ def inputs_and_target(sample, has_target):
     return (parts[0] if len(parts) == 1 else tuple(parts)), target
 
 
-def _targets_of(dataset, rows):
-    """Targets of some rows, from where the dataset keeps them, else from its samples."""
+def _targets_of(dataset: Any, rows: Any) -> np.ndarray:
+    """Return the targets of some rows from where the dataset keeps them, else its samples."""
     rows = np.asarray(rows)
     if isinstance(dataset, SliceableDataset):
         return _targets_of(dataset.dataset, dataset._rows[rows])
@@ -176,8 +226,8 @@ def _targets_of(dataset, rows):
     return as_array([inputs_and_target(dataset[int(row)], True)[1] for row in rows])
 
 
-def _targets_of_parts(dataset, rows):
-    """Targets of some rows of a ConcatDataset; of parts without any of them nothing is asked."""
+def _targets_of_parts(dataset: ConcatDataset, rows: np.ndarray) -> np.ndarray:
+    """Return the targets of some rows of a ConcatDataset; parts without any are left alone."""
     ends = np.asarray(dataset.cumulative_sizes)
     numbers = np.searchsorted(ends, rows, side="right")
     parts = [
@@ -186,14 +236,3 @@ def _targets_of_parts(dataset, rows):
     ]
     order = np.argsort(numbers, kind="stable")
     return np.concatenate(parts)[np.argsort(order)] if parts else np.empty(0)
-
-
-def as_array(targets):
-    """Targets of single samples as one ndarray."""
-    if isinstance(targets, torch.Tensor):
-        return targets.detach().cpu().numpy()
-    if hasattr(targets, "__array__"):
-        return np.asarray(targets)
-    return np.asarray(
-        [t.detach().cpu().numpy() if isinstance(t, torch.Tensor) else t for t in targets]
-    )

@@ -1,88 +1,34 @@
-"""Batches of any data, for the estimators and for loops written by hand."""
+"""Batches of any data for loops written by hand."""
 
-from inspect import signature
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length
-from torch.utils.data import Dataset, IterableDataset
 
-from sktorch.data.batches import Batches
-from sktorch.data.datasets import SliceableDataset, as_array
-from sktorch.data.loaders import loader_options, row_batches
-from sktorch.data.placement import AheadBatches, choose_placement, placed_rows
+from sktorch.data.loaders import loader_options
+from sktorch.data.source import BatchSettings, Loader
+from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out
 from sktorch.data.structure import tree_leaves
+from sktorch.data.tensors import as_array
 from sktorch.targets.labels import classes_of, encode_labels
 from sktorch.targets.weights import row_weights
 
-_OF_BATCHES = {*signature(Batches).parameters}
-
-
-def make_batches(
-    X, targets, weights, index, *, dtype, device, wish, options, placed=None, keep_order=False
-):
-    """Batches of those rows that an index names: cut by index, or through a ``DataLoader``.
-
-    Parameters
-    ----------
-    X : array, sparse array, torch.Tensor, dict of arrays, sequences or SliceableDataset
-    targets : torch.Tensor of shape (n_rows, ...)
-    weights : torch.Tensor of shape (n_rows,) or None
-    index : torch.Tensor of shape (n_used,), int64
-    dtype : torch.dtype
-        What X is cast to.
-    device : torch.device
-        Where the batches are wanted.
-    wish : str
-        Where to keep the rows, as in `choose_placement`.
-    options : dict
-        Arguments of ``DataLoader``; those that `Batches` knows do without one.
-    placed : dict, default=None
-        Rows that were placed before: what is cut from the same X shares them.
-    keep_order : bool, default=False
-        Whether a collate function among the options has to leave rows in their order.
-
-    Returns
-    -------
-    batches : iterable of ``(X, y, weight)``
-    """
-    placed = {} if placed is None else placed
-    placement = choose_placement(X, dtype, device, wish)
-    by_index = options.keys() <= _OF_BATCHES
-    by_index = by_index and not isinstance(X, SliceableDataset)
-    home = device if by_index and placement != "host" else torch.device("cpu")
-    key = id(X), home
-    if key not in placed:
-        placed[key] = placed_rows(X, dtype, home, placement)
-    if not by_index:
-        return row_batches(
-            placed[key],
-            targets,
-            weights,
-            index,
-            device=device,
-            options=options,
-            keep_order=keep_order,
-        )
-    weights = None if weights is None else weights.to(home)
-    batches = Batches(placed[key], targets.to(home), weights, index, **options)
-    return AheadBatches(batches, device) if placement == "host" else batches
-
 
 def make_loaders(
-    X,
-    y=None,
-    sample_weight=None,
+    X: Any,
+    y: Any = None,
+    sample_weight: Any = None,
     *,
-    validation_fraction=0.1,
-    batch_size=128,
-    dtype=torch.float32,
-    device="cpu",
-    random_state=None,
-    **options,
-):
+    validation_fraction: float | None = 0.1,
+    batch_size: int = 128,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    random_state: Any = None,
+    **options: Any,
+) -> tuple["_Loader", "_Loader | None"]:
     """Make the loaders that ``fit`` trains and validates with, for a loop written by hand.
 
     Parameters
@@ -132,63 +78,41 @@ def make_loaders(
     >>> X.shape, X.dtype, y.dtype
     (torch.Size([50, 4]), torch.float32, torch.int64)
     """
-    if isinstance(X, IterableDataset):
+    source = as_source(X, has_targets=y is None)
+    if not source.is_indexable:
         raise TypeError(
             f"{type(X).__name__} is an IterableDataset, which can't be split. Pass it to "
             "torch.utils.data.DataLoader."
         )
-    if isinstance(X, Dataset):
-        X = X if isinstance(X, SliceableDataset) else SliceableDataset(X, has_targets=y is None)
-        y = X.targets if y is None else y
-    else:
-        X = _rows_of(X)
-    if y is None:
+    if y is None and not source.holds_targets:
         raise ValueError("y is None; only a dataset may hold its targets. Pass y.")
-    target, strata = _target_and_strata(as_array(y), dtype)
-    check_consistent_length(*tree_leaves(X), target, sample_weight)
-    weights = row_weights(target, None, sample_weight)
-    weights = None if weights is None else torch.as_tensor(weights, dtype=dtype)
-    parts = [np.arange(len(target)) if weights is None else np.flatnonzero(weights), None]
+    y = as_array(source.targets if y is None else y)
+    target, strata = _target_and_strata(y, dtype)
+    check_consistent_length(*tree_leaves(source.values), target, sample_weight)
+    given = row_weights(y, None, sample_weight)
+    weights = None if given is None else torch.as_tensor(given, dtype=dtype)
+    train, valid = np.arange(len(target)) if weights is None else np.flatnonzero(weights), None
     if validation_fraction is not None:
-        parts = hold_out(parts[0], strata, validation_fraction, random_state)
-    shuffle, placed = options.pop("shuffle", True), {}
-    return tuple(
-        None
-        if index is None
-        else _Loader(
-            make_batches(
-                X,
+        train, valid = hold_out(train, strata, validation_fraction, random_state)
+
+    def loader_of(index: np.ndarray, shuffle: bool) -> _Loader:
+        return _Loader(
+            source.batches(
                 target,
                 None if weights is None else weights / weights[index].mean(),
                 torch.from_numpy(index),
-                dtype=dtype,
-                device=torch.device(device),
-                wish="auto",
-                options=loader_options(batch_size, shuffled, options),
-                placed=placed,
+                BatchSettings(
+                    dtype, torch.device(device), loader_options(batch_size, shuffle, options)
+                ),
             )
         )
-        for index, shuffled in zip(parts, (shuffle, False), strict=True)
-    )
+
+    shuffle = options.pop("shuffle", True)
+    return loader_of(train, shuffle), None if valid is None else loader_of(valid, False)
 
 
-def _rows_of(X):
-    """X as what `make_batches` takes: arrays, of objects where sequences differ in length."""
-    if isinstance(X, dict) and not issparse(X):  # scipy's dok arrays are dicts, too
-        return {name: _rows_of(x) for name, x in X.items()}
-    if isinstance(X, torch.Tensor):
-        return X
-    if issparse(X):
-        return X.tocsr()
-    if isinstance(X, list) and X and len({np.shape(x)[:1] for x in X}) > 1:
-        rows = np.empty(len(X), dtype=object)
-        rows[:] = X
-        return rows
-    return np.asanyarray(X)  # a memory map stays one
-
-
-def _target_and_strata(y, dtype):
-    """Targets as a tensor; the codes to stratify by, where they are labels."""
+def _target_and_strata(y: np.ndarray, dtype: torch.dtype) -> tuple[torch.Tensor, np.ndarray | None]:
+    """Return targets as a tensor, and the codes to stratify by where they are labels."""
     if y.dtype.kind == "f":
         return torch.as_tensor(y, dtype=dtype), None
     if y.ndim > 1:
@@ -200,12 +124,12 @@ def _target_and_strata(y, dtype):
 class _Loader:
     """Batches as a plain loop takes them: without a weight where there is none."""
 
-    def __init__(self, batches):
+    def __init__(self, batches: Loader) -> None:
         self._batches = batches
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple]:
         for X, y, weight in self._batches:
             yield (X, y) if weight is None else (X, y, weight)

@@ -1,12 +1,15 @@
 """Sequences of different lengths, padded to one batch."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import default_collate
 
 
-def pad_sequences(samples):
+def pad_sequences(samples: list) -> tuple:
     """Pad the sequences of a batch with zeros, to the longest; a ``collate_fn`` for `DataLoader`.
 
     Parameters
@@ -51,16 +54,16 @@ def pad_sequences(samples):
         raise ValueError(f"samples must be tuples of one length, got {sorted(n_fields)}.")
     sequences, *others = zip(*samples, strict=True)
     inputs = _padded(sequences)
-    return (inputs, *map(default_collate, others)) if others else inputs
+    return (inputs, *(default_collate([*other]) for other in others)) if others else inputs
 
 
-def _tensor_of(sequence):
+def _tensor_of(sequence: Any) -> torch.Tensor:
     if isinstance(sequence, np.ndarray) and not sequence.flags.writeable:
         sequence = sequence.copy()  # torch warns that it could be written to
     return torch.as_tensor(sequence)
 
 
-def _padded(sequences):
+def _padded(sequences: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
     tensors = [_tensor_of(sequence) for sequence in sequences]
     first = tensors[0]
     for position, tensor in enumerate(tensors):

@@ -1,149 +1,187 @@
-"""Anything that holds rows, as dense tensors of one dtype on one device."""
+"""Data whose rows can be taken by index: as tensors, and as batches."""
 
-import numpy as np
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
 import torch
-from scipy import sparse
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset, default_collate
 
-from sktorch.data.datasets import SliceableDataset
-from sktorch.data.padding import pad_sequences
-from sktorch.data.structure import tree_leaves, tree_map
+from sktorch.data.batches import Batches
+from sktorch.data.loaders import LoaderBatches
+from sktorch.data.placement import AheadBatches, choose_placement
+from sktorch.data.source import BatchSettings, Loader, Settings, Source
+from sktorch.data.structure import Inputs, tree_leaves, tree_map
+from sktorch.data.tensors import as_tensors, take_rows
 
-# numpy has no bfloat16: what it lacks is cast to float32 first, and to its own dtype by torch.
-_NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
+# Options of a DataLoader that batches cut by index have, too.
+_BATCH_OPTIONS = {"batch_size", "shuffle", "drop_last"}
+
+
+class RowSource(Source):
+    """Data whose rows can be taken by index."""
+
+    cut_batches: Callable[..., Batches] | None = Batches  # None: only a DataLoader can
+    collate_fn: Callable = staticmethod(default_collate)  # of the DataLoader
+
+    def __init__(self, X: Any, settings: Settings) -> None:
+        super().__init__(X, settings)
+        # Rows to train and rows to validate on share what is converted and moved.
+        self._placed: dict[torch.device, Rows] = {}
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return tree_leaves(self.values)[0].shape[0]
+
+    @cached_property
+    def example(self) -> Any:
+        """Up to two rows as the module gets them, but for dtype and device."""
+        return self.stack(self.take(slice(2)))
+
+    def take(self, index: Any) -> Any:
+        """Return the values of the rows that an index names."""
+        return tree_map(lambda values: take_rows(values, index), self.values)
+
+    def stack(self, values: Any) -> Any:
+        """Return values of several rows as the module gets them, but for dtype and device."""
+        return values
+
+    def tensors(
+        self, index: Any, dtype: torch.dtype, device: torch.device, *, copy: bool = False
+    ) -> Inputs:
+        """Return the rows that an index names as the tensors that a module takes."""
+        return as_tensors(self.stack(self.take(index)), dtype, device, copy=copy)
+
+    def sample(self, position: int, dtype: torch.dtype, device: torch.device) -> Any:
+        """Return the input of one row for a ``DataLoader``, without the dimension of the rows."""
+        return tree_map(lambda x: x[0], self.tensors(torch.tensor([position]), dtype, device))
+
+    def placement(self, dtype: torch.dtype, device: torch.device, requested: str) -> str:
+        """Return where rows are kept: "device", "host" or "source"."""
+        return "source" if self.is_lazy else choose_placement(self.values, dtype, device, requested)
+
+    def batches(
+        self,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None,
+        index: torch.Tensor,
+        settings: BatchSettings,
+    ) -> Loader:
+        """Return batches of the rows that an index names: cut by it, or through a DataLoader."""
+        dtype, device, options = settings.dtype, settings.device, settings.options
+        placement = self.placement(dtype, device, settings.placement)
+        if self.cut_batches is None or not options.keys() <= _BATCH_OPTIONS:
+            rows = self._rows(dtype, torch.device("cpu"), placement)
+            return row_batches(
+                rows,
+                targets,
+                weights,
+                index,
+                device=device,
+                options=options,
+                keep_order=settings.keep_order,
+            )
+        home = torch.device("cpu") if placement == "host" else device
+        rows = self._rows(dtype, home, placement)
+        weights = None if weights is None else weights.to(home)
+        batches = self.cut_batches(rows, targets.to(home), weights, index, **options)
+        return AheadBatches(batches, device) if placement == "host" else batches
+
+    def inputs(
+        self, dtype: torch.dtype, device: torch.device, *, n_rows: int, options: dict[str, Any]
+    ) -> Iterator[Inputs]:
+        """Yield the inputs of all rows in their order, at most ``n_rows`` at a time."""
+        for start in range(0, self.n_rows, n_rows):
+            # A copy: a module may work in place, and the values are the caller's.
+            yield self.tensors(slice(start, start + n_rows), dtype, device, copy=True)
+
+    def _rows(self, dtype: torch.dtype, home: torch.device, placement: str) -> "Rows":
+        if placement == "source":
+            return Rows(self, dtype, home, whole=False)
+        if home not in self._placed:
+            self._placed[home] = Rows(self, dtype, home, pinned=placement == "host")
+        return self._placed[home]
 
 
 class Rows:
-    """Rows of an array, a sparse matrix, a tensor, ...; ``rows[index]`` is a dense tensor.
+    """Rows of a source as tensors of one dtype on one device.
 
-    Rows of a dict of them are dicts of dense tensors. Those of sequences of several lengths are
-    ``(padded, lengths)``, those of a dataset what its samples stack to.
-
-    A dense array or tensor in memory is converted and moved once, as a whole. Anything else
-    (a memory map, a sparse matrix, sequences, a dataset) stays where it is; only the rows asked
-    for are read and made dense.
-
-    Parameters
-    ----------
-    values : ndarray, memory map, scipy sparse array or torch.Tensor, of shape (n_rows, ...)
-        Or a dict of them, an ndarray of objects that are sequences, or a `SliceableDataset`.
-    dtype : torch.dtype
-    device : torch.device
-    whole : bool, default=True
-        Whether to convert what can be converted as a whole; else each batch is on its own.
-
-    Attributes
-    ----------
-    is_whole : bool
-        Whether all rows are one tensor on the device.
+    What can be converted and moved as a whole is, unless ``whole`` is False; of anything else only
+    the rows asked for are read and made dense.
     """
 
-    def __init__(self, values, dtype, device, *, whole=True):
-        self.dtype, self.device = dtype, device
-        self.is_whole = whole and not is_lazy(values)
-        self.values = as_tensors(values, dtype, device) if self.is_whole else values
+    def __init__(
+        self,
+        source: RowSource,
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        whole: bool = True,
+        pinned: bool = False,
+    ) -> None:
+        self.dtype, self.device, self.collate_fn = dtype, device, source.collate_fn
+        self.is_whole = whole and not source.is_lazy
+        # Whole rows leave the source alone: it keeps them, and a circle would outlive the training.
+        self._source = None if self.is_whole else source
+        self.values = source.tensors(slice(None), dtype, device) if self.is_whole else source.values
+        if self.is_whole and pinned:
+            self.values = tree_map(torch.Tensor.pin_memory, self.values)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return tree_leaves(self.values)[0].shape[0]
 
-    def __getitem__(self, index):
-        rows = tree_map(lambda values: _take(values, index), self.values)
-        return rows if self.is_whole else as_tensors(rows, self.dtype, self.device)
+    def __getitem__(self, index: Any) -> Any:
+        if self._source is None:
+            return tree_map(lambda values: take_rows(values, index), self.values)
+        return self._source.tensors(index, self.dtype, self.device)
 
-    def sample(self, position):
-        """What one row adds to a batch: its input without the dimension of the rows."""
-        if is_ragged(self.values) or isinstance(self.values, SliceableDataset):
-            return self.values[position]
-        return tree_map(lambda x: x[0], self[torch.tensor([position])])
-
-
-def _take(values, index):
-    if isinstance(values, torch.Tensor) and isinstance(index, torch.Tensor):
-        return values.index_select(0, index.to(values.device))
-    return values[index.cpu().numpy() if isinstance(index, torch.Tensor) else index]
+    def sample(self, position: int) -> Any:
+        """Return the input of one row for a ``DataLoader``, without the dimension of the rows."""
+        if self._source is None:
+            return tree_map(lambda values: values[position], self.values)
+        return self._source.sample(position, self.dtype, self.device)
 
 
-def is_lazy(values):
-    """Whether values are never made dense as a whole."""
-    if isinstance(values, dict):
-        return any(map(is_lazy, values.values()))
-    if sparse.issparse(values) or isinstance(values, SliceableDataset) or is_ragged(values):
-        return True
-    while isinstance(values, np.ndarray):
-        if isinstance(values, np.memmap):
-            return True
-        values = values.base
-    return False
-
-
-def is_ragged(values):
-    """Whether values are sequences of several lengths, an ndarray of objects."""
-    return isinstance(values, np.ndarray) and values.dtype == object
-
-
-def as_tensors(values, dtype, device, *, copy=False):
-    """Rows as the tensors that a module takes.
-
-    Parameters
-    ----------
-    values, dtype, device, copy
-        As in `as_tensor`; further a dict or tuple of such values, whose integers stay integers
-        (int64), sequences of several lengths, or a `SliceableDataset`.
-
-    Returns
-    -------
-    tensors : torch.Tensor, or a dict or tuple of them
-    """
-    if isinstance(values, SliceableDataset):
-        values = as_inputs(default_collate([values[i] for i in range(len(values))]))
-    elif is_ragged(values):
-        values = pad_sequences([*values])
-    if not isinstance(values, dict | tuple):
-        return as_tensor(values, dtype, device, copy=copy)
-    return tree_map(
-        lambda x: as_tensor(x, torch.int64 if is_integer(x) else dtype, device, copy=copy), values
+def row_batches(
+    rows: Rows,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None,
+    index: torch.Tensor,
+    *,
+    device: torch.device,
+    options: dict[str, Any],
+    keep_order: bool = False,
+) -> LoaderBatches:
+    """Return batches of the rows that an index names, through a ``DataLoader``."""
+    return LoaderBatches(
+        _RowSamples(rows, targets, weights, index),
+        rows.dtype,
+        device,
+        weighted=weights is not None,
+        collate_fn=rows.collate_fn,
+        options=options,
+        keep_order=keep_order,
     )
 
 
-def as_inputs(collated):
-    """What a collate function made of the inputs: it returns lists where a module takes tuples."""
-    return tuple(collated) if isinstance(collated, list) else collated
+class _RowSamples(Dataset):
+    """Triples (input, target, weight) of the rows that an index names."""
 
+    def __init__(
+        self, rows: Rows, targets: torch.Tensor, weights: torch.Tensor | None, index: torch.Tensor
+    ) -> None:
+        self.rows, self.targets, self.index = rows, targets, index
+        self.weights = torch.ones(len(targets)) if weights is None else weights
 
-def is_integer(values):
-    """Whether an array or tensor holds integers; booleans are none."""
-    if isinstance(values, torch.Tensor):
-        return not (values.is_floating_point() or values.dtype is torch.bool)
-    return values.dtype.kind in "iu"
+    def __len__(self) -> int:
+        return len(self.index)
 
-
-def as_tensor(values, dtype, device, *, copy=False):
-    """A dense tensor with these values.
-
-    Parameters
-    ----------
-    values : ndarray, scipy sparse array or torch.Tensor
-    dtype : torch.dtype
-    device : torch.device
-    copy : bool, default=False
-        Whether to copy always. Without, memory is shared with ``values`` where dtype and device
-        fit and it may be written to.
-
-    Returns
-    -------
-    tensor : torch.Tensor of the same shape
-    """
-    if isinstance(values, torch.Tensor):
-        # Nothing waits for a copy out of the host's memory; one into it has to be there when read.
-        ahead = values.device.type == "cpu"
-        return values.detach().to(device, dtype, copy=copy, non_blocking=ahead)
-    if sparse.issparse(values):
-        values = values.toarray()
-    with np.errstate(over="ignore"):  # What float32 can't hold shows as a loss that is not finite.
-        values = np.array(
-            values,
-            dtype=_NUMPY_DTYPES.get(dtype, np.float32),
-            order="C",
-            copy=copy or not values.flags.writeable or None,
-        )
-    return torch.from_numpy(values).to(device, dtype)
+    def __getitem__(self, position: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        if position >= len(self):
+            raise IndexError(
+                f"The sampler asks for row {position}, but only {len(self)} rows are trained on. "
+                "Make the sampler for as many: those held out and those of weight zero don't count."
+            )
+        row = int(self.index[position])
+        return self.rows.sample(row), self.targets[row], self.weights[row]

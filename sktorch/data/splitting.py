@@ -2,35 +2,25 @@
 
 from collections import deque
 from math import ceil
+from typing import Any
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
+Split = tuple[np.ndarray, np.ndarray]  # rows to train on, and rows to validate on
 
-def hold_out(index, strata, fraction, seed, groups=None):
-    """Hold a share of the rows out, drawn at random.
 
-    Parameters
-    ----------
-    index : ndarray of int
-        The rows to split.
-    strata : ndarray of shape (n_samples,), int64, or None
-        Codes of all rows' classes, which are held out in the same proportions. A class of one row
-        is in training only.
-    fraction : float
-        Share of the rows to hold out.
-    seed : int
-    groups : array of shape (n_samples,), default=None
-        Rows of one group stay together, in training or in the hold-out; strata are not kept then.
+def hold_out(
+    index: np.ndarray,
+    strata: np.ndarray | None,
+    fraction: float,
+    seed: Any,
+    groups: Any = None,
+) -> Split:
+    """Hold a share of the rows of an index out, drawn at random.
 
-    Returns
-    -------
-    train, valid : ndarray of int
-
-    Raises
-    ------
-    ValueError
-        If there are too few rows or groups.
+    ``strata`` are codes of all rows' classes, which are held out in the same proportions; a class
+    of one row is in training only. ``groups`` stay whole, in either part, and ignore strata.
     """
     if groups is not None:
         return _hold_out_groups(index, np.asarray(groups)[index], fraction, seed)
@@ -38,8 +28,8 @@ def hold_out(index, strata, fraction, seed, groups=None):
     if strata is not None:
         alone = np.bincount(strata[index])[strata[index]] == 1
     candidates = index[~alone]
-    kept = None if strata is None else strata[candidates]
-    n_strata = 1 if strata is None else len(np.unique(kept))
+    codes = None if strata is None else strata[candidates]
+    n_strata = 1 if codes is None else len(np.unique(codes))
     n_valid = max(ceil(fraction * len(index)), n_strata)
     if n_strata == 0 or len(candidates) - n_valid < n_strata:
         rows = f"n_samples={len(index)} rows"
@@ -49,11 +39,13 @@ def hold_out(index, strata, fraction, seed, groups=None):
             f"A hold-out of {max(n_valid, 1)} rows is needed, but {rows} are too few for it. "
             "Change validation_fraction, or set early_stopping=False."
         )
-    train, valid = train_test_split(candidates, test_size=n_valid, stratify=kept, random_state=seed)
+    train, valid = train_test_split(
+        candidates, test_size=n_valid, stratify=codes, random_state=seed
+    )
     return np.concatenate([train, index[alone]]), valid
 
 
-def _hold_out_groups(index, groups, fraction, seed):
+def _hold_out_groups(index: np.ndarray, groups: np.ndarray, fraction: float, seed: Any) -> Split:
     if len(np.unique(groups)) < 2:
         raise ValueError(
             "early_stopping=True holds whole groups out, but all rows are of one. Set "
@@ -64,28 +56,10 @@ def _hold_out_groups(index, groups, fraction, seed):
     return index[train], index[valid]
 
 
-def split_by(splitter, index, y, groups=None):
-    """The last split of one of scikit-learn's splitters.
+def split_by(splitter: Any, index: np.ndarray, y: np.ndarray, groups: Any = None) -> Split:
+    """Return the rows of an index in the last of the splits of all rows by scikit-learn's splitter.
 
     The last one: of splits ordered in time it trains on the most, of others it is as good as any.
-
-    Parameters
-    ----------
-    splitter : object with ``split(X, y, groups)``
-        It sees all rows.
-    index : ndarray of int
-        The rows to keep of its parts.
-    y : ndarray of shape (n_samples, ...)
-    groups : array of shape (n_samples,), default=None
-
-    Returns
-    -------
-    train, valid : ndarray of int
-
-    Raises
-    ------
-    ValueError
-        If it gives no split, or an empty one, or rows or groups in both parts.
     """
     splits = deque(splitter.split(np.zeros((len(y), 1)), y, groups), maxlen=1)
     if not splits:

@@ -1,36 +1,38 @@
 """A module's input: one tensor, or several in a dict (by name) or a tuple (by position)."""
 
-from torch import Tensor
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
 
 Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
-# Inputs, targets, and the rows' weights or None.
-Batch = tuple[Inputs, Tensor, Tensor | None]
+Batch = tuple[Inputs, Tensor, Tensor | None]  # X, y, weights
 
 
-def tree_map(function, X):
-    """``function(X)``, or its values for every entry of a dict or tuple, in one of the same."""
+def tree_map(function: Callable[[Any], Any], X: Any) -> Any:
+    """Return ``function(X)``, or a dict or tuple of the same with the function's values."""
     if isinstance(X, dict):
         return {name: function(x) for name, x in X.items()}
     return tuple(map(function, X)) if isinstance(X, tuple) else function(X)
 
 
-def tree_leaves(X):
-    """The tensors or arrays of X, a list."""
+def tree_leaves(X: Any) -> list[Any]:
+    """Return the tensors or arrays of X."""
     if isinstance(X, dict):
         return [*X.values()]
     return [*X] if isinstance(X, tuple) else [X]
 
 
-def split_rows(X, size):
-    """X cut along its rows, a list of pieces of ``size`` rows."""
-    if not isinstance(X, dict | tuple):
-        return X.split(size)
+def split_rows(X: Inputs, size: int) -> list[Any]:
+    """Return X in pieces of ``size`` rows."""
+    if isinstance(X, Tensor):
+        return [*X.split(size)]
     pieces = zip(*(x.split(size) for x in tree_leaves(X)), strict=True)
     return [dict(zip(X, piece, strict=True)) if isinstance(X, dict) else piece for piece in pieces]
 
 
-def call_module(module, X):
-    """The module's output for X."""
+def call_module(module: nn.Module, X: Inputs) -> Any:
+    """Return the module's output for X."""
     if isinstance(X, dict):
         return module(**X)
     return module(*X) if isinstance(X, tuple) else module(X)

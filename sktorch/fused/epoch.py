@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from sktorch.data.structure import Batch, tree_leaves, tree_map
 from sktorch.fused.fingerprint import NotStackable
 from sktorch.fused.model import Model
 from sktorch.fused.stack import stackable_settings
+from sktorch.training.engine import StepSettings
 
 
 class _Batches(Protocol):
@@ -21,6 +22,16 @@ class _Batches(Protocol):
     sizes: list[int]
 
     def block(self, number: int) -> tuple[int, Batch]: ...
+
+
+class StackKey(NamedTuple):
+    """What tasks have in common that go together in a stack."""
+
+    training: bool
+    structure: Hashable
+    settings: StepSettings
+    is_scheduled: bool
+    batch_shape: Hashable
 
 
 @dataclass(eq=False)
@@ -118,19 +129,19 @@ class EpochTask:
                 self.outputs.append(outputs)
         self.losses += losses
 
-    def stack_key(self) -> Hashable:
-        """Return what tasks that can be stacked have in common; raise `NotStackable` if none can."""
+    def stack_key(self) -> StackKey:
+        """Return what tasks of one stack have in common; raise `NotStackable` if it is alone."""
         engine = self.model.engine
         if engine.precision.scaler.is_enabled():
             raise NotStackable("float16 needs a gradient scaler for each model")
         if self.training:
             self.settings = stackable_settings(self.model.net.optimizer_)
-        return (
+        return StackKey(
+            self.training,
             self.model.structure(self.training),
             engine.settings,
-            shape_of(self.next_block()),
-            self.training,
             self.after_step is not None,
+            shape_of(self.next_block()),
         )
 
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import torch
 
-from sktorch.fused.epoch import EpochTask
+from sktorch.fused.epoch import EpochTask, StackKey
 from sktorch.fused.lockstep import LockstepEpoch
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, make_program
@@ -39,7 +39,7 @@ class Job:
     """Tasks for one worker thread: a stack of this width, or without a key each alone."""
 
     tasks: list[EpochTask]
-    key: Hashable = None
+    key: StackKey | None = None
     width: int = 1
     n_threads: int = 1
 
@@ -57,10 +57,10 @@ class Fuser:
         self.n_workers = n_workers or torch.get_num_threads()
         self._report = report
         self._reported: set[str] = set()
-        self._n_tasks: dict[Hashable, int] = {}
-        self._programs: dict[tuple[Hashable, int], Program] = {}
-        self._widths: defaultdict[Hashable, set[int]] = defaultdict(set)
-        self._max_width: defaultdict[Hashable, float] = defaultdict(lambda: math.inf)
+        self._n_tasks: dict[StackKey, int] = {}
+        self._programs: dict[tuple[StackKey, int], Program] = {}
+        self._widths: defaultdict[StackKey, set[int]] = defaultdict(set)
+        self._max_width: defaultdict[StackKey, float] = defaultdict(lambda: math.inf)
         self._stacks: dict[Hashable, tuple[int, Stack]] = {}
         self._n_runs = 0
         # One trial at a time: they silence warnings, which is a setting of the process.
@@ -86,7 +86,7 @@ class Fuser:
 
     def _jobs(self, tasks: list[EpochTask]) -> list[Job]:
         """Return stacks of tasks with one key, and jobs of the others."""
-        by_key: defaultdict[Hashable, list[EpochTask]] = defaultdict(list)
+        by_key: defaultdict[StackKey, list[EpochTask]] = defaultdict(list)
         by_reason: defaultdict[str, list[EpochTask]] = defaultdict(list)
         for task in tasks:
             try:
@@ -107,7 +107,7 @@ class Fuser:
             jobs.append(Job(alike))
         return jobs
 
-    def _cut(self, key: Hashable, tasks: list[EpochTask]) -> list[list[EpochTask]]:
+    def _cut(self, key: StackKey, tasks: list[EpochTask]) -> list[list[EpochTask]]:
         """Cut tasks into stacks, with the same settings of the optimizer beside each other."""
         numbers = {task.settings: number for number, task in enumerate(reversed(tasks))}
         tasks = sorted(tasks, key=lambda task: -numbers[task.settings])
@@ -125,7 +125,7 @@ class Fuser:
         cuts = [round(number * len(tasks) / n_stacks) for number in range(n_stacks + 1)]
         return [tasks[start:end] for start, end in pairwise(cuts)]
 
-    def _width(self, key: Hashable, n_tasks: int) -> int:
+    def _width(self, key: StackKey, n_tasks: int) -> int:
         """Return a width that there was before, if it is not much more: it has a program."""
         known = self._widths[key]
         width = min(
@@ -192,8 +192,7 @@ class Fuser:
         if stack is not None and stack.renew():
             return stack
         optimizers = [task.model.net.optimizer_ for task in job.tasks]
-        is_scheduled = job.tasks[0].after_step is not None
-        settings = None if is_scheduled else [task.settings for task in job.tasks]
+        settings = None if job.key.is_scheduled else [task.settings for task in job.tasks]
         return Stack(objectives, optimizers, settings, job.width)
 
     def _program(self, job: Job, stack: Stack) -> Program:
@@ -223,8 +222,8 @@ class Fuser:
 
 def _stack_id(job: Job) -> Hashable:
     """Return what identifies a stack from epoch to epoch, whatever the length of its batches."""
-    is_scheduled = job.tasks[0].after_step is not None
-    return job.width, is_scheduled, *(id(task.model.objective) for task in job.tasks)
+    key = job.key._replace(batch_shape=None)
+    return key, job.width, *(id(task.model.objective) for task in job.tasks)
 
 
 def _share_batches(tasks: list[EpochTask]) -> None:

@@ -35,7 +35,7 @@ class Model:
         return known
 
     def structure(self, training: bool) -> Hashable:
-        """Return what models have in common that can be stacked; raise `NotStackable` if none can."""
+        """Return what models of one stack have in common; raise `NotStackable` if it is alone."""
         findings = self._current(training)
         if findings.structure is None:
             findings.structure = fingerprint(self.objective), self._groups_by_name(training)

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 
 from sktorch.data.batches import Batches
-from sktorch.data.rows import is_ragged
-from sktorch.data.structure import Batch, tree_leaves
+from sktorch.data.structure import Batch
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.model import Model
 from sktorch.fused.rendezvous import TaskHandle, current_task, detached
@@ -66,8 +65,6 @@ class FusedRunner:
             and not settings.is_compiled
             and type(batches) is Batches
             and len(batches) > 0
-            # Sequences are padded to the longest of a batch: no two batches are of one shape.
-            and not any(map(is_ragged, tree_leaves(batches.rows.values)))
             # A fit inside a fit (of a callback) would wait for others, which wait to draw random
             # numbers until the outer fit lets them.
             and n_streams_entered() == 1

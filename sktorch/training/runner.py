@@ -27,9 +27,14 @@ class Trainee(Protocol):
 class Observer(Protocol):
     """What is called around each batch."""
 
-    def before(self, batch: Batch) -> object: ...
-    def on_gradient(self, batch: Batch) -> object: ...
-    def after(self, batch: Batch, loss: Tensor, output: Tensor) -> object: ...
+    def before(self, batch: Batch) -> object:
+        """Look at a batch before its step."""
+
+    def on_gradient(self, batch: Batch) -> object:
+        """Look at a batch when its gradients are there, before they are clipped."""
+
+    def after(self, batch: Batch, loss: Tensor, output: Tensor) -> object:
+        """Look at a batch after its step, with the loss and the output of before."""
 
 
 class Step(Protocol):
@@ -42,7 +47,9 @@ class Step(Protocol):
         last: bool = True,
         share: float = 1.0,
         on_gradient: Callable[[Batch], object] | None = None,
-    ) -> tuple[Tensor, Tensor]: ...
+    ) -> tuple[Tensor, Tensor]:
+        """Fit the parameters to a batch; return the loss and the output of before."""
+        ...
 
 
 class Runner(Protocol):

@@ -7,8 +7,8 @@ from scipy import sparse
 from torch.utils.data import DataLoader, TensorDataset
 
 from sktorch.data.batches import BLOCK_BYTES, Batches, draw_loader_seed, epoch_order
-from sktorch.data.loaders import row_batches
-from sktorch.data.rows import Rows
+from sktorch.data.rows import Rows, row_batches
+from sktorch.data.sources import as_source
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,7 @@ def make_data(n_rows, weighted=True):
 def batches_of(kind, n_rows, index=None, weighted=True, **options):
     X, y, weight = make_data(n_rows, weighted)
     index = torch.arange(n_rows) if index is None else torch.as_tensor(index)
-    parts = Rows(X, torch.float32, CPU), y, weight, index
+    parts = Rows(as_source(X), torch.float32, CPU), y, weight, index
     if kind is Batches:
         return Batches(*parts, **options)
     return row_batches(*parts, device=CPU, options=options)
@@ -100,7 +100,12 @@ def test_a_batch_is_no_view_of_the_data(kind):
 @pytest.mark.parametrize("to_kind", [sparse.csr_array, np.asarray])
 def test_rows_of_arrays_and_sparse_arrays(kind, to_kind):
     X = np.arange(12.0).reshape(6, 2)
-    parts = Rows(to_kind(X), torch.float64, CPU), torch.arange(6), None, torch.tensor([5, 0, 3])
+    parts = (
+        Rows(as_source(to_kind(X)), torch.float64, CPU),
+        torch.arange(6),
+        None,
+        torch.tensor([5, 0, 3]),
+    )
     options = {"batch_size": 2, "shuffle": False}
     if kind is Batches:
         batches = Batches(*parts, **options)
@@ -121,7 +126,9 @@ def test_large_data_come_in_the_same_batches_as_small_data(options, weighted):
     epochs = []
     for X in (small, large):
         torch.manual_seed(0)
-        epochs.append(list(Batches(Rows(X, torch.float32, CPU), y, weight, index, **options)))
+        epochs.append(
+            list(Batches(Rows(as_source(X), torch.float32, CPU), y, weight, index, **options))
+        )
     assert len(epochs[0]) == len(epochs[1]) == (4 if "drop_last" in options else 5)
     for (X, y, weight), (large_X, large_y, large_weight) in zip(*epochs, strict=True):
         assert torch.equal(X, large_X[:, :1])

@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset, random_split
 
 from sktorch import TorchClassifier
 from sktorch.data import SliceableDataset
-from sktorch.data.datasets import Stream, as_array, inputs_and_target
+from sktorch.data.datasets import inputs_and_target
 from tests.data.samples import Items, ItemStream
 
 N = 12
@@ -239,44 +239,3 @@ def test_inputs_and_target(sample, has_target, expected):
 def test_a_sample_without_its_target(sample):
     with pytest.raises(TypeError, match=rf"A sample .* is {type(sample).__name__}.*or pass y"):
         inputs_and_target(sample, True)
-
-
-def test_a_stream_gives_the_same_in_every_pass():
-    stream = Stream(ItemStream(PAIRS), has_targets=True)
-    assert stream.targets().tolist() == stream.targets().tolist() == Y.tolist()
-    assert torch.equal(torch.stack([x for x, _ in stream]), X)
-
-
-class InAnotherOrder(ItemStream):
-    """Begins one sample later in every pass."""
-
-    def __iter__(self):
-        self.items = [*self.items[1:], self.items[0]]
-        return iter(self.items)
-
-
-def test_a_stream_remembers_the_targets_of_its_last_pass():
-    stream = Stream(InAnotherOrder(PAIRS), has_targets=True)
-    orders = []
-    for _ in range(2):
-        passed = [int(y) for _, y in stream]
-        assert stream.last_targets.tolist() == passed
-        orders.append(passed)
-    assert orders[0] != orders[1]
-    assert sorted(orders[0]) == sorted(orders[1]) == sorted(Y.tolist())
-
-
-@pytest.mark.parametrize(
-    ("targets", "expected"),
-    [
-        ([1, 2], np.array([1, 2])),
-        (("a", "b"), np.array(["a", "b"])),
-        (torch.tensor([1.5]).requires_grad_(), np.array([1.5], dtype="float32")),
-        ([torch.tensor(1), torch.tensor(2)], np.array([1, 2])),
-        (np.array([1], dtype="int8"), np.array([1], dtype="int8")),
-    ],
-)
-def test_as_labels(targets, expected):
-    labels = as_array(targets)
-    assert labels.dtype == expected.dtype
-    np.testing.assert_array_equal(labels, expected)

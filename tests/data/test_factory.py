@@ -214,7 +214,7 @@ X, Y = np.random.RandomState(0).randn(20, 3), np.arange(20) % 2
     [
         ((X,), {}, ValueError, "y is None; only a dataset may hold its targets. Pass y"),
         ((X, Y[:7]), {}, ValueError, r"inconsistent numbers of samples: \[20, 7\]"),
-        (({"a": X, "b": X[:3]}, Y), {}, ValueError, r"samples: \[20, 3, 20\]"),
+        (({"a": X, "b": X[:3]}, Y), {}, ValueError, r"samples: \[20, 3\]"),
         ((X, Y, Y[:7]), {}, ValueError, r"inconsistent numbers of samples"),
         ((X, Y, -1.0 * Y), {}, ValueError, r"negative weights .*-1\.0\).*zero or more"),
         ((X, Y, 0 * Y), {}, ValueError, "at least one non-zero number.*Change sample_weight"),

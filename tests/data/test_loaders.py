@@ -1,21 +1,15 @@
-"""Batches through a DataLoader: its options, collate functions, streams."""
+"""Batches through a DataLoader: its options and collate functions."""
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, SequentialSampler, default_collate
 
-from sktorch.data import SliceableDataset, pad_sequences
-from sktorch.data.datasets import Stream
-from sktorch.data.loaders import (
-    check_keeps_rows,
-    example_of,
-    loader_options,
-    row_batches,
-    stream_batches,
-)
-from sktorch.data.rows import Rows
-from tests.data.samples import Items, ItemStream
+from sktorch.data import SliceableDataset
+from sktorch.data.loaders import check_keeps_rows, loader_options
+from sktorch.data.rows import Rows, row_batches
+from sktorch.data.sources import as_source
+from tests.data.samples import Items
 
 CPU, N = torch.device("cpu"), 6
 X, Y = torch.arange(2.0 * N).reshape(N, 2), torch.arange(N)
@@ -23,24 +17,9 @@ X, Y = torch.arange(2.0 * N).reshape(N, 2), torch.arange(N)
 
 def batches_of(values=X, weights=None, keep_order=False, **options):
     options = {"batch_size": 4, "shuffle": False} | options
-    rows = Rows(values, torch.float32, CPU)
+    rows = Rows(as_source(values), torch.float32, CPU)
     index = torch.arange(N)
     return row_batches(rows, Y, weights, index, device=CPU, options=options, keep_order=keep_order)
-
-
-def stream_of(
-    samples, targets=None, weights=None, keep_order=False, encode=torch.tensor, **options
-):
-    return stream_batches(
-        Stream(ItemStream(samples), has_targets=targets is None),
-        encode,
-        targets,
-        weights,
-        dtype=torch.float32,
-        device=CPU,
-        options={"batch_size": 4} | options,
-        keep_order=keep_order,
-    )
 
 
 # Options
@@ -225,113 +204,3 @@ def test_sequences_of_several_lengths_are_padded():
     assert padded.shape == (4, 3, 2)
     assert lengths.tolist() == [1, 2, 3, 1]
     assert y.tolist() == [0, 1, 2, 3]
-
-
-# Streams
-
-
-def test_a_stream_with_its_targets():
-    for weights in (None, torch.arange(N) / 2):
-        batches = [*stream_of([*zip(X, Y.tolist(), strict=True)], weights=weights)]
-        assert [y.tolist() for _, y, _ in batches] == [[0, 1, 2, 3], [4, 5]]
-        for x, y, weight in batches:
-            assert torch.equal(x[:, 0], 2.0 * y)
-            assert weight is weights is None or torch.equal(weight, y / 2)
-
-
-def test_a_stream_beside_targets_and_weights():
-    for weights in (None, torch.arange(N) / 2):
-        batches = [*stream_of([*X], targets=Y, weights=weights, drop_last=True)]
-        assert [y.tolist() for _, y, _ in batches] == [[0, 1, 2, 3]]
-        assert weights is None or torch.equal(batches[0][2], batches[0][1] / 2)
-
-
-@pytest.mark.parametrize(
-    ("samples", "beside", "message"),
-    [
-        ([*X], {"targets": Y[:5]}, "more samples than the 5 of y. Give y as many rows"),
-        ([*X[:4]], {"targets": Y}, "fewer samples than the 6 of y. Give y as many rows"),
-        ([], {"targets": Y}, "fewer samples than the 6 of y"),
-        (
-            [*zip(X, Y.tolist(), strict=True)],
-            {"weights": torch.ones(5)},
-            "more samples than the 5 of sample_weight. Give sample_weight as many rows",
-        ),
-        (
-            [*X],
-            {"targets": Y, "num_workers": 2},
-            "num_workers=2 reads .* in another order than y and sample_weight",
-        ),
-        (
-            [*zip(X, Y, strict=True)],
-            {"keep_order": True, "num_workers": 1},
-            "num_workers=1 reads .* in another order than its predictions",
-        ),
-    ],
-)
-def test_streams_of_another_length_or_order(samples, beside, message):
-    with pytest.raises(ValueError, match=message):
-        [*stream_of(samples, **beside)]
-
-
-def test_targets_of_a_stream_are_encoded_once_a_batch():
-    seen = []
-
-    def encode(targets):
-        seen.append(targets)
-        return torch.tensor([len(target) for target in targets])
-
-    words = ["a", "bb", "ccc", "dd", "", "f"]
-    batches = [*stream_of([*zip(X, words, strict=True)], encode=encode)]
-    assert seen == [words[:4], words[4:]]
-    assert [y.tolist() for _, y, _ in batches] == [[1, 2, 3, 2], [0, 1]]
-    beside = stream_of([*X], targets=Y, encode=encode)
-    assert torch.cat([y for _, y, _ in beside]).tolist() == Y.tolist()
-    assert len(seen) == 2  # Targets beside a stream come encoded.
-
-
-def test_workers_read_a_stream_that_holds_its_targets():
-    batches = [*stream_of([(x, int(y)) for x, y in zip(X, Y, strict=True)], num_workers=1)]
-    assert torch.cat([y for _, y, _ in batches]).tolist() == Y.tolist()
-
-
-# The first rows
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (X, X[:2]),
-        (X.numpy(), X[:2].numpy()),
-        (SliceableDataset(Items([*X])), X[:2]),
-        (SliceableDataset(Items([*X[:1]])), X[:1]),
-        (Stream(ItemStream([*X]), False), X[:2]),
-    ],
-)
-def test_example(values, expected):
-    np.testing.assert_array_equal(example_of(values), expected)
-
-
-def test_an_example_is_collated_as_a_batch_is():
-    def with_tensors(pairs):  # the targets of a batch are tensors
-        return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
-
-    samples = SliceableDataset(Items([*X]))
-    assert torch.equal(example_of(samples, with_tensors), X[:2])
-    padded, lengths = example_of(samples, pad_sequences)
-    assert padded.shape == (2, 2)
-    assert lengths.tolist() == [2, 2]
-
-
-@pytest.mark.parametrize(
-    ("samples", "message"),
-    [
-        ([torch.zeros(2), torch.zeros(3)], "don't stack to a batch.*pad_sequences"),
-        (["a", "b"], "collated to str; expected a tensor"),
-        ([{"a": "x"}, {"a": "y"}], "collated to list; expected a tensor"),
-        ([None, None], "don't stack to a batch"),
-    ],
-)
-def test_examples_that_are_no_tensors(samples, message):
-    with pytest.raises(ValueError, match=message):
-        example_of(SliceableDataset(Items(samples)))

@@ -7,10 +7,17 @@ from scipy import sparse
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch.data.placement import choose_placement, placed_rows
+from sktorch.data.rows import Rows
+from sktorch.data.sources import as_source
 
 CPU = torch.device("cpu")
 VALUES = np.arange(12.0).reshape(4, 3)
+
+
+def placed_rows(values, dtype, device, placement):
+    home = CPU if placement == "host" else device
+    kept = {"whole": placement != "source", "pinned": placement == "host"}
+    return Rows(as_source(values), dtype, home, **kept)
 
 
 def mapped(tmp_path):
@@ -20,7 +27,7 @@ def mapped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "wish", "expected"),
+    ("make", "requested", "expected"),
     [
         (lambda _: VALUES, "auto", "device"),
         (lambda _: VALUES, "device", "device"),
@@ -35,9 +42,9 @@ def mapped(tmp_path):
         (lambda _: {"a": VALUES, "b": sparse.csr_array(VALUES)}, "auto", "source"),
     ],
 )
-def test_choice_on_a_cpu(make, wish, expected, tmp_path):
+def test_choice_on_a_cpu(make, requested, expected, tmp_path):
     values = make(tmp_path)
-    placement = choose_placement(values, torch.float32, CPU, wish)
+    placement = as_source(values).placement(torch.float32, CPU, requested)
     assert placement == expected
     rows = placed_rows(values, torch.float32, CPU, placement)
     assert rows.is_whole == (expected == "device")
@@ -59,14 +66,14 @@ def test_placement_does_not_change_a_bit(iris, dtype):
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
-@pytest.mark.parametrize("wish", ["auto", "host", "device", "source"])
-def test_only_cuda_has_a_host_of_its_own(device, wish):
+@pytest.mark.parametrize("requested", ["auto", "host", "device", "source"])
+def test_only_cuda_has_a_host_of_its_own(device, requested):
     """Pinned memory and side streams are CUDA's: nothing is copied ahead to another device."""
-    placement = choose_placement(VALUES, torch.float32, torch.device(device), wish)
-    assert placement == ("source" if wish == "source" else "device")
+    placement = as_source(VALUES).placement(torch.float32, torch.device(device), requested)
+    assert placement == ("source" if requested == "source" else "device")
 
 
-@pytest.mark.parametrize("wish", ["auto", "host", "device", "source"])
+@pytest.mark.parametrize("requested", ["auto", "host", "device", "source"])
 @pytest.mark.parametrize(
     "make",
     [
@@ -78,10 +85,12 @@ def test_only_cuda_has_a_host_of_its_own(device, wish):
     ],
     ids=["map", "cut of a map", "array of a map", "csr_matrix", "coo_array"],
 )
-def test_what_is_never_dense_as_a_whole_stays_under_any_wish(make, wish, tmp_path):
+def test_what_is_never_dense_as_a_whole_stays_under_any_requested(make, requested, tmp_path):
     for device in ("cpu", "cuda", "mps"):  # No such device is needed to choose.
         values = make(tmp_path)
-        assert choose_placement(values, torch.float32, torch.device(device), wish) == "source"
+        assert (
+            as_source(values).placement(torch.float32, torch.device(device), requested) == "source"
+        )
 
 
 @pytest.mark.parametrize("placement", ["device", "source"])
@@ -152,11 +161,11 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA de
 
 
 @cuda
-@pytest.mark.parametrize("wish", ["auto", "device", "host", "source"])
-def test_wishes_on_a_gpu(wish):
+@pytest.mark.parametrize("requested", ["auto", "device", "host", "source"])
+def test_requests_on_a_gpu(requested):
     device = torch.device("cuda")
-    placement = choose_placement(VALUES, torch.float32, device, wish)
-    assert placement == ("device" if wish == "auto" else wish)
+    placement = as_source(VALUES).placement(torch.float32, device, requested)
+    assert placement == ("device" if requested == "auto" else requested)
     rows = placed_rows(VALUES, torch.float32, device, placement)
     batch = rows[torch.tensor([2, 0])]
     assert batch.device.type == ("cpu" if placement == "host" else "cuda")
@@ -171,4 +180,4 @@ def test_data_that_do_not_fit_a_gpu_stay_on_the_host():
     for share, expected in [(0.25, "device"), (2.0, "host")]:
         n_rows = int(share * free / 4 / 1000)
         wide = np.broadcast_to(np.float32(0), (n_rows, 1000))  # No memory behind it.
-        assert choose_placement(wide, torch.float32, torch.device("cuda"), "auto") == expected
+        assert as_source(wide).placement(torch.float32, torch.device("cuda"), "auto") == expected

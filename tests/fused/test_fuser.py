@@ -12,6 +12,7 @@ from torch import nn
 
 from sktorch.data.batches import Batches
 from sktorch.data.rows import Rows
+from sktorch.data.sources import as_source
 from sktorch.fused import fuser as fuser_module
 from sktorch.fused import trial
 from sktorch.fused.epoch import EpochTask
@@ -132,7 +133,9 @@ def models(make, n_models):
 
 def batches_of(number, n_rows, batch_size, shuffle=True, weights=None):
     index = torch.arange(number, number + n_rows)
-    return Batches(Rows(X, X.dtype, CPU), Y, weights, index, batch_size=batch_size, shuffle=shuffle)
+    return Batches(
+        Rows(as_source(X), X.dtype, CPU), Y, weights, index, batch_size=batch_size, shuffle=shuffle
+    )
 
 
 def loop(module, criterion, optimizer, batches, clip_norm=None):
@@ -411,7 +414,7 @@ class Indexed(nn.Linear):
 
 
 def with_codes(codes):
-    rows = Rows(codes, codes.dtype, CPU)
+    rows = Rows(as_source(codes), codes.dtype, CPU)
     index = torch.arange(len(codes))
     return Batches(rows, Y[index], None, index, batch_size=10, shuffle=False)
 

@@ -7,6 +7,7 @@ import torch
 
 from sktorch.data.batches import Batches
 from sktorch.data.rows import Rows
+from sktorch.data.sources import as_source
 from sktorch.data.structure import tree_leaves
 from sktorch.fused.sharing import SharedData
 
@@ -27,7 +28,7 @@ def test_epochs_with_one_key_are_the_same_batches():
 
     def key(X=X, y=y, weight=None, index=None, size=4, shuffle=True, seed=0):
         index = torch.arange(10) if index is None else index
-        rows = Rows(X, torch.float32, CPU)
+        rows = Rows(as_source(X), torch.float32, CPU)
         torch.manual_seed(seed)
         batches = Batches(rows, y, weight, index, batch_size=size, shuffle=shuffle)
         return SharedData(batches).key(batches.epoch().seed)
@@ -56,7 +57,7 @@ def test_equal_tensors_are_kept_once(as_rows):
     X, y, _ = make_data(10)
     made = []
     for n_more in (0, 0, 1):
-        rows = Rows(as_rows(X.clone() + n_more), torch.float32, CPU)
+        rows = Rows(as_source(as_rows(X.clone() + n_more)), torch.float32, CPU)
         batches = Batches(rows, y.clone(), None, index, batch_size=4, shuffle=False)
         expected = [*batches]
         SharedData(batches).share(pool)

@@ -1,0 +1,160 @@
+"""Nets for an estimator: new ones, and those whose training goes on."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from sktorch._callbacks import copies_of_callbacks
+from sktorch._components import criterion_factory, is_required, module_factory, parameters_of
+from sktorch._net import Net, params_differ
+from sktorch._part import Part
+from sktorch.data.source import n_inputs
+from sktorch.data.structure import tree_leaves
+from sktorch.training.optimizer_names import optimizer_class
+from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
+
+_COMPONENTS = ("module", "criterion", "optimizer", "callbacks")
+
+
+def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: int) -> Net:
+    """Return a net with new weights; its random numbers are those that follow ``manual_seed``."""
+    module = estimator._default_module if estimator.module is None else estimator.module
+    criterion, prototype = _criterion(estimator, seed)
+    codec, example = estimator.codec_, part.source.example
+    codec.check_criterion(prototype)
+    estimator._fit_codec(part)
+    parameters = {name: estimator._component_parameters(name) for name in _COMPONENTS}
+    factory = module_factory(module, parameters["module"])
+    if not isinstance(module, nn.Module):
+        from_data = _known_from_data(
+            estimator, codec.n_outputs(prototype), _floating_dtype(example, device)
+        )
+        parameters["module"] = _filled_in(module, parameters["module"], from_data, estimator)
+    net = estimator._net_class(
+        module=factory,
+        criterion=criterion,
+        optimizer=optimizer_class(estimator.optimizer),
+        lr=estimator.lr,
+        max_epochs=estimator.max_epochs,
+        batch_size=estimator.batch_size,
+        train_split=None,
+        callbacks=copies_of_callbacks(estimator.callbacks or []),
+        device=str(device),
+        verbose=estimator.verbose,
+        use_caching=False,
+        **{
+            f"{component}__{name}": value
+            for component, values in parameters.items()
+            for name, value in values.items()
+        },
+    )
+    net.codec_, net.example_, net.initializer_ = codec, example, estimator.initializer
+    net.built_from_ = _net_parameters(estimator)
+    net.inference_options_ = estimator._inference_options()
+    net.stream_ = RandomStream(seed, device)
+    net.precision_ = estimator.precision
+    with net.stream_, numpy_and_python_seeded(seed):
+        net.initialize()
+    _try_loss(net, part, seed)
+    return net
+
+
+def resume_net(estimator: BaseEstimator, seed: int) -> Net:
+    """Return the fitted net with settings that changed since; warn of those that come too late."""
+    net = estimator.net_
+    changed = [
+        name
+        for name, value in _net_parameters(estimator).items()
+        if params_differ(value, net.built_from_.get(name))
+    ]
+    if changed:
+        warnings.warn(
+            f"{', '.join(sorted(changed))} changed since the first fit, and training goes on "
+            "with the net that was made then. Set warm_start=False and fit to make a new one.",
+            stacklevel=7,  # the caller of fit
+        )
+    if torch.device(net.device) != net.stream_.device:  # unpickled without its GPU
+        net.stream_ = RandomStream(seed, torch.device(net.device))
+    parameters = estimator._component_parameters("optimizer")
+    net.set_optimizer(optimizer_class(estimator.optimizer), estimator.lr, parameters)
+    net.precision_ = estimator.precision
+    return net
+
+
+def _net_parameters(estimator: BaseEstimator) -> dict[str, Any]:
+    """Return the parameters that a net is made of, and keeps."""
+    names = ("module", "criterion", "initializer", "device", "callbacks", "scale_target")
+    components = ("module", "criterion", "callbacks")
+    return {name: getattr(estimator, name) for name in names if hasattr(estimator, name)} | {
+        f"{component}__{name}": value
+        for component in components
+        for name, value in estimator._component_parameters(component).items()
+    }
+
+
+def _criterion(estimator: BaseEstimator, seed: int) -> tuple[Callable, nn.Module]:
+    """Return a criterion factory and one instance to inspect."""
+    codec = estimator.codec_
+    given = estimator._given_criterion() or codec.default_criterion
+    codec.check_criterion(given)
+    parameters = estimator._component_parameters("criterion")
+    factory = criterion_factory(given, parameters, codec.criterion_adapter(given))
+    with RandomStream(seed, torch.device("cpu")):  # One with parameters draws them.
+        try:
+            return factory, factory(**parameters)
+        except TypeError as error:
+            names = ", ".join(f"criterion__{name}" for name in parameters)
+            raise TypeError(
+                f"criterion {given} can't be made with {names or 'no parameters'}: {error}. "
+                "Change criterion__*."
+            ) from error
+
+
+def _known_from_data(
+    estimator: BaseEstimator, n_outputs: int, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Return the constructor parameters of a module that the data decide."""
+    shape = estimator.input_shape_
+    known = {"n_outputs": n_outputs, "input_shape": shape, "dtype": dtype}
+    if not isinstance(shape, dict) and None not in shape and n_inputs(shape) == 1:
+        n_features = int(np.prod(shape))
+        known["n_features"] = n_features
+        known["cardinalities"] = estimator.cardinalities_ or (0,) * n_features
+    return known
+
+
+def _filled_in(
+    module: Callable, given: dict[str, Any], from_data: dict[str, Any], estimator: BaseEstimator
+) -> dict[str, Any]:
+    """Return the module's parameters, those filled in from the data that the user left out."""
+    known = parameters_of(module) or {}
+    required = "n_features" in known and is_required(known["n_features"])
+    if required and "n_features" not in from_data | given:
+        raise ValueError(
+            f"module {module} takes n_features, but samples of shape {estimator.input_shape_} have "
+            "no fixed number of values in one array. Choose a module that takes input_shape, such "
+            "as sktorch.modules.RecurrentNet for sequences, or give module__n_features. Where "
+            "samples of a dataset hold their targets, leave y out: with y, every part is an "
+            "input."
+        )
+    return {name: value for name, value in from_data.items() if name in known} | given
+
+
+def _try_loss(net: Net, part: Part, seed: int) -> None:
+    """Raise if output, target and criterion don't fit, before anything is trained."""
+    output, codec = net.example_output_, net.codec_
+    codec.check_output(net.criterion_, output, tree_leaves(net.example_)[0].shape[0])
+    with RandomStream(seed, torch.device(net.device)):
+        target = codec.target(net.criterion_, part.y[: len(output)], output)
+        net.check_loss(target, weighted=part.weights is not None)
+
+
+def _floating_dtype(example: Any, device: torch.device) -> torch.dtype:
+    """Return float64 for float64, as scikit-learn's networks do, else float32."""
+    is_double = any(x.dtype in (torch.float64, np.float64) for x in tree_leaves(example))
+    return torch.float64 if is_double and device.type != "mps" else torch.float32

@@ -1,0 +1,81 @@
+"""Sequences of several lengths, padded a batch at a time."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_array
+
+from sktorch.data.batches import Batches
+from sktorch.data.padding import pad_sequences
+from sktorch.data.rows import RowSource
+from sktorch.data.source import Settings, Shape
+
+
+class PaddedBatches(Batches):
+    """Batches as long as the longest sequence in them: hardly two are of one shape."""
+
+
+class Sequences(RowSource):
+    """A list, or an ndarray of objects, of arrays whose first dimension differs."""
+
+    cut_batches = PaddedBatches
+    collate_fn = staticmethod(pad_sequences)
+
+    def __init__(self, X: Any, settings: Settings) -> None:
+        super().__init__(X, settings)
+        name = settings.checked_for
+        self.values = np.empty(len(X), dtype=object)
+        for position, x in enumerate(X if name is None else _checked(X, name)):
+            self.values[position] = x  # All at once, numpy would stack those of one length.
+
+    @staticmethod
+    def accepts(X: Any, settings: Settings) -> bool:
+        """Accept arrays that can't be stacked, or that come after such as were fitted."""
+        shape = settings.fitted_shape
+        fitted = isinstance(shape, tuple) and shape[:1] == (None,)
+        if isinstance(X, np.ndarray | torch.Tensor) and X.dtype != object:
+            return fitted and X.ndim == len(shape) + 1  # They happen to be of one length.
+        if not isinstance(X, list | np.ndarray) or not len(X):
+            return False
+        # Lists of several lengths are rather a mistake, which scikit-learn's check names.
+        lists = list if settings.checked_for is None else ()
+        if not all(getattr(x, "shape", ()) or isinstance(x, lists) for x in X):
+            return False
+        of_arrays = isinstance(X, np.ndarray) and X.ndim == 1  # A fold's may be of one length.
+        return fitted or of_arrays or len({len(x) for x in X}) > 1
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of a sequence, whose length varies."""
+        return (None, *self.values[0].shape[1:])
+
+    def stack(self, values: Any) -> Any:
+        """Return sequences padded to the longest, and their lengths."""
+        return pad_sequences([*values])
+
+    def sample(self, position: int, dtype: torch.dtype, device: torch.device) -> Any:
+        """Return one sequence: they are padded together."""
+        return self.values[position]
+
+
+def _checked(X: Any, name: str) -> list[np.ndarray]:
+    """Return sequences of one dtype and one shape of steps, checked as scikit-learn does."""
+    sequences = [
+        check_array(
+            x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x,
+            ensure_2d=False,
+            allow_nd=True,
+            estimator=name,
+            input_name=f"X[{position}]",
+        )
+        for position, x in enumerate(X)
+    ]
+    shapes = {x.shape[1:] for x in sequences}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"X holds sequences whose steps have the shapes {sorted(shapes)}; expected one shape. "
+            "Only the first dimension, the length, may differ."
+        )
+    dtype = np.result_type(*{x.dtype for x in sequences})  # Batches have one.
+    return [x.astype(dtype, copy=False) for x in sequences]

@@ -1,0 +1,68 @@
+"""Arrays, sparse matrices and tensors of any kind as dense tensors of one dtype on one device."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from sktorch.data.structure import tree_map
+
+# numpy has no bfloat16: what it lacks is cast to float32 first, and to its own dtype by torch.
+_NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
+
+
+def as_tensors(values: Any, dtype: torch.dtype, device: torch.device, *, copy: bool = False) -> Any:
+    """Return `as_tensor` of the values; integers of a dict or tuple become int64."""
+    if not isinstance(values, dict | tuple):
+        return as_tensor(values, dtype, device, copy=copy)
+    return tree_map(
+        lambda x: as_tensor(x, torch.int64 if is_integer(x) else dtype, device, copy=copy), values
+    )
+
+
+def as_tensor(
+    values: Any, dtype: torch.dtype, device: torch.device, *, copy: bool = False
+) -> torch.Tensor:
+    """Return a dense tensor with the values, which shares their memory unless ``copy`` is set."""
+    if isinstance(values, torch.Tensor):
+        # Copies to the device may be asynchronous; copies to the host must finish before they are
+        # read.
+        from_host = values.device.type == "cpu"
+        return values.detach().to(device, dtype, copy=copy, non_blocking=from_host)
+    if sparse.issparse(values):
+        values = values.toarray()
+    with np.errstate(over="ignore"):  # What float32 can't hold shows as a loss that is not finite.
+        values = np.array(
+            values,
+            dtype=_NUMPY_DTYPES.get(dtype, np.float32),
+            order="C",
+            # torch warns of arrays that can't be written to.
+            copy=copy or not values.flags.writeable or None,
+        )
+    return torch.from_numpy(values).to(device, dtype)
+
+
+def is_integer(values: Any) -> bool:
+    """Say whether an array or tensor holds integers; booleans are none."""
+    if isinstance(values, torch.Tensor):
+        return not (values.is_floating_point() or values.dtype is torch.bool)
+    return values.dtype.kind in "iu"
+
+
+def take_rows(values: Any, index: Any) -> Any:
+    """Return the rows of an array, sparse matrix, tensor or dataset that an index names."""
+    if isinstance(values, torch.Tensor) and isinstance(index, torch.Tensor):
+        return values.index_select(0, index.to(values.device))
+    return values[index.cpu().numpy() if isinstance(index, torch.Tensor) else index]
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Return targets or weights, which may be a list of tensors of one each, as one ndarray."""
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().numpy()
+    if hasattr(values, "__array__"):
+        return np.asarray(values)
+    return np.asarray(
+        [x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x for x in values]
+    )
