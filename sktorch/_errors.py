@@ -18,15 +18,20 @@ _DTYPES = (
 
 
 @contextmanager
-def errors_name(name: str, given: Mapping[str, Any] = {}, where: str = "") -> Iterator[None]:
-    """Raise an error as a ValueError or TypeError that names the parameter it is about.
+def errors_name(
+    name: str,
+    given: Mapping[str, Any] = {},
+    where: str = "",
+    of: type[Exception] = Exception,
+) -> Iterator[None]:
+    """Raise an error of a class as a ValueError or TypeError that names the parameter it is about.
 
     ``given`` holds the parameters of a component, which are named with it; ``where`` says what it
     was used on. An error whose class is not Python's own stays as it is: somebody may wait for it.
     """
     try:
         yield
-    except Exception as error:
+    except of as error:
         if type(error).__name__ not in vars(builtins) or _names(error, name):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError

@@ -4,21 +4,25 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-Synonyms = Mapping[str, str]  # names that other libraries have for ours
-
 
 def did_you_mean(
-    name: str, known: Iterable[str], show: Callable[[str], str] = repr, synonyms: Synonyms = {}
+    name: str,
+    known: Iterable[str],
+    show: Callable[[str], str] = repr,
+    synonyms: Mapping[str, str] = {},
 ) -> str:
     """Return " Did you mean …?" with a name's synonym or nearest known name, or "" without one."""
     close = [synonyms[name]] if name in synonyms else get_close_matches(name, [*known], 1, 0.5)
     return f" Did you mean {show(close[0])}?" if close else ""
 
 
-def find(parameter: str, value: Any, table: Mapping[str, Any], synonyms: Synonyms = {}) -> Any:
+def find(
+    parameter: str, value: Any, table: Mapping[str, Any], synonyms: Mapping[str, str] = {}
+) -> Any:
     """Return the entry that a string names, however it is spelt; else the value.
 
     Case, punctuation, the module before the last dot and "loss" at the end do not matter.
+    ``synonyms`` are the names that other libraries have for ours.
     """
     if not isinstance(value, str):
         return value

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sktorch._components import accepts, try_module, type_name
 from sktorch._errors import errors_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
+from sktorch.data.batches import AugmentedBatches
 from sktorch.data.sources import as_source
 from sktorch.data.structure import Batch
 from sktorch.losses.adapters import LossFunction
@@ -25,7 +26,7 @@ from sktorch.modules import initialize
 from sktorch.training.cost import rows_at_once
 from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
-from sktorch.training.parameter_groups import check_groups
+from sktorch.training.parameter_groups import check_groups, check_settings
 from sktorch.training.precision import Precision
 from sktorch.training.runner import Runner
 from sktorch.training.schedule import Schedule
@@ -125,6 +126,7 @@ class Net(NeuralNet):
                     f"{self.optimizer!r} returned {type_name(self.optimizer_)}, expected an "
                     "instance of torch.optim.Optimizer"
                 )
+            check_settings(self.optimizer_)
         return self
 
     def initialize_history(self):
@@ -160,9 +162,13 @@ class Net(NeuralNet):
         The datasets are those that callbacks are told, as `dataset_train` and `dataset_valid`.
         """
         self.notify("on_epoch_begin", **datasets)
+        self._check_trainable()
         lr = None if schedule is None else schedule.lrs[0]
         after_step = schedule.after_batch if schedule and schedule.per_batch else None
-        losses, sizes = runner.train(self, train, self._observer(True), after_step)
+        # The module was tried on rows as they are.
+        augmented = isinstance(train, AugmentedBatches)
+        with errors_name("augment", of=RuntimeError) if augmented else nullcontext():
+            losses, sizes = runner.train(self, train, self._observer(True), after_step)
         row = self.history[-1]
         if schedule is not None:
             row["lr"] = lr
@@ -179,6 +185,15 @@ class Net(NeuralNet):
         except StopTraining:
             return True
         return False
+
+    def _check_trainable(self) -> None:
+        """Raise if no parameter is left to train, once the callbacks have frozen theirs."""
+        if not any(parameter.requires_grad for _, parameter in self.get_all_learnable_params()):
+            raise ValueError(
+                f"module {type_name(self.module_)} has nothing to train: all its parameters are "
+                "frozen (requires_grad is False). Let it be True for some, or leave some out of a "
+                "Freezer in callbacks."
+            )
 
     def end_training(self, X, y):
         """Tell the callbacks, and forget what only training needs."""

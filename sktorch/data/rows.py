@@ -183,9 +183,10 @@ class _RowSamples(Dataset):
 
     def __getitem__(self, position: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
         if position >= len(self):
-            raise IndexError(
-                f"iterator_train__sampler asks for row {position}, but only {len(self)} rows are trained on. "
-                "Make the sampler for as many: those held out and those of weight zero don't count."
+            raise ValueError(
+                f"The sampler asks for row {position}, but only {len(self)} rows are trained on: "
+                "those held out and those of weight zero don't count. Change "
+                "iterator_train__sampler, or iterator_train__batch_sampler."
             )
         row = int(self.index[position])
         return self.rows.sample(row), self.targets[row], self.weights[row]

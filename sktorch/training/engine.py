@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from sktorch._errors import errors_name
 from sktorch.data.structure import Batch
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
 from sktorch.training.loop import evaluate, train_epoch
@@ -94,7 +95,8 @@ class Engine:
         """Return the module compiled, once for all epochs; it shares its parameters."""
         if self._compiled is None or self._compiled[0] is not module:
             options = self.settings.compile if isinstance(self.settings.compile, dict) else {}
-            self._compiled = module, torch.compile(module, **options)
+            with errors_name("compile"):
+                self._compiled = module, torch.compile(module, **options)
         return self._compiled[1]
 
     def _why_eager(
