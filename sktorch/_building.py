@@ -11,6 +11,7 @@ from torch import nn
 
 from sktorch._callbacks import copies_of_callbacks
 from sktorch._components import criterion_factory, is_required, module_factory, parameters_of
+from sktorch._doubts import doubts
 from sktorch._errors import errors_name
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
@@ -62,6 +63,10 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     with net.stream_, numpy_and_python_seeded(seed):
         net.initialize()
     _try_loss(net, part, seed)
+    with RandomStream(seed, device):  # The module may draw.
+        found = [*doubts(estimator, net, part)]
+    for doubt in found:
+        warnings.warn(doubt, stacklevel=7)  # the caller of fit
     return net
 
 

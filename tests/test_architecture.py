@@ -31,6 +31,7 @@ ARROWS = {
 LEAVES = {"_errors", "_lookup", "_private"}
 ESTIMATORS = {
     "_building",
+    "_doubts",
     "_callbacks",
     "_classifier",
     "_components",

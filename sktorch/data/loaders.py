@@ -26,8 +26,10 @@ def loader_options(batch_size: int, shuffle: bool, given: dict[str, Any]) -> dic
         del options["shuffle"]
     if "batch_sampler" in given:
         del options["batch_size"]
-    elif not isinstance(options["batch_size"], Integral) or options["batch_size"] <= 0:
-        raise ValueError(f"batch_size must be a positive integer, got {options['batch_size']!r}")
+    elif "batch_size" in given:
+        size = given["batch_size"]
+        if not isinstance(size, Integral) or size <= 0:
+            raise ValueError(f"batch_size must be a positive integer, got {size!r}")
     return options
 
 
