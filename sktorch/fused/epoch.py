@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,12 +16,14 @@ from sktorch.fused.stack import stackable_settings
 from sktorch.training.engine import StepSettings
 
 
-class _Batches(Protocol):
+class BlockedBatches(Protocol):
     """The batches of an epoch, as `sktorch.data.batches.EpochBatches` has them."""
 
     sizes: list[int]
 
-    def block(self, number: int) -> tuple[int, Batch]: ...
+    def block(self, number: int) -> tuple[int, Batch]:
+        """Return the batches fetched together with a batch, and the number of the first."""
+        ...
 
 
 class StackKey(NamedTuple):
@@ -45,7 +47,7 @@ class EpochTask:
     """
 
     model: Model
-    batches: _Batches
+    batches: BlockedBatches
     training: bool
     after_step: Callable[[], object] | None = None
     cancelled: Callable[[], bool] = bool
@@ -93,7 +95,7 @@ class EpochTask:
         activations = self.model.net.work_.activation_bytes * self.n_rows
         return 4 * parameters + 2 * activations if self.training else parameters + activations
 
-    def next_block(self) -> list:
+    def next_block(self) -> list[Any]:
         """Return the next batches of one length that are fetched together, along a new dimension.
 
         Inputs, targets, and weights if there are any. Other tasks share them: nobody may write to
@@ -106,7 +108,7 @@ class EpochTask:
         shape, rows = (n_batches, n_rows), slice(start, start + n_batches * n_rows)
         return [tree_map(lambda x: x[rows].unflatten(0, shape), x) for x in block if x is not None]
 
-    def next_batch(self) -> list:
+    def next_batch(self) -> list[Any]:
         """Return a copy of the next batch: inputs, targets, and weights if there are any."""
         return [tree_map(lambda x: x[0].clone(), part) for part in self.next_block()]
 
@@ -145,7 +147,7 @@ class EpochTask:
         )
 
 
-def shape_of(batches: list) -> Hashable:
+def shape_of(batches: list[Any]) -> Hashable:
     """Return shapes, dtypes and devices of the tensors of one of these batches."""
     return tuple(
         tuple((tuple(x.shape[1:]), x.dtype, x.device) for x in tree_leaves(part))
