@@ -57,7 +57,7 @@ class Net(NeuralNet):
         for _, callback in self.callbacks_:
             if isinstance(callback, InputShapeSetter):  # It would come after the trial.
                 name = f"{callback.module_name}__{callback.param_name}"
-                vars(self)[name] = callback.get_input_dim(self.example_)
+                self.__dict__[name] = callback.get_input_dim(self.example_)
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
@@ -101,7 +101,7 @@ class Net(NeuralNet):
             self.optimizer__fused = True
         on_cuda = torch.device(self.device).type == "cuda"
         if on_cuda and accepts(self.optimizer, "capturable"):
-            vars(self).setdefault("optimizer__capturable", True)
+            self.__dict__.setdefault("optimizer__capturable", True)
         return super().initialize_optimizer(triggered_directly)
 
     def initialize_history(self) -> Any:
@@ -111,7 +111,7 @@ class Net(NeuralNet):
 
     def get_default_callbacks(self) -> list[tuple[str, Callback]]:
         """Return the timer, and the log where it prints."""
-        names_log = any(name.startswith("callbacks__print_log") for name in vars(self))
+        names_log = any(name.startswith("callbacks__print_log") for name in self.__dict__)
         log = [("print_log", PrintLog())] if self.verbose or names_log else []
         return [("epoch_timer", EpochTimer()), *log]
 
@@ -229,12 +229,12 @@ class Net(NeuralNet):
             for name, value in settings.items()
             if params_differ(value, getattr(self, _parameter_name(name), None))
         }
-        vars(self).update({_parameter_name(name): value for name, value in settings.items()})
+        self.__dict__.update({_parameter_name(name): value for name, value in settings.items()})
         if optimizer is not self.optimizer or "param_groups" in changed:
             self.optimizer = optimizer
             for name in _IMPLEMENTATIONS:
                 if name not in parameters:
-                    vars(self).pop(f"optimizer__{name}", None)
+                    self.__dict__.pop(f"optimizer__{name}", None)
             self.initialize_optimizer()
             return
         (own_settings,), _ = self.get_params_for_optimizer(
@@ -265,7 +265,7 @@ class Net(NeuralNet):
     @contextmanager
     def undone_on_failure(self) -> Iterator[None]:
         """Bring module, optimizer, history and random numbers back if training fails."""
-        before = vars(self).copy() | {
+        before = self.__dict__.copy() | {
             "bests_": self.bests_.copy(),
             "stream_": copy.copy(self.stream_),
         }
@@ -275,8 +275,8 @@ class Net(NeuralNet):
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             self.module_.load_state_dict(module_state)
             self.module_.eval()
             self.optimizer_.load_state_dict(optimizer_state)

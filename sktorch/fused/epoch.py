@@ -13,7 +13,6 @@ from sktorch.data.structure import Batch, tree_leaves, tree_map
 from sktorch.fused.fingerprint import NotStackable
 from sktorch.fused.model import Model
 from sktorch.fused.stack import stackable_settings
-from sktorch.training.engine import StepSettings
 
 
 class BlockedBatches(Protocol):
@@ -27,13 +26,11 @@ class BlockedBatches(Protocol):
 
 
 class StackKey(NamedTuple):
-    """What tasks have in common that go together in a stack."""
+    """What tasks of one stack have in common: their models, and the shape of their next batch."""
 
-    training: bool
-    structure: Hashable
-    settings: StepSettings
-    is_scheduled: bool
+    model: Hashable
     batch_shape: Hashable
+    is_scheduled: bool
 
 
 @dataclass(eq=False)
@@ -138,13 +135,10 @@ class EpochTask:
             raise NotStackable("float16 needs a gradient scaler for each model")
         if self.training:
             self.settings = stackable_settings(self.model.net.optimizer_)
-        return StackKey(
-            self.training,
-            self.model.structure(self.training),
-            engine.settings,
-            self.after_step is not None,
-            shape_of(self.next_block()),
-        )
+        is_scheduled = self.after_step is not None
+        structure = self.model.structure(self.training)
+        model = self.training, structure, engine.settings, is_scheduled
+        return StackKey(model, shape_of(self.next_block()), is_scheduled)
 
 
 def shape_of(batches: list[Any]) -> Hashable:

@@ -232,8 +232,7 @@ def _at_work(tasks: list[EpochTask], n_threads: int) -> Iterator[None]:
 
 def _stack_id(job: StackJob) -> Hashable:
     """Return what identifies a stack from epoch to epoch, whatever the length of its batches."""
-    key = job.key._replace(batch_shape=None)
-    return key, job.width, *(id(task.model.objective) for task in job.tasks)
+    return job.key.model, job.width, *(id(task.model.objective) for task in job.tasks)
 
 
 def _share_batches(tasks: list[EpochTask]) -> None:

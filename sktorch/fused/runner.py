@@ -40,7 +40,7 @@ class FusedRunner:
         after_step: Callable[[], object] | None = None,
     ) -> Trained:
         """Fit a net to every batch once."""
-        if isinstance(batches, Batches) and self._goes_along(batches, observer):
+        if type(batches) is Batches and self._goes_along(batches, observer):
             epoch = self._run(net, batches, training=True, after_step=after_step)
             return epoch.losses, epoch.sizes
         with detached():
@@ -50,7 +50,7 @@ class FusedRunner:
         self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
     ) -> Evaluated:
         """Evaluate a net on every batch."""
-        if isinstance(batches, Batches) and self._goes_along(batches, observer):
+        if type(batches) is Batches and self._goes_along(batches, observer):
             epoch = self._run(net, batches, training=False)
             return epoch.losses, epoch.sizes, torch.cat(epoch.outputs)
         with detached():
