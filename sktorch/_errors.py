@@ -32,7 +32,8 @@ def errors_name(
     try:
         yield
     except of as error:
-        if type(error).__name__ not in vars(builtins) or _names(error, name):
+        of_python = type(error).__name__ in vars(builtins) and not isinstance(error, Warning)
+        if not of_python or _names(error, name):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(_message(error, name, given, where)) from error

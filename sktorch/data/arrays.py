@@ -12,8 +12,8 @@ from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings
 
 CLEAN = (
-    "Impute missing values, encode text and dates: put sktorch.preprocessing.make_cleaner() before "
-    "the estimator, in a pipeline."
+    "sktorch.preprocessing.make_cleaner() before the estimator, in a pipeline, makes text, dates "
+    "and missing values ready."
 )
 
 
@@ -144,8 +144,8 @@ def _check_tensor(X: torch.Tensor, name: str, input_name: str, n_dims: int) -> N
         raise ValueError(f"Complex data not supported: {input_name} has dtype {X.dtype}.")
     if X.is_floating_point() and not torch.isfinite(X).all():
         raise ValueError(
-            f"Input {input_name} contains NaN or infinity. {name} does not accept missing values. "
-            f"{CLEAN}"
+            f"Input {input_name} contains NaN or infinity. {name} does not accept missing values; "
+            f"impute or drop them first: {CLEAN}"
         )
 
 
