@@ -1,6 +1,5 @@
 """Errors that name the argument or parameter at fault."""
 
-import builtins
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,10 @@ _DTYPES = (
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
     *(torch.complex32, torch.complex64, torch.complex128),  # refused in scikit-learn's words
 )
+_PLAIN = (
+    *(ValueError, TypeError, RuntimeError, LookupError, AttributeError),
+    *(ArithmeticError, AssertionError),
+)
 
 
 @contextmanager
@@ -27,13 +30,14 @@ def errors_name(
     """Raise an error of a class as a ValueError or TypeError that names the parameter it is about.
 
     ``given`` holds the parameters of a component, which are named with it; ``where`` says what it
-    was used on. An error whose class is not Python's own stays as it is: somebody may wait for it.
+    was used on. An error of another library, of the user, of memory or of files stays as it is:
+    somebody may wait for it.
     """
     try:
         yield
     except of as error:
-        of_python = type(error).__name__ in vars(builtins) and not isinstance(error, Warning)
-        if not of_python or _names(error, name):
+        is_plain = isinstance(error, _PLAIN) and type(error).__module__ == "builtins"
+        if not is_plain or _names(error, name):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(_message(error, name, given, where)) from error

@@ -11,6 +11,7 @@ from skorch.callbacks import Freezer
 from torch import nn
 
 from sktorch import TorchClassifier, TorchRegressor
+from sktorch._errors import errors_name
 
 RNG = np.random.default_rng(0)
 X = RNG.random((60, 4), dtype=np.float32)
@@ -151,6 +152,45 @@ def test_the_error_of_a_function_is_the_cause(parameter):
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
     assert isinstance(causes[-1], Own)
+
+
+class Pruned(RuntimeError):
+    """An error for which somebody waits outside, as optuna does."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(Own("own"), Pruned("own"), torch.OutOfMemoryError("full")),
+        *(MemoryError("full"), FileNotFoundError("file"), FutureWarning("old")),
+        *(ValueError("lr is too large"), TypeError("lr__x is none")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_that_somebody_waits_for_stays_as_it_is(error):
+    with pytest.raises(type(error)) as caught, errors_name("lr"):
+        raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("error", "given", "kind", "message"),
+    [
+        (TypeError("no."), {}, TypeError, "lr can't be used: no. Change lr."),
+        (KeyError("a"), {"b": 1}, ValueError, "lr with lr__b=1 can't be used: 'a'. Change lr__b."),
+        (
+            AssertionError(),
+            {"b": 1, "c": 2},
+            ValueError,
+            "lr with lr__b=1, lr__c=2 can't be used: AssertionError. Change lr__*.",
+        ),
+    ],
+)
+def test_other_errors_name_the_parameters(error, given, kind, message):
+    with pytest.raises(kind) as caught, errors_name("lr", given):
+        raise error
+    assert str(caught.value) == message
+    assert caught.value.__cause__ is error
 
 
 def quantised():
