@@ -63,9 +63,7 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     with net.stream_, numpy_and_python_seeded(seed):
         net.initialize()
     _try_loss(net, part, seed)
-    with RandomStream(seed, device):  # The module may draw.
-        found = [*doubts(estimator, net, part)]
-    for doubt in found:
+    for doubt in doubts(estimator, net, part):
         warnings.warn(doubt, stacklevel=7)  # the caller of fit
     return net
 
