@@ -75,7 +75,8 @@ class TrainStep:
         if on_gradient is not None:
             on_gradient(batch)
         if last:
-            self.clip()
+            if self.clip_norm is not None:
+                self.clip(self.clip_norm)
             self.precision.scaler.step(self.optimizer)
             self.precision.scaler.update()
         return loss.detach(), output
@@ -90,15 +91,13 @@ class TrainStep:
             self.precision.scaler.scale(loss).backward()
 
     @torch.no_grad()
-    def clip(self) -> None:
-        """Scale the gradients of the module so that their norm is at most `clip_norm`."""
-        if self.clip_norm is None:
-            return
+    def clip(self, max_norm: float) -> None:
+        """Scale the gradients of the module so that the norm of all together is at most this."""
         if self.precision.scaler.is_enabled():
             self.precision.scaler.unscale_(self.optimizer)
         parameters = self.objective.module.parameters()
         gradients = [p.grad for p in parameters if p.grad is not None]
-        factor = clip_factor(gradients, self.clip_norm)
+        factor = clip_factor(gradients, max_norm)
         for gradient in gradients:
             gradient.mul_(factor)
 

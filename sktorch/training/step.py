@@ -55,7 +55,8 @@ class ClosureStep(TrainStep):
             self.backward(evaluations[-1][0])
             if on_gradient is not None:
                 on_gradient(batch)
-            self.clip()
+            if self.clip_norm is not None:
+                self.clip(self.clip_norm)
             return evaluations[-1][0]
 
         optimizer: Any = self.optimizer  # torch's annotation asks for a closure of floats
