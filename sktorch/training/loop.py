@@ -72,7 +72,8 @@ class TrainStep:
             self.zero_grad()
         loss, output = self.forward_backward(batch, share, on_gradient)
         if last:
-            self.clip()
+            if self.clip_norm is not None:
+                self.clip(self.clip_norm)
             self.precision.scaler.step(self.optimizer)
             self.precision.scaler.update()
         return loss.detach(), output
@@ -96,14 +97,12 @@ class TrainStep:
         return loss, output
 
     @torch.no_grad()
-    def clip(self) -> None:
-        """Scale the gradients of the module so that their norm is at most `clip_norm`."""
-        if self.clip_norm is None:
-            return
+    def clip(self, max_norm: float) -> None:
+        """Scale the gradients of the module so that the norm of all together is at most this."""
         if self.precision.scaler.is_enabled():
             self.precision.scaler.unscale_(self.optimizer)
         parameters = self.objective.module.parameters()
-        clip_([p.grad for p in parameters if p.grad is not None], self.clip_norm)
+        clip_([p.grad for p in parameters if p.grad is not None], max_norm)
 
 
 def _grouped(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, bool, bool, float]]:

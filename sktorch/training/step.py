@@ -52,7 +52,8 @@ class ClosureStep(TrainStep):
         def closure() -> Tensor:
             self.zero_grad()
             evaluations.append(self.forward_backward(batch, on_gradient=on_gradient))
-            self.clip()
+            if self.clip_norm is not None:
+                self.clip(self.clip_norm)
             return evaluations[-1][0]
 
         optimizer: Any = self.optimizer  # torch's annotation asks for a closure of floats
