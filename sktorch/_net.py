@@ -14,6 +14,7 @@ from torch import nn
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
 from sktorch._components import accepts, try_module, type_name
 from sktorch._private.skorch import callback_names
+from sktorch._state import available_device, deepcopied, portable
 from sktorch.data.sources import as_source
 from sktorch.fused.runner import evaluate_pass, train_pass
 from sktorch.losses.adapters import LossFunction
@@ -269,6 +270,17 @@ class Net(NeuralNet):
                 f"criterion {self.criterion_} returned {got}; expected a tensor of one number, "
                 "the mean loss of the rows. Change criterion, or its reduction to 'mean'."
             )
+
+    def __getstate__(self):
+        return portable(vars(self), torch.device(self.device))
+
+    def __setstate__(self, state):
+        vars(self).update(state, device=available_device(state["device"]))
+
+    def __deepcopy__(self, memo):
+        new = memo[id(self)] = type(self).__new__(type(self))
+        vars(new).update(deepcopied(vars(self), memo))
+        return new
 
     @contextmanager
     def undone_on_failure(self):

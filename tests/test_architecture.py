@@ -43,6 +43,7 @@ ESTIMATORS = {
     "_part",
     "_regressor",
     "_scoring",
+    "_state",
 }
 
 # What a room imports beside Python and the package.
