@@ -53,13 +53,14 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
             for name, value in values.items()
         },
     )
-    net.codec_, net.example_, net.initializer_ = codec, example, estimator.initializer
+    net.codec_, net.source_, net.initializer_ = codec, part.source, estimator.initializer
     net.built_from_ = _net_parameters(estimator)
     net.inference_options_ = estimator._inference_options()
     net.stream_ = RandomStream(seed, device)
     net.precision_ = estimator.precision
     with net.stream_, numpy_and_python_seeded(seed):
         net.initialize()
+    net.source_ = None
     _try_loss(net, part, seed)
     return net
 
@@ -148,7 +149,7 @@ def _filled_in(
 def _try_loss(net: Net, part: Part, seed: int) -> None:
     """Raise if output, target and criterion don't fit, before anything is trained."""
     output, codec = net.example_output_, net.codec_
-    codec.check_output(net.criterion_, output, tree_leaves(net.example_)[0].shape[0])
+    codec.check_output(net.criterion_, output, net.n_example_rows_)
     with RandomStream(seed, torch.device(net.device)):
         target = codec.target(net.criterion_, part.y[: len(output)], output)
         net.check_loss(target, weighted=part.weights is not None)

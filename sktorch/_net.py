@@ -14,10 +14,11 @@ from skorch.callbacks import EpochTimer, InputShapeSetter, PrintLog
 from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
-from sktorch._components import accepts, try_module, type_name
+from sktorch._components import accepts, type_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
 from sktorch._state import available_device, deepcopied, portable
+from sktorch._trial_call import isolated, try_module
 from sktorch.data.sources import as_source
 from sktorch.data.structure import Batch
 from sktorch.losses.adapters import LossFunction
@@ -42,10 +43,12 @@ class Net(NeuralNet):
     ----------
     codec_ : Labels, Indicators, LabelColumns or Numbers
         What encodes targets, and decodes outputs.
-    example_ : ndarray, sparse array or torch.Tensor, or a dict or tuple of them
-        Up to two rows of the data, to try the module on before anything is trained.
+    source_ : Source or None
+        The data, to try the module on before anything is trained; None afterwards.
     example_output_ : torch.Tensor
-        What the module made of them.
+        What the module made of the first rows.
+    n_example_rows_ : int
+        How many rows those were.
     work_ : Work
         What a row costs the module.
     bests_ : dict
@@ -65,7 +68,7 @@ class Net(NeuralNet):
         for _, callback in self.callbacks_:
             if isinstance(callback, InputShapeSetter):  # It would come after the trial.
                 name = f"{callback.module_name}__{callback.param_name}"
-                vars(self)[name] = callback.get_input_dim(self.example_)
+                vars(self)[name] = callback.get_input_dim(self.source_.example)
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
@@ -73,8 +76,9 @@ class Net(NeuralNet):
                 "nn.Module. Pass an nn.Module subclass, an instance, or a function that returns "
                 "one."
             )
-        trial = try_module(self.module_, self.example_)
-        self.input_dtype_, self.example_output_, self.work_ = trial
+        trial = try_module(self.module_, self.source_, self.batch_size, self.inference_options_)
+        self.input_dtype_, self.work_ = trial.dtype, trial.work
+        self.example_output_, self.n_example_rows_ = trial.output, trial.n_rows
         if self.initializer_ is not None:
             initialize(self.module_, self.initializer_)
         return self
@@ -172,7 +176,6 @@ class Net(NeuralNet):
         self.module_.eval()
         with self.stream_, suppress(StopTraining):
             self.notify("on_train_end", X=X, y=y)
-        self.example_ = None
 
     def _observer(self, training):
         listens = any(listens_to_batches(callback) for _, callback in self.callbacks_)
@@ -254,7 +257,7 @@ class Net(NeuralNet):
         output = self.example_output_.to(self.device)
         weight = output.new_ones(len(target)) if weighted else None
         try:
-            loss = LossFunction(self.criterion_)(output, target.to(self.device), weight)
+            loss = LossFunction(isolated(self.criterion_))(output, target.to(self.device), weight)
         except RuntimeError as error:
             raise ValueError(
                 f"criterion {self.criterion_} does not take an output of shape "

@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -11,10 +10,10 @@ import torch
 from skorch.exceptions import DeviceWarning
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import weight_norm
 from torch.overrides import TorchFunctionMode
 
 from sktorch._device import resolve_device
+from sktorch._private.torch import without_hook_of_weight_norm
 
 State = dict[str, Any]
 
@@ -34,9 +33,25 @@ class _TensorCopies(TorchFunctionMode):
 
 
 def deepcopied(value: Any, memo: dict[int, Any] | None = None) -> Any:
-    """Return a deep copy; a result of autograd, which torch refuses to copy, becomes a constant."""
-    with _TensorCopies(lambda tensor: None if tensor.is_leaf else tensor.detach().clone()):
+    """Return a deep copy, of results of autograd and of lazy buffers, too, which torch refuses.
+
+    A result of autograd becomes a constant.
+    """
+    memo = {} if memo is None else memo
+    before = memo.copy()
+    with suppress(RuntimeError, ValueError):
         return copy.deepcopy(value, memo)
+    memo.clear()
+    memo.update(before)
+    with _TensorCopies(_copied_where_torch_refuses):
+        return copy.deepcopy(value, memo)
+
+
+def _copied_where_torch_refuses(tensor: Tensor) -> Tensor | None:
+    if isinstance(tensor, nn.UninitializedBuffer):
+        kind: Any = type(tensor)
+        return kind(tensor.requires_grad, tensor.device, tensor.dtype)
+    return None if tensor.is_leaf else tensor.detach().clone()
 
 
 def portable(state: State, device: torch.device) -> State:
@@ -78,15 +93,8 @@ def allow_pickling(state: State) -> None:
 def _reduced(layer: nn.Module, protocol: int) -> tuple[Callable, tuple, State]:
     """Reduce a parametrized layer, as `object.__reduce_ex__` does, to its class and attributes."""
     parametrized: Any = layer.parametrizations
-    hooks = layer._load_state_dict_pre_hooks
-    # weight_norm's, a local function, only reads state dicts of torch before 2.0.
-    kept = {key: hook for key, hook in hooks.items() if not _is_of_weight_norm(hook)}
-    state = vars(layer) | {"_load_state_dict_pre_hooks": OrderedDict(kept)}
-    return _parametrized, (parametrize.type_before_parametrizations(layer), [*parametrized]), state
-
-
-def _is_of_weight_norm(hook: Any) -> bool:
-    return getattr(hook, "hook", hook).__module__ == weight_norm.__module__
+    original = parametrize.type_before_parametrizations(layer)
+    return _parametrized, (original, [*parametrized]), without_hook_of_weight_norm(vars(layer))
 
 
 def _parametrized(layer_class: type[nn.Module], names: list[str]) -> nn.Module:

@@ -44,6 +44,7 @@ ESTIMATORS = {
     "_regressor",
     "_scoring",
     "_state",
+    "_trial_call",
 }
 
 # What a room imports beside Python and the package.
