@@ -5,12 +5,14 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from sklearn.base import BaseEstimator
 
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
+from sktorch._net import Net
 from sktorch._part import Part
 from sktorch._private.scikit_learn import callback_context
 from sktorch._scoring import Evaluation, scorers_by_part
@@ -25,10 +27,6 @@ from sktorch.training.named_schedules import make_schedule
 from sktorch.training.schedule import Schedule
 from sktorch.training.stopping import BestWeights, Plateau
 
-if TYPE_CHECKING:
-    from sktorch._estimator import TorchEstimator
-    from sktorch._net import Net
-
 
 class TrainingJob:
     """One training of a net, by the parameters of an estimator.
@@ -39,8 +37,8 @@ class TrainingJob:
 
     def __init__(
         self,
-        estimator: "TorchEstimator",
-        net: "Net",
+        estimator: BaseEstimator,
+        net: Net,
         train: Part,
         valid: Part | None,
         n_epochs: int,
