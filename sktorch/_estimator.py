@@ -66,7 +66,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     @property
     def loss_curve_(self) -> list[float]:
         """Mean training loss of each epoch."""
-        return self.history_[:, "train_loss"]
+        return [row["train_loss"] for row in self.history_.to_list()]
 
     @property
     def validation_scores_(self) -> list[float] | None:

@@ -116,6 +116,11 @@ class Net(NeuralNet):
             vars(self).setdefault("optimizer__capturable", True)
         return super().initialize_optimizer(triggered_directly)
 
+    def get_params_for_optimizer(self, prefix, named_parameters):
+        """Return the optimizer's arguments; a module may have no parameters if it isn't trained."""
+        (groups, *others), settings = super().get_params_for_optimizer(prefix, named_parameters)
+        return (groups or [{"params": []}], *others), settings
+
     def initialize_history(self):
         """Start with an empty history."""
         self.bests_ = {}
@@ -149,6 +154,7 @@ class Net(NeuralNet):
         The datasets are those that callbacks are told, as `dataset_train` and `dataset_valid`.
         """
         self.notify("on_epoch_begin", **datasets)
+        _check_trainable(self)
         lr = None if schedule is None else schedule.lrs[0]
         after_step = schedule.after_batch if schedule and schedule.per_batch else None
         losses, sizes = runner.train(self, train, self._observer(True), after_step)
@@ -341,6 +347,15 @@ def _can_be_fused(optimizer, module):
     sparse_gradients = any(getattr(layer, "sparse", False) for layer in module.modules())
     floating = all(parameter.is_floating_point() for parameter in module.parameters())
     return accepts(optimizer, "fused") and floating and not sparse_gradients
+
+
+def _check_trainable(net):
+    if not any(parameter.requires_grad for _, parameter in net.get_all_learnable_params()):
+        raise ValueError(
+            f"No parameter of module {type_name(net.module_)} requires a gradient: there is nothing "
+            "to train. Call requires_grad_() on those to train, or set max_epochs=0 to use the "
+            "module as it is."
+        )
 
 
 def _check_finite(prefix, losses, net):

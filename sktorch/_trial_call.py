@@ -49,11 +49,13 @@ def try_module(
         return next(source.inputs(dtype, device, n_rows=batch_size, options=options))
 
     error: Exception | None = None
+    shapes = []
     # Some layers have to be trained before they take eval mode, some need rows to compare.
     for rows, training in (few_rows, False), (few_rows, True), (batch, True):
         for dtype in dtypes:
             try:
                 inputs = rows(dtype)
+                shapes.append(str(tree_map(lambda x: tuple(x.shape), inputs)))
                 output, work = _called(module, inputs, training)
             except Exception as refusal:
                 error = refusal
@@ -61,7 +63,7 @@ def try_module(
                 return Trial(dtype, _checked(output, module).cpu(), _n_rows(inputs), work)
     raise ValueError(
         f"module {type(module).__name__} does not take a batch of shape "
-        f"{tree_map(lambda x: tuple(x.shape), inputs)}: {error}. "
+        f"{' or '.join(dict.fromkeys(shapes))}: {error}. "
         "Give X another shape or change the module; a constructor parameter named n_features or "
         "input_shape is filled in from X."
     ) from error
