@@ -60,7 +60,7 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     net.precision_ = estimator.precision
     with net.stream_, numpy_and_python_seeded(seed):
         net.initialize()
-    net.source_ = None
+    del net.source_
     _try_loss(net, part, seed)
     return net
 

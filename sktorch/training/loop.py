@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
@@ -146,10 +146,10 @@ def infer(
     module.eval()
     if n_rows is None:
         return torch.cat([*_outputs(module, inputs, autocast)])
-    outputs, done = None, 0
-    for output in _outputs(module, inputs, autocast):
-        if outputs is None:
-            outputs = output.new_empty(n_rows, *output.shape[1:])
+    computed = _outputs(module, inputs, autocast)
+    first = next(computed)
+    outputs, done = first.new_empty(n_rows, *first.shape[1:]), 0
+    for output in chain([first], computed):
         outputs[done : done + len(output)] = output
         done += len(output)
     return outputs
