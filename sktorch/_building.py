@@ -46,7 +46,6 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
         callbacks=copies_of_callbacks(estimator.callbacks or []),
         device=str(device),
         verbose=estimator.verbose,
-        use_caching=False,
         **{
             f"{component}__{name}": value
             for component, values in parameters.items()

@@ -10,10 +10,18 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, InputShapeSetter, PrintLog
+from skorch.callbacks import Callback, EpochScoring, EpochTimer, InputShapeSetter, PrintLog
+from skorch.exceptions import SkorchException
 from torch import nn
 
-from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
+from sktorch._callbacks import (
+    BatchObserver,
+    StopTraining,
+    explained,
+    listens_to_batches,
+    raised_by_callback,
+    rows_handed_out,
+)
 from sktorch._components import accepts, type_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
@@ -133,6 +141,8 @@ class Net(NeuralNet):
             if raised_by_callback(interrupt):
                 raise StopTraining from None
             raise
+        except (KeyError, SkorchException) as error:
+            raise explained(error) from error
 
     def fit_epoch(
         self,
@@ -155,18 +165,35 @@ class Net(NeuralNet):
         if schedule is not None:
             row["lr"] = lr
         self._record(row, "train", losses, sizes)
+        valid_outputs = None
         for evaluation in evaluations:
             observer = self._observer(False) if evaluation.part == "valid" else None
             losses, sizes, outputs = runner.evaluate(self, evaluation.batches, observer)
             if evaluation.part == "valid":
                 self._record(row, "valid", losses, sizes)
+                valid_outputs = outputs
             for name, value in evaluation.scores(outputs).items():
                 self._record_best(row, name, value, sign=1)
+        self._fill_caches(datasets, valid_outputs)
         try:
             self.notify("on_epoch_end", **datasets)
         except StopTraining:
             return True
         return False
+
+    def _fill_caches(self, datasets: dict[str, Any], valid_outputs: torch.Tensor | None) -> None:
+        """Give skorch's scores the outputs and targets that they would collect batch by batch.
+
+        Batches are shuffled, and their targets scaled for the loss.
+        """
+        for _, callback in self.callbacks_:
+            if isinstance(callback, EpochScoring) and callback.use_caching:
+                dataset = datasets["dataset_train" if callback.on_train else "dataset_valid"]
+                handed_out = rows_handed_out(dataset)
+                if handed_out is not None:
+                    outputs = None if callback.on_train else valid_outputs
+                    outputs = self.forward(handed_out[0]) if outputs is None else outputs
+                    callback.y_trues_, callback.y_preds_ = [handed_out[1]], [outputs]
 
     def end_training(self, X: Any, y: Any) -> None:
         """Tell the callbacks, and forget what only training needs."""
@@ -217,6 +244,11 @@ class Net(NeuralNet):
         """Return the outputs of all rows of X on a device; the options are a DataLoader's."""
         if training:
             return super().forward(X, training=True, device=device)
+        if "forward_iter" in self.__dict__:  # A callback of skorch lets the net return its cache.
+            return torch.cat([*self.forward_iter(X, device=device)])
+        handed_out = rows_handed_out(X)
+        if handed_out is not None:
+            X = handed_out[0]
         own_device = torch.device(self.device)
         precision = Precision.named(self.precision_, own_device.type)
         n_rows = rows_at_once(self.work_, own_device)
@@ -348,8 +380,8 @@ def _can_be_fused(optimizer: type, module: nn.Module) -> bool:
 def _check_trainable(net: Net) -> None:
     if not any(parameter.requires_grad for _, parameter in net.get_all_learnable_params()):
         raise ValueError(
-            f"No parameter of module {type_name(net.module_)} requires a gradient: there is nothing "
-            "to train. Call requires_grad_() on those to train, or set max_epochs=0 to use the "
+            f"No parameter of module {type_name(net.module_)} requires a gradient: nothing can be "
+            "trained. Call requires_grad_() on those to train, or set max_epochs=0 to use the "
             "module as it is."
         )
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from skorch.dataset import Dataset
-from torch.utils.data import Subset
 
+from sktorch._callbacks import dataset_to_hand_out
 from sktorch._net import Net
 from sktorch.data.loaders import loader_options
 from sktorch.data.source import BatchSettings, Loader, Source
@@ -40,7 +39,7 @@ class Part:
         """The dataset that skorch's callbacks are told."""
         if not self.source.is_indexable:
             return self.source.values
-        return Subset(Dataset(self.source.values, self.y), self.index)  # type: ignore[arg-type]  # an ndarray indexes as well
+        return dataset_to_hand_out(self.source.values, self.y, self.index)
 
     def normalised(self) -> "Part":
         """Return the part with weights of mean one over its rows."""

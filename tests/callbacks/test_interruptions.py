@@ -82,7 +82,7 @@ INTERRUPTED = [
     # n-th pass, of training, early stopping, whole epochs
     pytest.param(9 * 3 + 4, True, False, 3, id="training"),
     pytest.param(8 * 3 + 4, True, True, 3, id="training-with-hold-out"),
-    pytest.param(1 + 3, False, True, 2, id="validation"),
+    pytest.param(3, False, True, 2, id="validation"),
 ]
 
 
