@@ -74,10 +74,10 @@ def takes_one_row(module: nn.Module, inputs: Inputs) -> bool:
     """Say whether a module can be trained on a batch of one row, as batch statistics can't."""
     with _random_numbers_as_they_were(inputs):
         try:
-            call_module(isolated(module).train(), tree_map(lambda x: x[:1], inputs))
+            output = call_module(isolated(module).train(), tree_map(lambda x: x[:1], inputs))
         except Exception:
             return False
-    return True
+    return not (isinstance(output, Tensor) and output.isnan().any())
 
 
 def isolated(module: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ A batch is ``(X, y, weight)`` as in `sktorch.data.batches`.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import length_hint
 from typing import Any
 
 import torch
@@ -25,6 +26,15 @@ def loader_options(batch_size: int, shuffle: bool, given: dict[str, Any]) -> dic
     if "batch_sampler" in given:
         del options["batch_size"]
     return options
+
+
+def leaves_one_row(n_rows: int, options: dict[str, Any]) -> bool:
+    """Say whether a ``DataLoader`` of these options makes a batch of one row."""
+    if options.get("drop_last") or options.get("batch_sampler") is not None:
+        return False
+    sampler, size = options.get("sampler"), options["batch_size"]
+    n_rows = n_rows if sampler is None else length_hint(sampler)
+    return size is not None and (size == 1 or n_rows % size == 1)
 
 
 def check_keeps_rows(options: dict[str, Any]) -> None:

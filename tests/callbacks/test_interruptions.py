@@ -58,10 +58,7 @@ def test_a_callback_that_asks_for_a_stop_within_a_search(tumours):
 
 
 class Interrupted(nn.Module):
-    """Ctrl-C in the n-th forward pass that trains, or (``training=False``) that does not.
-
-    The first that does not is the one that tries the module on two rows.
-    """
+    """Ctrl-C in the n-th forward pass that trains, or (``training=False``) that does not."""
 
     def __init__(self, n_features, n_outputs, n, training=True):
         super().__init__()
