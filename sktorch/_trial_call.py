@@ -1,7 +1,7 @@
 """The trial call: what a module makes of a few rows, found out on a copy of it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sktorch._private.torch import materialise
+from sktorch._private.torch import materialise, module_has_hooks
 from sktorch._state import deepcopied
 from sktorch.data.source import Source
 from sktorch.data.structure import Inputs, call_module, tree_leaves, tree_map
@@ -19,6 +19,8 @@ from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 
 # A lazy layer's place among the layers, and the arguments of its first call.
 LazyCall = tuple[int, tuple, dict[str, Any]]
+
+_PLAIN_LAYERS = ("torch.nn.modules.", "sktorch.modules.")
 
 
 @dataclass(frozen=True)
@@ -72,19 +74,22 @@ def try_module(
 @torch.no_grad()
 def takes_one_row(module: nn.Module, inputs: Inputs) -> bool:
     """Say whether a module can be trained on a batch of one row, as batch statistics can't."""
-    with _random_numbers_as_they_were(inputs):
+    copied = isolated(module, training=True).train()
+    with _random_numbers_as_they_were(inputs, copied):
         try:
-            output = call_module(isolated(module).train(), tree_map(lambda x: x[:1], inputs))
+            output = call_module(copied, tree_map(lambda x: x[:1], inputs))
         except Exception:
             return False
     return not (isinstance(output, Tensor) and output.isnan().any())
 
 
-def isolated(module: nn.Module) -> nn.Module:
+def isolated(module: nn.Module, *, training: bool = False) -> nn.Module:
     """Return a deep copy whose functions (hooks, a loss) have copies of what they close over.
 
-    A module that can't be copied is returned itself.
+    A module that a call does not change, or that can't be copied, is returned itself.
     """
+    if not training and _is_plain(module):
+        return module
     functions = {id(f): f for layer in module.modules() for f in _functions_of(layer)}
     copies = {key: _with_empty_closure(function) for key, function in functions.items()}
     memo: dict[int, Any] = {**copies}
@@ -104,18 +109,29 @@ def isolated(module: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _called(module: nn.Module, inputs: Inputs, training: bool) -> tuple[Any, Work]:
     """Return a copy's output and cost; give the module what the copy's lazy layers have learnt."""
-    copied = isolated(module)
+    before = module.training
+    copied = isolated(module, training=training)
     lazy_calls = _recorded_lazy_calls(copied)
-    with _random_numbers_as_they_were(inputs):
+    with _random_numbers_as_they_were(inputs, copied):
         output, work = measure_work(copied.train(training), inputs)
     layers = [*module.modules()]
     for position, args, kwargs in lazy_calls:
         materialise(layers[position], args, kwargs)
     if _names(copied) != _names(module):  # It makes layers in its first call, which is this.
-        before = module.training
         call_module(module.train(training), inputs)
-        module.train(before)
+    module.train(before)
     return output, work
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Say whether a module has layers of torch or this package alone, which eval mode keeps.
+
+    A copy takes as long as some training steps of a small net, and the memory of a large one.
+    """
+    return not any(
+        module_has_hooks(layer) or not type(layer).__module__.startswith(_PLAIN_LAYERS)
+        for layer in module.modules()
+    )
 
 
 def _recorded_lazy_calls(module: nn.Module) -> list[LazyCall]:
@@ -153,9 +169,10 @@ def _checked(output: Any, module: nn.Module) -> Tensor:
 
 
 @contextmanager
-def _random_numbers_as_they_were(inputs: Inputs) -> Iterator[None]:
-    """Draw from streams that end here."""
-    with RandomStream(0, tree_leaves(inputs)[0].device), numpy_and_python_seeded(0):
+def _random_numbers_as_they_were(inputs: Inputs, module: nn.Module) -> Iterator[None]:
+    """Draw from streams that end here; numpy's and Python's only where user code may draw."""
+    others = nullcontext() if _is_plain(module) else numpy_and_python_seeded(0)
+    with RandomStream(0, tree_leaves(inputs)[0].device), others:
         yield
 
 
