@@ -378,7 +378,8 @@ def _can_be_fused(optimizer: type, module: nn.Module) -> bool:
 
 
 def _check_trainable(net: Net) -> None:
-    if not any(parameter.requires_grad for _, parameter in net.get_all_learnable_params()):
+    groups = net.optimizer_.param_groups
+    if not any(parameter.requires_grad for group in groups for parameter in group["params"]):
         raise ValueError(
             f"No parameter of module {type_name(net.module_)} requires a gradient: nothing can be "
             "trained. Call requires_grad_() on those to train, or set max_epochs=0 to use the "

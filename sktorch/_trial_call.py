@@ -74,10 +74,12 @@ def try_module(
 @torch.no_grad()
 def takes_one_row(module: nn.Module, inputs: Inputs) -> bool:
     """Say whether a module can be trained on a batch of one row, as batch statistics can't."""
-    copied = isolated(module, training=True).train()
-    with _random_numbers_as_they_were(inputs, copied):
+    copied = isolated(module, training=True)
+    if copied is module:  # It can't be copied, and a call in train mode would change it.
+        return True
+    with _random_numbers_as_they_were(inputs, user_code=True):
         try:
-            output = call_module(copied, tree_map(lambda x: x[:1], inputs))
+            output = call_module(copied.train(), tree_map(lambda x: x[:1], inputs))
         except Exception:
             return False
     return not (isinstance(output, Tensor) and output.isnan().any())
@@ -112,7 +114,7 @@ def _called(module: nn.Module, inputs: Inputs, training: bool) -> tuple[Any, Wor
     before = module.training
     copied = isolated(module, training=training)
     lazy_calls = _recorded_lazy_calls(copied)
-    with _random_numbers_as_they_were(inputs, copied):
+    with _random_numbers_as_they_were(inputs, copied is not module):
         output, work = measure_work(copied.train(training), inputs)
     layers = [*module.modules()]
     for position, args, kwargs in lazy_calls:
@@ -169,9 +171,9 @@ def _checked(output: Any, module: nn.Module) -> Tensor:
 
 
 @contextmanager
-def _random_numbers_as_they_were(inputs: Inputs, module: nn.Module) -> Iterator[None]:
+def _random_numbers_as_they_were(inputs: Inputs, user_code: bool) -> Iterator[None]:
     """Draw from streams that end here; numpy's and Python's only where user code may draw."""
-    others = nullcontext() if _is_plain(module) else numpy_and_python_seeded(0)
+    others = numpy_and_python_seeded(0) if user_code else nullcontext()
     with RandomStream(0, tree_leaves(inputs)[0].device), others:
         yield
 
