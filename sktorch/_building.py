@@ -11,8 +11,11 @@ from torch import nn
 
 from sktorch._callbacks import copies_of_callbacks
 from sktorch._components import criterion_factory, is_required, module_factory, parameters_of
+from sktorch._doubts import doubts
+from sktorch._errors import errors_name
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
+from sktorch._trial_call import try_loss
 from sktorch.data.source import n_inputs
 from sktorch.data.structure import tree_leaves
 from sktorch.training.optimizer_names import optimizer_class
@@ -61,6 +64,10 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
         net.initialize()
     del net.source_
     _try_loss(net, part, seed)
+    with RandomStream(seed, device):  # The module may draw.
+        found = [*doubts(estimator, net, part)]
+    for doubt in found:
+        warnings.warn(doubt, stacklevel=7)  # the caller of fit
     return net
 
 
@@ -104,15 +111,9 @@ def _criterion(estimator: BaseEstimator, seed: int) -> tuple[Callable, nn.Module
     codec.check_criterion(given)
     parameters = estimator._component_parameters("criterion")
     factory = criterion_factory(given, parameters, codec.criterion_adapter(given))
-    with RandomStream(seed, torch.device("cpu")):  # One with parameters draws them.
-        try:
-            return factory, factory(**parameters)
-        except TypeError as error:
-            names = ", ".join(f"criterion__{name}" for name in parameters)
-            raise TypeError(
-                f"criterion {given} can't be made with {names or 'no parameters'}: {error}. "
-                "Change criterion__*."
-            ) from error
+    # A loss with parameters draws them.
+    with RandomStream(seed, torch.device("cpu")), errors_name("criterion", parameters):
+        return factory, factory(**parameters)
 
 
 def _known_from_data(
@@ -151,7 +152,9 @@ def _try_loss(net: Net, part: Part, seed: int) -> None:
     codec.check_output(net.criterion_, output, net.n_example_rows_)
     with RandomStream(seed, torch.device(net.device)):
         target = codec.target(net.criterion_, part.y[: len(output)], output)
-        net.check_loss(target, weighted=part.weights is not None)
+        given = net.get_params_for("criterion")
+        target = target.to(net.device)
+        try_loss(net.criterion_, given, output.to(net.device), target, part.weights is not None)
 
 
 def _floating_dtype(example: Any, device: torch.device) -> torch.dtype:

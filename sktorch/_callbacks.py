@@ -87,6 +87,22 @@ def rows_handed_out(dataset: Any) -> tuple[Any, np.ndarray] | None:
     return take_rows(dataset.dataset.X, index), dataset.dataset.y[index]
 
 
+def fill_caches(net: NeuralNet, datasets: dict[str, Any], outputs: torch.Tensor | None) -> None:
+    """Give skorch's scores the outputs and targets that they would collect batch by batch.
+
+    Training batches are shuffled, and targets of batches scaled for the loss. ``outputs`` are those
+    for the rows that are validated on.
+    """
+    for _, callback in net.callbacks_:
+        if isinstance(callback, EpochScoring) and callback.use_caching:
+            dataset = datasets["dataset_train" if callback.on_train else "dataset_valid"]
+            handed_out = rows_handed_out(dataset)
+            if handed_out is not None:
+                X, y = handed_out
+                own = net.forward(X) if callback.on_train or outputs is None else outputs
+                callback.y_trues_, callback.y_preds_ = [y], [own]
+
+
 def raised_by_callback(interrupt: KeyboardInterrupt) -> bool:
     """Say whether a ``raise`` in a callback (skorch's way to stop) caused this, not Ctrl-C."""
     traceback = interrupt.__traceback__

@@ -3,14 +3,14 @@
 import copy
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochScoring, EpochTimer, InputShapeSetter, PrintLog
+from skorch.callbacks import Callback, EpochTimer, InputShapeSetter, PrintLog
 from skorch.exceptions import SkorchException
 from torch import nn
 
@@ -18,23 +18,26 @@ from sktorch._callbacks import (
     BatchObserver,
     StopTraining,
     explained,
+    fill_caches,
     listens_to_batches,
     raised_by_callback,
     rows_handed_out,
 )
 from sktorch._components import accepts, type_name
+from sktorch._errors import errors_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
 from sktorch._state import available_device, deepcopied, portable
-from sktorch._trial_call import isolated, try_module
+from sktorch._trial_call import try_module
+from sktorch.data.batches import AugmentedBatches
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.structure import Batch
-from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
 from sktorch.training.cost import Work, rows_at_once
 from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
+from sktorch.training.parameter_groups import check_groups, check_settings
 from sktorch.training.precision import Precision
 from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import Runner
@@ -70,7 +73,8 @@ class Net(NeuralNet):
             if isinstance(callback, InputShapeSetter):  # It would come after the trial.
                 name = f"{callback.module_name}__{callback.param_name}"
                 self.__dict__[name] = callback.get_input_dim(self.source_.example)
-        super().initialize_module()
+        with errors_name("module", self.get_params_for("module")):
+            super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
                 f"module={self.module!r} returned {type_name(self.module_)}; expected an "
@@ -81,12 +85,14 @@ class Net(NeuralNet):
         self.input_dtype_, self.work_ = trial.dtype, trial.work
         self.example_output_, self.n_example_rows_ = trial.output, trial.n_rows
         if self.initializer_ is not None:
-            initialize(self.module_, self.initializer_)
+            with errors_name("initializer"):
+                initialize(self.module_, self.initializer_)
         return self
 
     def initialize_criterion(self) -> "Net":
         """Build the criterion, its tensors in the dtype of the module's output."""
-        super().initialize_criterion()
+        with errors_name("criterion", self.get_params_for("criterion")):
+            super().initialize_criterion()
         if not isinstance(self.criterion_, nn.Module):
             raise TypeError(
                 f"criterion={self.criterion!r} returned {type_name(self.criterion_)}; expected an "
@@ -105,17 +111,29 @@ class Net(NeuralNet):
                     f"callbacks__{name} is given, but the callbacks are named {known}. Change the "
                     "name, or add the callback to callbacks."
                 )
-        return super().initialize_callbacks()
+        with errors_name("callbacks"):
+            return super().initialize_callbacks()
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> Any:
         """Build the optimizer, with its fused step where there is one and nothing else is asked."""
-        chosen = any(hasattr(self, f"optimizer__{name}") for name in _IMPLEMENTATIONS)
+        given = self.get_params_for("optimizer")
+        chosen = any(name in given for name in _IMPLEMENTATIONS)
         if not chosen and _can_be_fused(self.optimizer, self.module_):
             self.optimizer__fused = True
         on_cuda = torch.device(self.device).type == "cuda"
         if on_cuda and accepts(self.optimizer, "capturable"):
             self.__dict__.setdefault("optimizer__capturable", True)
-        return super().initialize_optimizer(triggered_directly)
+        with errors_name("optimizer", given):
+            names = [name for name, _ in self.get_all_learnable_params()]
+            check_groups(given.get("param_groups", []), names)
+            super().initialize_optimizer(triggered_directly)
+            if not isinstance(self.optimizer_, torch.optim.Optimizer):
+                raise TypeError(
+                    f"{self.optimizer!r} returned {type_name(self.optimizer_)}, expected an "
+                    "instance of torch.optim.Optimizer"
+                )
+            check_settings(self.optimizer_)
+        return self
 
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[Any, Any]:
         """Return the optimizer's arguments; a module may have no parameters if it isn't trained."""
@@ -157,10 +175,13 @@ class Net(NeuralNet):
         The datasets are those that callbacks are told, as `dataset_train` and `dataset_valid`.
         """
         self.notify("on_epoch_begin", **datasets)
-        _check_trainable(self)
+        self._check_trainable()
         lr = None if schedule is None else schedule.lrs[0]
         after_step = schedule.after_batch if schedule and schedule.per_batch else None
-        losses, sizes = runner.train(self, train, self._observer(True), after_step)
+        # The module was tried on rows as they are.
+        augmented = isinstance(train, AugmentedBatches)
+        with errors_name("augment", of=RuntimeError) if augmented else nullcontext():
+            losses, sizes = runner.train(self, train, self._observer(True), after_step)
         row = self.history[-1]
         if schedule is not None:
             row["lr"] = lr
@@ -174,26 +195,22 @@ class Net(NeuralNet):
                 valid_outputs = outputs
             for name, value in evaluation.scores(outputs).items():
                 self._record_best(row, name, value, sign=1)
-        self._fill_caches(datasets, valid_outputs)
+        fill_caches(self, datasets, valid_outputs)
         try:
             self.notify("on_epoch_end", **datasets)
         except StopTraining:
             return True
         return False
 
-    def _fill_caches(self, datasets: dict[str, Any], valid_outputs: torch.Tensor | None) -> None:
-        """Give skorch's scores the outputs and targets that they would collect batch by batch.
-
-        Batches are shuffled, and their targets scaled for the loss.
-        """
-        for _, callback in self.callbacks_:
-            if isinstance(callback, EpochScoring) and callback.use_caching:
-                dataset = datasets["dataset_train" if callback.on_train else "dataset_valid"]
-                handed_out = rows_handed_out(dataset)
-                if handed_out is not None:
-                    outputs = None if callback.on_train else valid_outputs
-                    outputs = self.forward(handed_out[0]) if outputs is None else outputs
-                    callback.y_trues_, callback.y_preds_ = [handed_out[1]], [outputs]
+    def _check_trainable(self) -> None:
+        """Raise if no parameter is left to train, once the callbacks have frozen theirs."""
+        groups = self.optimizer_.param_groups
+        if not any(parameter.requires_grad for group in groups for parameter in group["params"]):
+            raise ValueError(
+                f"module {type_name(self.module_)} has nothing to train: all its parameters are "
+                "frozen (requires_grad is False). Let it be True for some, leave some out of a "
+                "Freezer in callbacks, or set max_epochs=0 to use the module as it is."
+            )
 
     def end_training(self, X: Any, y: Any) -> None:
         """Tell the callbacks, and forget what only training needs."""
@@ -285,25 +302,6 @@ class Net(NeuralNet):
         for group, own in zip(self.optimizer_.param_groups, own_settings, strict=True):
             group.update({name: changed[name] for name in changed.keys() - own.keys()})
 
-    def check_loss(self, target: torch.Tensor, weighted: bool) -> None:
-        """Raise if the criterion does not make one number of the example's output and target."""
-        output = self.example_output_.to(self.device)
-        weight = output.new_ones(len(target)) if weighted else None
-        try:
-            loss = LossFunction(isolated(self.criterion_))(output, target.to(self.device), weight)
-        except RuntimeError as error:
-            raise ValueError(
-                f"criterion {self.criterion_} does not take an output of shape "
-                f"{tuple(output.shape)} and a target of shape {tuple(target.shape)} and dtype "
-                f"{target.dtype}: {error}. Change criterion or the module's output."
-            ) from error
-        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-            got = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type_name(loss)
-            raise TypeError(
-                f"criterion {self.criterion_} returned {got}; expected a tensor of one number, "
-                "the mean loss of the rows. Change criterion, or its reduction to 'mean'."
-            )
-
     def __getstate__(self) -> dict[str, Any]:
         return portable(self.__dict__, torch.device(self.device))
 
@@ -375,16 +373,6 @@ def _can_be_fused(optimizer: type, module: nn.Module) -> bool:
     sparse_gradients = any(getattr(layer, "sparse", False) for layer in module.modules())
     floating = all(parameter.is_floating_point() for parameter in module.parameters())
     return accepts(optimizer, "fused") and floating and not sparse_gradients
-
-
-def _check_trainable(net: Net) -> None:
-    groups = net.optimizer_.param_groups
-    if not any(parameter.requires_grad for group in groups for parameter in group["params"]):
-        raise ValueError(
-            f"No parameter of module {type_name(net.module_)} requires a gradient: nothing can be "
-            "trained. Call requires_grad_() on those to train, or set max_epochs=0 to use the "
-            "module as it is."
-        )
 
 
 def _check_finite(prefix: str, losses: list[float], net: Net) -> None:

@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sktorch._components import type_name
+from sktorch._errors import errors_name
 from sktorch._private.torch import materialise, module_has_hooks
 from sktorch._state import deepcopied
 from sktorch.data.source import Source
 from sktorch.data.structure import Inputs, call_module, tree_leaves, tree_map
 from sktorch.data.tensors import as_tensors, is_integer
+from sktorch.losses.adapters import LossFunction
 from sktorch.training.cost import Work, measure_work
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 
@@ -64,11 +67,30 @@ def try_module(
             else:
                 return Trial(dtype, _checked(output, module).cpu(), _n_rows(inputs), work)
     raise ValueError(
-        f"module {type(module).__name__} does not take a batch of shape "
+        f"module {type_name(module)} does not take a batch of shape "
         f"{' or '.join(dict.fromkeys(shapes))}: {error}. "
         "Give X another shape or change the module; a constructor parameter named n_features or "
         "input_shape is filled in from X."
     ) from error
+
+
+def try_loss(
+    criterion: nn.Module, parameters: dict[str, Any], output: Tensor, target: Tensor, weighted: bool
+) -> None:
+    """Raise if a copy of the criterion does not make one number of an output and a target."""
+    weight = output.new_ones(len(target)) if weighted else None
+    shapes = (
+        f" on an output of shape {tuple(output.shape)} and a target of shape "
+        f"{tuple(target.shape)} and {target.dtype}"
+    )
+    with errors_name("criterion", parameters, shapes):
+        loss = LossFunction(isolated(criterion))(output, target, weight)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = tuple(loss.shape) if isinstance(loss, Tensor) else type_name(loss)
+        raise TypeError(
+            f"criterion {criterion} returned {got}; expected a tensor of one number, "
+            "the mean loss of the rows. Change criterion, or its reduction to 'mean'."
+        )
 
 
 @torch.no_grad()
@@ -164,7 +186,7 @@ def _dtypes_to_try(tensors: list[Tensor], example: Any) -> list[torch.dtype]:
 def _checked(output: Any, module: nn.Module) -> Tensor:
     if not isinstance(output, Tensor):
         raise TypeError(
-            f"module {type(module).__name__} returned {type(output).__name__}; expected one tensor "
+            f"module {type_name(module)} returned {type_name(output)}; expected one tensor "
             "of logits, of shape (n_rows, n_outputs). Return just that from its forward."
         )
     return output
