@@ -15,6 +15,7 @@ from sktorch._doubts import doubts
 from sktorch._errors import errors_name
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
+from sktorch._trial_call import try_loss
 from sktorch.data.source import n_inputs
 from sktorch.data.structure import tree_leaves
 from sktorch.training.optimizer_names import optimizer_class
@@ -48,20 +49,20 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
         callbacks=copies_of_callbacks(estimator.callbacks or []),
         device=str(device),
         verbose=estimator.verbose,
-        use_caching=False,
         **{
             f"{component}__{name}": value
             for component, values in parameters.items()
             for name, value in values.items()
         },
     )
-    net.codec_, net.example_, net.initializer_ = codec, example, estimator.initializer
+    net.codec_, net.source_, net.initializer_ = codec, part.source, estimator.initializer
     net.built_from_ = _net_parameters(estimator)
     net.inference_options_ = estimator._inference_options()
     net.stream_ = RandomStream(seed, device)
     net.precision_ = estimator.precision
     with net.stream_, numpy_and_python_seeded(seed):
         net.initialize()
+    del net.source_
     _try_loss(net, part, seed)
     for doubt in doubts(estimator, net, part):
         warnings.warn(doubt, stacklevel=7)  # the caller of fit
@@ -146,10 +147,12 @@ def _filled_in(
 def _try_loss(net: Net, part: Part, seed: int) -> None:
     """Raise if output, target and criterion don't fit, before anything is trained."""
     output, codec = net.example_output_, net.codec_
-    codec.check_output(net.criterion_, output, tree_leaves(net.example_)[0].shape[0])
+    codec.check_output(net.criterion_, output, net.n_example_rows_)
     with RandomStream(seed, torch.device(net.device)):
         target = codec.target(net.criterion_, part.y[: len(output)], output)
-        net.check_loss(target, weighted=part.weights is not None)
+        given = net.get_params_for("criterion")
+        target = target.to(net.device)
+        try_loss(net.criterion_, given, output.to(net.device), target, part.weights is not None)
 
 
 def _floating_dtype(example: Any, device: torch.device) -> torch.dtype:

@@ -2,12 +2,19 @@
 
 import copy
 import dis
+import re
 from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, EpochScoring, LRScheduler
+from skorch.dataset import Dataset
 from skorch.utils import TeeGenerator
+from torch.utils.data import Subset
+
+from sktorch.data.tensors import take_rows
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -21,17 +28,79 @@ def copies_of_callbacks(callbacks: Iterable) -> list:
 
     ``callbacks`` holds callbacks, classes, or pairs of a name and either. A copy shares what its
     original refers to (a log, a writer), but refers to the copies of other callbacks in the list.
+    A callback of another net, from whose files a net begins, is copied as well.
     """
     pairs = [item if isinstance(item, tuple | list) else (None, item) for item in callbacks]
+    for _, callback in pairs:
+        _check_callback(callback)
     copies = {id(callback): copy.copy(callback) for _, callback in pairs}
-    for callback in copies.values():
+    for callback in [*copies.values()]:
         if not isinstance(callback, type):
             for name, value in vars(callback).items():
+                if isinstance(value, Callback) and id(value) not in copies:
+                    copies[id(value)] = copy.copy(value).initialize()
                 setattr(callback, name, copies.get(id(value), value))
     return [
         copies[id(callback)] if name is None else (name, copies[id(callback)])
         for name, callback in pairs
     ]
+
+
+def _check_callback(callback: Any) -> None:
+    """Raise TypeError for what is no callback of skorch."""
+    if all(hasattr(callback, hook) for hook in ("initialize", "on_train_begin", "on_epoch_end")):
+        return
+    kind = callback if isinstance(callback, type) else type(callback)
+    advice = (
+        "Set callbacks of scikit-learn with set_callbacks()"
+        if kind.__module__.startswith("sklearn.")
+        else "Pass an instance, or leave it out"
+    )
+    raise TypeError(
+        f"callbacks holds {callback!r}; expected callbacks of skorch, classes of them, or pairs of "
+        f"a name and either. {advice}."
+    )
+
+
+def explained(error: Exception) -> Exception:
+    """Return an error that says what to change, where a callback found its monitor missing."""
+    missing = re.search("Key '(.*?)(_best)?' was not found in history", str(error))
+    if missing is None:
+        return error
+    return ValueError(
+        f"A callback monitors {missing[1]!r}, which is not recorded. Set early_stopping=True or "
+        "validation for what begins with valid_, add a score to scoring, or change the callback's "
+        "monitor."
+    )
+
+
+def dataset_to_hand_out(X: Any, y: np.ndarray, index: np.ndarray) -> Subset:
+    """Return rows and their encoded targets as the dataset that callbacks are told."""
+    return Subset(Dataset(X, y), index)  # type: ignore[arg-type]  # an ndarray indexes as well
+
+
+def rows_handed_out(dataset: Any) -> tuple[Any, np.ndarray] | None:
+    """Return the rows and targets of a dataset that callbacks were told; None for any other."""
+    if not isinstance(dataset, Subset) or not isinstance(dataset.dataset, Dataset):
+        return None
+    index = np.asarray(dataset.indices)
+    return take_rows(dataset.dataset.X, index), dataset.dataset.y[index]
+
+
+def fill_caches(net: NeuralNet, datasets: dict[str, Any], outputs: torch.Tensor | None) -> None:
+    """Give skorch's scores the outputs and targets that they would collect batch by batch.
+
+    Training batches are shuffled, and targets of batches scaled for the loss. ``outputs`` are those
+    for the rows that are validated on.
+    """
+    for _, callback in net.callbacks_:
+        if isinstance(callback, EpochScoring) and callback.use_caching:
+            dataset = datasets["dataset_train" if callback.on_train else "dataset_valid"]
+            handed_out = rows_handed_out(dataset)
+            if handed_out is not None:
+                X, y = handed_out
+                own = net.forward(X) if callback.on_train or outputs is None else outputs
+                callback.y_trues_, callback.y_preds_ = [y], [own]
 
 
 def raised_by_callback(interrupt: KeyboardInterrupt) -> bool:
@@ -48,7 +117,9 @@ def listens_to_batches(callback: Callback) -> bool:
     """Say whether a callback does anything between the batches of an epoch."""
     # skorch's LRScheduler overrides the hooks, and does nothing in them if it steps by epochs.
     by_epoch = isinstance(callback, LRScheduler) and callback.step_every == "epoch"
-    return not by_epoch and any(
+    # EpochScoring collects outputs in them, which the net gives it at the end of the epoch.
+    collects = type(callback) is EpochScoring
+    return not (by_epoch or collects) and any(
         getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS
     )
 

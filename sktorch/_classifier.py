@@ -77,9 +77,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         (``{"*.weight": "xavier_uniform", "*.bias": "zeros"}``); see
         `sktorch.modules.initialize`. None keeps the module's own initialisation.
     max_epochs : int, default=200
-        Largest number of passes over the data.
+        Largest number of passes over the data. 0 trains nothing, for a module trained elsewhere.
     batch_size : int, default=128
-        Number of rows in a batch; the last batch of an epoch may be smaller.
+        Number of rows in a batch; the last batch of an epoch may be smaller. A last row alone
+        joins the batch before it where the module can't be trained on it, as batch normalisation.
     device : str or torch.device, default="auto"
         Where the module, the loss and the optimizer are. "auto" is CUDA, then MPS, then the CPU.
     early_stopping : bool, default=False
@@ -210,6 +211,12 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     >>> def make_net(n_features, n_outputs):
     ...     return nn.Sequential(nn.Linear(n_features, 20), nn.Tanh(), nn.Linear(20, n_outputs))
     >>> TorchClassifier(make_net, lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.93
+    True
+
+    A module that was trained elsewhere, which is not trained any more:
+
+    >>> trained = TorchClassifier(make_net, lr=0.01, random_state=0).fit(X, y).module_
+    >>> TorchClassifier(trained, max_epochs=0).fit(X, y).score(X, y) > 0.93
     True
     """
 

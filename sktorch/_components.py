@@ -1,18 +1,14 @@
-"""Components as users give them: classes, functions or instances, built and tried."""
+"""Components as users give them: classes, functions or instances, and what is built of them."""
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
-import torch
 from torch import nn
 
-from sktorch.data.structure import tree_map
-from sktorch.data.tensors import as_tensors, is_integer
+from sktorch._state import deepcopied
 from sktorch.losses.adapters import FunctionLoss, innermost
-from sktorch.training.cost import Work, measure_work
 
 Parameters = Mapping[str, inspect.Parameter]
 
@@ -45,7 +41,7 @@ def _factory(name: str, component: Any, parameters: dict[str, Any]) -> Callable[
                 f"instance of {type_name(component)} and has its parameters. Pass the class "
                 "instead."
             )
-        return partial(copy.deepcopy, component)
+        return partial(deepcopied, component)
     if not callable(component):
         raise TypeError(
             f"{name} must be an nn.Module subclass, an instance, or a function that returns one, "
@@ -79,43 +75,6 @@ def accepts(function: Callable, name: str) -> bool:
 def is_required(parameter: inspect.Parameter) -> bool:
     """Say whether a parameter has no default."""
     return parameter.default is inspect.Parameter.empty
-
-
-@torch.no_grad()
-def try_module(module: nn.Module, example: Any) -> tuple[torch.dtype, torch.Tensor, Work]:
-    """Return the input dtype, output and cost of a module, called on a few rows in eval mode."""
-    tensors = [*module.parameters(), *module.buffers()]
-    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
-    device = tensors[0].device if tensors else torch.device("cpu")
-    was_training = module.training
-    module.eval()
-    try:
-        output, work = measure_work(module, as_tensors(example, dtype, device, copy=True))
-    except (RuntimeError, TypeError, IndexError) as error:
-        # Integers stay integers only where the module takes nothing else: an embedding.
-        if isinstance(example, dict | tuple) or not is_integer(example):
-            raise _unfit(module, example, error) from error
-        dtype = torch.int64
-        try:
-            output, work = measure_work(module, as_tensors(example, dtype, device))
-        except RuntimeError:
-            raise _unfit(module, example, error) from error
-    module.train(was_training)
-    if not isinstance(output, torch.Tensor):
-        raise TypeError(
-            f"module {type_name(module)} returned {type_name(output)}; expected one tensor "
-            "of logits, of shape (n_rows, n_outputs). Return just that from its forward."
-        )
-    return dtype, output.cpu(), work
-
-
-def _unfit(module: nn.Module, example: Any, error: Exception) -> ValueError:
-    return ValueError(
-        f"module {type_name(module)} does not take a batch of shape "
-        f"{tree_map(lambda x: tuple(x.shape), example)}: {error}. "
-        "Give X another shape or change the module; a constructor parameter named n_features or "
-        "input_shape is filled in from X."
-    )
 
 
 def type_name(value: object) -> str:

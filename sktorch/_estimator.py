@@ -24,6 +24,7 @@ from sktorch._job import TrainingJob
 from sktorch._net import Net
 from sktorch._parameters import ComponentParameters, check_parameters, is_auto
 from sktorch._part import Part
+from sktorch._state import allow_pickling
 from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
@@ -66,13 +67,18 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     @property
     def loss_curve_(self) -> list[float]:
         """Mean training loss of each epoch."""
-        return self.history_[:, "train_loss"]
+        return [row["train_loss"] for row in self.history_.to_list()]
 
     @property
     def validation_scores_(self) -> list[float] | None:
         """Score on the hold-out after each epoch; None without one."""
         name = f"valid_{self.codec_.score_name(self.net_.criterion_)}"
         return [row[name] for row in self.history_.to_list() if name in row] or None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        allow_pickling(state)
+        return state
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Self:
         """Train on new weights or, with ``warm_start``, on those there are."""

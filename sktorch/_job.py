@@ -153,7 +153,7 @@ class TrainingJob:
     def _make_schedule(self, train: Any, sign: int) -> Schedule | None:
         """Return the learning-rate schedule over the epochs to come, if there is one."""
         estimator = self.estimator
-        if estimator.lr_schedule is None or self.partial:
+        if estimator.lr_schedule is None or self.partial or not self.n_epochs:
             return None
         return make_schedule(
             estimator.lr_schedule,

@@ -11,17 +11,28 @@ import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, InputShapeSetter, PrintLog
+from skorch.exceptions import SkorchException
 from torch import nn
 
-from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
-from sktorch._components import accepts, try_module, type_name
+from sktorch._callbacks import (
+    BatchObserver,
+    StopTraining,
+    explained,
+    fill_caches,
+    listens_to_batches,
+    raised_by_callback,
+    rows_handed_out,
+)
+from sktorch._components import accepts, type_name
 from sktorch._errors import errors_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
+from sktorch._state import available_device, deepcopied, portable
+from sktorch._trial_call import try_module
 from sktorch.data.batches import AugmentedBatches
+from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.structure import Batch
-from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
 from sktorch.training.cost import Work, rows_at_once
 from sktorch.training.cpu import threads_for
@@ -45,8 +56,9 @@ class Net(NeuralNet):
     __dict__: dict[str, Any]
     optimizer: Any
     codec_: Any  # encodes targets, decodes outputs
-    example_: Any  # up to two rows of the data, to try the module before training
-    example_output_: torch.Tensor
+    source_: Source  # the data, to try the module on; gone when the net is built
+    example_output_: torch.Tensor  # for the first rows
+    n_example_rows_: int
     work_: Work  # the cost of a row
     bests_: dict[str, float]  # the best value so far of each loss and score in the history
     inference_options_: dict[str, Any]  # of the DataLoader through which datasets are predicted
@@ -60,7 +72,7 @@ class Net(NeuralNet):
         for _, callback in self.callbacks_:
             if isinstance(callback, InputShapeSetter):  # It would come after the trial.
                 name = f"{callback.module_name}__{callback.param_name}"
-                self.__dict__[name] = callback.get_input_dim(self.example_)
+                self.__dict__[name] = callback.get_input_dim(self.source_.example)
         with errors_name("module", self.get_params_for("module")):
             super().initialize_module()
         if not isinstance(self.module_, nn.Module):
@@ -69,8 +81,9 @@ class Net(NeuralNet):
                 "nn.Module. Pass an nn.Module subclass, an instance, or a function that returns "
                 "one."
             )
-        trial = try_module(self.module_, self.example_)
-        self.input_dtype_, self.example_output_, self.work_ = trial
+        trial = try_module(self.module_, self.source_, self.batch_size, self.inference_options_)
+        self.input_dtype_, self.work_ = trial.dtype, trial.work
+        self.example_output_, self.n_example_rows_ = trial.output, trial.n_rows
         if self.initializer_ is not None:
             with errors_name("initializer"):
                 initialize(self.module_, self.initializer_)
@@ -122,6 +135,11 @@ class Net(NeuralNet):
             check_settings(self.optimizer_)
         return self
 
+    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[Any, Any]:
+        """Return the optimizer's arguments; a module may have no parameters if it isn't trained."""
+        (groups, *others), settings = super().get_params_for_optimizer(prefix, named_parameters)
+        return (groups or [{"params": []}], *others), settings
+
     def initialize_history(self) -> Any:
         """Start with an empty history."""
         self.bests_ = {}
@@ -141,6 +159,8 @@ class Net(NeuralNet):
             if raised_by_callback(interrupt):
                 raise StopTraining from None
             raise
+        except (KeyError, SkorchException) as error:
+            raise explained(error) from error
 
     def fit_epoch(
         self,
@@ -166,13 +186,16 @@ class Net(NeuralNet):
         if schedule is not None:
             row["lr"] = lr
         self._record(row, "train", losses, sizes)
+        valid_outputs = None
         for evaluation in evaluations:
             observer = self._observer(False) if evaluation.part == "valid" else None
             losses, sizes, outputs = runner.evaluate(self, evaluation.batches, observer)
             if evaluation.part == "valid":
                 self._record(row, "valid", losses, sizes)
+                valid_outputs = outputs
             for name, value in evaluation.scores(outputs).items():
                 self._record_best(row, name, value, sign=1)
+        fill_caches(self, datasets, valid_outputs)
         try:
             self.notify("on_epoch_end", **datasets)
         except StopTraining:
@@ -181,11 +204,12 @@ class Net(NeuralNet):
 
     def _check_trainable(self) -> None:
         """Raise if no parameter is left to train, once the callbacks have frozen theirs."""
-        if not any(parameter.requires_grad for _, parameter in self.get_all_learnable_params()):
+        groups = self.optimizer_.param_groups
+        if not any(parameter.requires_grad for group in groups for parameter in group["params"]):
             raise ValueError(
                 f"module {type_name(self.module_)} has nothing to train: all its parameters are "
-                "frozen (requires_grad is False). Let it be True for some, or leave some out of a "
-                "Freezer in callbacks."
+                "frozen (requires_grad is False). Let it be True for some, leave some out of a "
+                "Freezer in callbacks, or set max_epochs=0 to use the module as it is."
             )
 
     def end_training(self, X: Any, y: Any) -> None:
@@ -195,7 +219,6 @@ class Net(NeuralNet):
         self.module_.eval()
         with self.stream_, suppress(StopTraining):
             self.notify("on_train_end", X=X, y=y)
-        self.example_ = None
 
     def _observer(self, training: bool) -> BatchObserver | None:
         listens = any(listens_to_batches(callback) for _, callback in self.callbacks_)
@@ -238,6 +261,11 @@ class Net(NeuralNet):
         """Return the outputs of all rows of X on a device; the options are a DataLoader's."""
         if training:
             return super().forward(X, training=True, device=device)
+        if "forward_iter" in self.__dict__:  # A callback of skorch lets the net return its cache.
+            return torch.cat([*self.forward_iter(X, device=device)])
+        handed_out = rows_handed_out(X)
+        if handed_out is not None:
+            X = handed_out[0]
         own_device = torch.device(self.device)
         precision = Precision.named(self.precision_, own_device.type)
         n_rows = rows_at_once(self.work_, own_device)
@@ -274,22 +302,16 @@ class Net(NeuralNet):
         for group, own in zip(self.optimizer_.param_groups, own_settings, strict=True):
             group.update({name: changed[name] for name in changed.keys() - own.keys()})
 
-    def check_loss(self, target: torch.Tensor, weighted: bool) -> None:
-        """Raise if the criterion does not make one number of the example's output and target."""
-        output = self.example_output_.to(self.device)
-        weight = output.new_ones(len(target)) if weighted else None
-        shapes = (
-            f" on an output of shape {tuple(output.shape)} and a target of shape "
-            f"{tuple(target.shape)} and {target.dtype}"
-        )
-        with errors_name("criterion", self.get_params_for("criterion"), shapes):
-            loss = LossFunction(self.criterion_)(output, target.to(self.device), weight)
-        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
-            got = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type_name(loss)
-            raise TypeError(
-                f"criterion {self.criterion_} returned {got}; expected a tensor of one number, "
-                "the mean loss of the rows. Change criterion, or its reduction to 'mean'."
-            )
+    def __getstate__(self) -> dict[str, Any]:
+        return portable(self.__dict__, torch.device(self.device))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, device=available_device(state["device"]))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Net":
+        new = memo[id(self)] = type(self).__new__(type(self))
+        new.__dict__.update(deepcopied(self.__dict__, memo))
+        return new
 
     @contextmanager
     def undone_on_failure(self) -> Iterator[None]:

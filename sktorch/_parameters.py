@@ -77,6 +77,10 @@ def _is_positive_integer(value: Any) -> bool:
     return _is_integer(value) and value > 0
 
 
+def _is_count(value: Any) -> bool:
+    return _is_integer(value) and value >= 0
+
+
 def _is_flag(value: Any) -> bool:
     return isinstance(value, np.bool_ | Integral) and value in (0, 1)  # A bool is an Integral.
 
@@ -125,7 +129,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "augment": (_none_or(callable), "None or a function"),
     "lr": (_is_positive, "a positive number"),
-    "max_epochs": (_is_positive_integer, "a positive integer"),
+    "max_epochs": (_is_count, "a non-negative integer"),
     "batch_size": (_is_positive_integer, "a positive integer"),
     "early_stopping": (_is_flag, "True or False"),
     "validation_fraction": (_is_fraction, "a number between 0 and 1, both excluded"),
@@ -152,7 +156,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gradient_clip": (_none_or(_is_positive), "a positive number or None"),
     "gradient_accumulation": (_is_positive_integer, "a positive integer"),
     "data_placement": (_one_of(*PLACEMENTS), f"one of {PLACEMENTS}"),
-    "verbose": (lambda value: _is_integer(value) and value >= 0, "a non-negative integer"),
+    "verbose": (_is_count, "a non-negative integer"),
 }
 
 

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from skorch.dataset import Dataset
-from torch.utils.data import Subset
 
+from sktorch._callbacks import dataset_to_hand_out
 from sktorch._errors import errors_name
 from sktorch._net import Net
-from sktorch.data.loaders import loader_options
+from sktorch._trial_call import takes_one_row
+from sktorch.data.batches import JoinedBatches
+from sktorch.data.loaders import leaves_one_row, loader_options
 from sktorch.data.source import BatchSettings, Loader, Source
-from sktorch.data.tensors import as_array
+from sktorch.data.tensors import as_array, as_tensors
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Part:
         """The dataset that skorch's callbacks are told."""
         if not self.source.is_indexable:
             return self.source.values
-        return Subset(Dataset(self.source.values, self.y), self.index)  # type: ignore[arg-type]  # an ndarray indexes as well
+        return dataset_to_hand_out(self.source.values, self.y, self.index)
 
     def normalised(self) -> "Part":
         """Return the part with weights of mean one over its rows."""
@@ -59,8 +60,19 @@ class Part:
         return lambda: y
 
     def training_batches(self, estimator: BaseEstimator, net: Net) -> Loader:
-        """Return batches in a new order every epoch, with the options of ``iterator_train``."""
-        return self._batches(estimator, net, "iterator_train", shuffle=self.source.is_indexable)
+        """Return batches in a new order every epoch, with the options of ``iterator_train``.
+
+        A last row alone joins the batch before it, where the module can't be trained on it.
+        """
+        shuffle = self.source.is_indexable
+        batches = self._batches(estimator, net, "iterator_train", shuffle=shuffle)
+        options = loader_options(
+            estimator.batch_size, shuffle, estimator._component_parameters("iterator_train")
+        )
+        if not leaves_one_row(len(self.index), options):
+            return batches
+        X = as_tensors(self.source.example, net.input_dtype_, torch.device(net.device), copy=True)
+        return batches if takes_one_row(net.module_, X) else JoinedBatches(batches)
 
     def evaluation_batches(self, estimator: BaseEstimator, net: Net) -> Loader:
         """Return batches in the order of the rows, with the options of ``iterator_valid``."""

@@ -58,9 +58,10 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         (``{"*.weight": "xavier_uniform", "*.bias": "zeros"}``); see
         `sktorch.modules.initialize`. None keeps the module's own initialisation.
     max_epochs : int, default=200
-        Largest number of passes over the data.
+        Largest number of passes over the data. 0 trains nothing, for a module trained elsewhere.
     batch_size : int, default=128
-        Number of rows in a batch; the last batch of an epoch may be smaller.
+        Number of rows in a batch; the last batch of an epoch may be smaller. A last row alone
+        joins the batch before it where the module can't be trained on it, as batch normalisation.
     device : str or torch.device, default="auto"
         Where the module, the loss and the optimizer are. "auto" is CUDA, then MPS, then the CPU.
     early_stopping : bool, default=False

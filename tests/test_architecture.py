@@ -44,6 +44,8 @@ ESTIMATORS = {
     "_part",
     "_regressor",
     "_scoring",
+    "_state",
+    "_trial_call",
 }
 
 # What a room imports beside Python and the package.
@@ -84,6 +86,7 @@ TESTED_IN = {
     "_private.scikit_learn": "tests/test_private.py",
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",
+    "data.source": "tests/data/test_sources.py",
     "fused.lockstep": "tests/fused/test_fuser.py",
     "modules._layers": "tests/modules",
     "preprocessing._containers": "tests/preprocessing/test_columns.py",

@@ -254,7 +254,7 @@ BAD_VALUES = {
     "scale_target": [2, "yes", None],
     "callbacks": [3, "checkpoint"],
     "lr": [0, -1, math.nan, "fast", None],
-    "max_epochs": [0, -3, 1.5, "many", None],
+    "max_epochs": [-3, 1.5, "many", None],
     "batch_size": [0, -1, 2.0, None, "auto"],
     "early_stopping": [2, -1, "yes", None],
     "validation_fraction": [0, 1, -0.1, 1.5, math.nan, None],

@@ -1,5 +1,6 @@
 """Private names of torch."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 # torch's documentation of dispatch modes and of nested inputs uses both modules by these names,
 # and OpOverload is the class of every basic operation. Without them, importing sktorch fails.
 from torch._ops import OpOverload
+from torch.nn.utils.parametrizations import weight_norm
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_module
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,6 +23,7 @@ __all__ = [
     "TorchDispatchMode",
     "TreeSpec",
     "mark_stepped",
+    "materialise",
     "module_has_hooks",
     "optimizer_has_hooks",
     "overload_name",
@@ -32,6 +35,7 @@ __all__ = [
     "tree_map",
     "tree_unflatten",
     "version",
+    "without_hook_of_weight_norm",
     "wrapped_by_schedule",
 ]
 
@@ -101,3 +105,23 @@ def wrapped_by_schedule(step: Any) -> bool:
 def mark_stepped(optimizer: Optimizer) -> None:
     """Mark an optimizer as stepped; without it, its schedule warns that it came first."""
     optimizer._opt_called = True  # type: ignore[attr-defined]  # set by torch's schedules alone
+
+
+def materialise(layer: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+    """Give a lazy layer its parameters as a call would, once; without it, lazy fits fail."""
+    if layer.has_uninitialized_params():
+        layer._infer_parameters(layer, args, kwargs)
+
+
+def without_hook_of_weight_norm(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a layer's attributes without a hook for state dicts of torch before 2.0.
+
+    It is a local function. Under another name, a module with `weight_norm` can't be pickled.
+    """
+    name = "_load_state_dict_pre_hooks"
+    hooks = OrderedDict(
+        (key, hook)
+        for key, hook in state[name].items()
+        if getattr(hook, "hook", hook).__module__ != weight_norm.__module__
+    )
+    return state | {name: hooks}

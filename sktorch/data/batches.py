@@ -149,3 +149,51 @@ class AugmentedBatches:
                     got = getattr(part, "shape", type(part).__name__)
                     raise TypeError(f"it returned {got}, expected a tensor of {n_rows} rows")
         return augmented
+
+
+class JoinedBatches:
+    """Batches of which a last one of one row is joined to the one before it.
+
+    For modules that can't be trained on one row, as those with batch statistics.
+    """
+
+    def __init__(self, batches: Any) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return max(len(self.batches) - 1, 1)
+
+    def __iter__(self) -> Iterator[Batch]:
+        held: Batch | None = None
+        for batch in self.batches:
+            if len(batch[1]) > 1:
+                if held is not None:
+                    yield held
+                held = batch
+            elif held is None or not _can_be_joined(held, batch):
+                raise ValueError(
+                    "The module can't be trained on a batch of one row, as batch statistics can't, "
+                    "and there is no batch that the row can join. Choose another batch_size, set "
+                    "iterator_train__drop_last=True, or choose another normalization."
+                )
+            else:
+                held = _joined(held, batch)
+        if held is not None:
+            yield held
+
+
+def _can_be_joined(batch: Batch, other: Batch) -> bool:
+    """Say whether the inputs have one shape: sequences may have been padded to two lengths."""
+    pairs = zip(tree_leaves(batch[0]), tree_leaves(other[0]), strict=True)
+    return all(x.shape[1:] == other_x.shape[1:] for x, other_x in pairs)
+
+
+def _joined(batch: Batch, other: Batch) -> Batch:
+    """Return the rows of both batches as one."""
+    (X, y, weights), (other_X, other_y, other_weights) = batch, other
+    parts = [torch.cat(pair) for pair in zip(tree_leaves(X), tree_leaves(other_X), strict=True)]
+    inputs: Any = parts[0] if isinstance(X, Tensor) else tuple(parts)
+    if isinstance(X, dict):
+        inputs = dict(zip(X, parts, strict=True))
+    both = None if weights is None or other_weights is None else torch.cat([weights, other_weights])
+    return inputs, torch.cat([y, other_y]), both

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from numbers import Integral
+from operator import length_hint
 from typing import Any
 
 import torch
@@ -31,6 +32,15 @@ def loader_options(batch_size: int, shuffle: bool, given: dict[str, Any]) -> dic
         if not isinstance(size, Integral) or size <= 0:
             raise ValueError(f"batch_size must be a positive integer, got {size!r}")
     return options
+
+
+def leaves_one_row(n_rows: int, options: dict[str, Any]) -> bool:
+    """Say whether a ``DataLoader`` of these options makes a batch of one row."""
+    if options.get("drop_last") or options.get("batch_sampler") is not None:
+        return False
+    sampler, size = options.get("sampler"), options["batch_size"]
+    n_rows = n_rows if sampler is None else length_hint(sampler)
+    return size is not None and (size == 1 or n_rows % size == 1)
 
 
 def check_keeps_rows(options: dict[str, Any]) -> None:

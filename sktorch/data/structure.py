@@ -32,7 +32,15 @@ def split_rows(X: Inputs, size: int) -> list[Any]:
 
 
 def call_module(module: nn.Module, X: Inputs) -> Any:
-    """Return the module's output for X."""
+    """Return the module's output for X, a row for each of X's rows."""
     if isinstance(X, dict):
-        return module(**X)
-    return module(*X) if isinstance(X, tuple) else module(X)
+        output = module(**X)
+    else:
+        output = module(*X) if isinstance(X, tuple) else module(X)
+    return as_one_row(output) if len(tree_leaves(X)[0]) == 1 else output
+
+
+def as_one_row(output: Any) -> Any:
+    """Return the output for one row with the dimension of rows, which ``squeeze()`` takes away."""
+    squeezed = isinstance(output, Tensor) and output.shape[:1] != (1,)
+    return output.unsqueeze(0) if squeezed else output

@@ -58,10 +58,7 @@ def test_a_callback_that_asks_for_a_stop_within_a_search(tumours):
 
 
 class Interrupted(nn.Module):
-    """Ctrl-C in the n-th forward pass that trains, or (``training=False``) that does not.
-
-    The first that does not is the one that tries the module on two rows.
-    """
+    """Ctrl-C in the n-th forward pass that trains, or (``training=False``) that does not."""
 
     def __init__(self, n_features, n_outputs, n, training=True):
         super().__init__()
@@ -82,7 +79,7 @@ INTERRUPTED = [
     # n-th pass, of training, early stopping, whole epochs
     pytest.param(9 * 3 + 4, True, False, 3, id="training"),
     pytest.param(8 * 3 + 4, True, True, 3, id="training-with-hold-out"),
-    pytest.param(1 + 3, False, True, 2, id="validation"),
+    pytest.param(3, False, True, 2, id="validation"),
 ]
 
 

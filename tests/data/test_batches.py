@@ -6,7 +6,13 @@ import torch
 from scipy import sparse
 from torch.utils.data import DataLoader, TensorDataset
 
-from sktorch.data.batches import BLOCK_BYTES, Batches, draw_loader_seed, epoch_order
+from sktorch.data.batches import (
+    BLOCK_BYTES,
+    Batches,
+    JoinedBatches,
+    draw_loader_seed,
+    epoch_order,
+)
 from sktorch.data.rows import Rows, row_batches
 from sktorch.data.sources import as_source
 
@@ -150,3 +156,34 @@ def test_blocks_of_an_epoch_are_its_batches(n_bytes):
         start = sum(epoch.sizes[first:number])
         for part, expected_part in zip(block, expected[number], strict=True):
             assert torch.equal(part[start : start + epoch.sizes[number]], expected_part)
+
+
+ROWS = torch.arange(5.0).reshape(5, 1)
+STRUCTURES = {
+    "tensor": lambda x: x,
+    "tuple": lambda x: (x, x + 1),
+    "dict": lambda x: {"a": x, "b": x + 1},
+}
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_last_row_joins_the_batch_before_it(structure, weighted):
+    make = STRUCTURES[structure]
+    weights = ROWS[:, 0] if weighted else None
+    pieces = [slice(0, 2), slice(2, 4), slice(4, 5)]
+    cut = [(make(ROWS[s]), ROWS[s, 0], weights[s] if weighted else None) for s in pieces]
+    joined = JoinedBatches(cut)
+    assert len(joined) == 2
+    (_, first, _), (X, y, given) = joined
+    assert first.tolist() == [0, 1]
+    torch.testing.assert_close(X, make(ROWS[2:]))
+    assert y.tolist() == [2, 3, 4]
+    assert given is None or given.tolist() == [2, 3, 4]
+
+
+@pytest.mark.parametrize("sizes", [[(1, 3)], [(2, 3), (1, 4)]], ids=["alone", "another length"])
+def test_a_row_that_can_join_no_batch_is_refused(sizes):
+    batches = [(torch.zeros(size), torch.zeros(size[0]), None) for size in sizes]
+    with pytest.raises(ValueError, match=r"batch_size.*drop_last"):
+        list(JoinedBatches(batches))

@@ -1,0 +1,229 @@
+"""The trial call: what a module makes of a few rows, found out on a copy of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from types import CellType, FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sktorch._components import type_name
+from sktorch._errors import errors_name
+from sktorch._private.torch import materialise, module_has_hooks
+from sktorch._state import deepcopied
+from sktorch.data.source import Source
+from sktorch.data.structure import Inputs, call_module, tree_leaves, tree_map
+from sktorch.data.tensors import as_tensors, is_integer
+from sktorch.losses.adapters import LossFunction
+from sktorch.training.cost import Work, measure_work
+from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
+
+# A lazy layer's place among the layers, and the arguments of its first call.
+LazyCall = tuple[int, tuple, dict[str, Any]]
+
+_PLAIN_LAYERS = ("torch.nn.modules.", "sktorch.modules.")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A call that a module took."""
+
+    dtype: torch.dtype  # of the inputs
+    output: Tensor
+    n_rows: int
+    work: Work
+
+
+def try_module(
+    module: nn.Module, source: Source, batch_size: int, options: dict[str, Any]
+) -> Trial:
+    """Call a copy of a module on two rows or, where it needs more, a batch; size lazy layers.
+
+    The module itself stays as it is, and no random number is drawn but by its lazy layers.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    device = tensors[0].device if tensors else torch.device("cpu")
+    dtypes = _dtypes_to_try(tensors, source.example)
+
+    def few_rows(dtype: torch.dtype) -> Inputs:
+        return as_tensors(source.example, dtype, device, copy=True)
+
+    def batch(dtype: torch.dtype) -> Inputs:
+        return next(source.inputs(dtype, device, n_rows=batch_size, options=options))
+
+    error: Exception | None = None
+    shapes = []
+    # Some layers have to be trained before they take eval mode, some need rows to compare.
+    for rows, training in (few_rows, False), (few_rows, True), (batch, True):
+        for dtype in dtypes:
+            try:
+                inputs = rows(dtype)
+                shapes.append(str(tree_map(lambda x: tuple(x.shape), inputs)))
+                output, work = _called(module, inputs, training)
+            except Exception as refusal:
+                error = refusal
+            else:
+                return Trial(dtype, _checked(output, module).cpu(), _n_rows(inputs), work)
+    raise ValueError(
+        f"module {type_name(module)} does not take a batch of shape "
+        f"{' or '.join(dict.fromkeys(shapes))}: {error}. "
+        "Give X another shape or change the module; a constructor parameter named n_features or "
+        "input_shape is filled in from X."
+    ) from error
+
+
+def try_loss(
+    criterion: nn.Module, parameters: dict[str, Any], output: Tensor, target: Tensor, weighted: bool
+) -> None:
+    """Raise if a copy of the criterion does not make one number of an output and a target."""
+    weight = output.new_ones(len(target)) if weighted else None
+    shapes = (
+        f" on an output of shape {tuple(output.shape)} and a target of shape "
+        f"{tuple(target.shape)} and {target.dtype}"
+    )
+    with errors_name("criterion", parameters, shapes):
+        loss = LossFunction(isolated(criterion))(output, target, weight)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = tuple(loss.shape) if isinstance(loss, Tensor) else type_name(loss)
+        raise TypeError(
+            f"criterion {criterion} returned {got}; expected a tensor of one number, "
+            "the mean loss of the rows. Change criterion, or its reduction to 'mean'."
+        )
+
+
+@torch.no_grad()
+def takes_one_row(module: nn.Module, inputs: Inputs) -> bool:
+    """Say whether a module can be trained on a batch of one row, as batch statistics can't."""
+    copied = isolated(module, training=True)
+    if copied is module:  # It can't be copied, and a call in train mode would change it.
+        return True
+    with _random_numbers_as_they_were(inputs, user_code=True):
+        try:
+            output = call_module(copied.train(), tree_map(lambda x: x[:1], inputs))
+        except Exception:
+            return False
+    return not (isinstance(output, Tensor) and output.isnan().any())
+
+
+def isolated(module: nn.Module, *, training: bool = False) -> nn.Module:
+    """Return a deep copy whose functions (hooks, a loss) have copies of what they close over.
+
+    A module that a call does not change, or that can't be copied, is returned itself.
+    """
+    if not training and _is_plain(module):
+        return module
+    functions = {id(f): f for layer in module.modules() for f in _functions_of(layer)}
+    copies = {key: _with_empty_closure(function) for key, function in functions.items()}
+    memo: dict[int, Any] = {**copies}
+    try:
+        copied = deepcopied(module, memo)
+    except Exception:
+        return module
+    for key, function in functions.items():
+        for cell, original in zip(_cells(copies[key]), _cells(function), strict=True):
+            with suppress(ValueError):  # an empty cell
+                cell.cell_contents = original.cell_contents
+            with suppress(Exception):
+                cell.cell_contents = deepcopied(original.cell_contents, memo)
+    return copied
+
+
+@torch.no_grad()
+def _called(module: nn.Module, inputs: Inputs, training: bool) -> tuple[Any, Work]:
+    """Return a copy's output and cost; give the module what the copy's lazy layers have learnt."""
+    before = module.training
+    copied = isolated(module, training=training)
+    lazy_calls = _recorded_lazy_calls(copied)
+    with _random_numbers_as_they_were(inputs, copied is not module):
+        output, work = measure_work(copied.train(training), inputs)
+    layers = [*module.modules()]
+    for position, args, kwargs in lazy_calls:
+        materialise(layers[position], args, kwargs)
+    if _names(copied) != _names(module):  # It makes layers in its first call, which is this.
+        call_module(module.train(training), inputs)
+    module.train(before)
+    return output, work
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Say whether a module has layers of torch or this package alone, which eval mode keeps.
+
+    A copy takes as long as some training steps of a small net, and the memory of a large one.
+    """
+    return not any(
+        module_has_hooks(layer) or not type(layer).__module__.startswith(_PLAIN_LAYERS)
+        for layer in module.modules()
+    )
+
+
+def _recorded_lazy_calls(module: nn.Module) -> list[LazyCall]:
+    """Return a list to which every lazy layer of a module will append its first call."""
+    calls: list[LazyCall] = []
+
+    def record(position: int, layer: Any) -> None:
+        def hook(_: Any, args: tuple, kwargs: dict) -> None:
+            calls.append((position, args, kwargs))
+            handle.remove()
+
+        handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
+
+    for position, layer in enumerate(module.modules()):
+        if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
+            record(position, layer)
+    return calls
+
+
+def _dtypes_to_try(tensors: list[Tensor], example: Any) -> list[torch.dtype]:
+    """Return the module's dtype; integers stay integers where it takes nothing else: embeddings."""
+    floating = (t.dtype for t in tensors if t.is_floating_point())
+    dtype = next(floating, torch.get_default_dtype())
+    is_table = not isinstance(example, dict | tuple)
+    return [dtype, torch.int64] if is_table and is_integer(example) else [dtype]
+
+
+def _checked(output: Any, module: nn.Module) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"module {type_name(module)} returned {type_name(output)}; expected one tensor "
+            "of logits, of shape (n_rows, n_outputs). Return just that from its forward."
+        )
+    return output
+
+
+@contextmanager
+def _random_numbers_as_they_were(inputs: Inputs, user_code: bool) -> Iterator[None]:
+    """Draw from streams that end here; numpy's and Python's only where user code may draw."""
+    others = numpy_and_python_seeded(0) if user_code else nullcontext()
+    with RandomStream(0, tree_leaves(inputs)[0].device), others:
+        yield
+
+
+def _functions_of(layer: nn.Module) -> Iterator[FunctionType]:
+    """Yield functions with a closure among a layer's attributes and hooks."""
+    for value in vars(layer).values():
+        for held in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(held, FunctionType) and held.__closure__:
+                yield held
+
+
+def _with_empty_closure(function: FunctionType) -> FunctionType:
+    cells = tuple(CellType() for _ in _cells(function))
+    new = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, cells
+    )
+    new.__kwdefaults__ = function.__kwdefaults__
+    return new
+
+
+def _cells(function: FunctionType) -> tuple[CellType, ...]:
+    return function.__closure__ or ()
+
+
+def _names(module: nn.Module) -> list[str]:
+    return [name for name, _ in module.named_parameters()]
+
+
+def _n_rows(inputs: Inputs) -> int:
+    return len(tree_leaves(inputs)[0])
