@@ -42,7 +42,8 @@ class SliceableDataset(Dataset):
     shape : tuple of int
         ``(n_samples,)``.
     targets : ndarray of shape (n_samples, ...)
-        The targets; made from all samples, unless the dataset keeps them in an attribute.
+        The last parts of the samples, all of which are made for them; only a plain
+        ``TensorDataset``, and a ``Subset`` or ``ConcatDataset`` of such, are not.
 
     Raises
     ------
@@ -210,19 +211,18 @@ def inputs_and_target(sample: Any, has_target: bool) -> tuple[Any, Any]:
 
 
 def _targets_of(dataset: Any, rows: Any) -> np.ndarray:
-    """Return the targets of some rows from where the dataset keeps them, else its samples."""
-    rows = np.asarray(rows)
-    if isinstance(dataset, SliceableDataset):
-        return _targets_of(dataset.dataset, dataset._rows[rows])
-    if isinstance(dataset, Subset):
+    """Return the targets that the samples of some rows hold.
+
+    Only torch's own classes are looked through: a subclass, or an attribute such as torchvision's
+    ``targets``, need not agree with the samples.
+    """
+    rows, kind = np.asarray(rows), type(dataset)
+    if kind is Subset:
         return _targets_of(dataset.dataset, np.asarray(dataset.indices)[rows])
-    if isinstance(dataset, ConcatDataset):
+    if kind is ConcatDataset:
         return _targets_of_parts(dataset, rows)
-    if isinstance(dataset, TensorDataset):
+    if kind is TensorDataset and len(dataset.tensors) > 1:
         return dataset.tensors[-1].detach().cpu().numpy()[rows]
-    kept = getattr(dataset, "targets", None)  # torchvision's datasets have it
-    if kept is not None and getattr(dataset, "target_transform", None) is None:
-        return as_array(kept)[rows]
     return as_array([inputs_and_target(dataset[int(row)], True)[1] for row in rows])
 
 
