@@ -13,6 +13,7 @@ from sktorch._callbacks import copies_of_callbacks
 from sktorch._components import criterion_factory, is_required, module_factory, parameters_of
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
+from sktorch.data.dtypes import cast_inputs
 from sktorch.data.source import n_inputs
 from sktorch.data.structure import tree_leaves
 from sktorch.training.optimizer_names import optimizer_class
@@ -54,12 +55,14 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
         },
     )
     net.codec_, net.example_, net.initializer_ = codec, example, estimator.initializer
+    net.keeps_integers_ = part.source.keeps_integers
     net.built_from_ = _net_parameters(estimator)
     net.inference_options_ = estimator._inference_options()
     net.stream_ = RandomStream(seed, device)
     net.precision_ = estimator.precision
     with net.stream_, numpy_and_python_seeded(seed):
         net.initialize()
+    _tell_casts(net)
     _try_loss(net, part, seed)
     return net
 
@@ -143,6 +146,17 @@ def _filled_in(
             "input."
         )
     return {name: value for name, value in from_data.items() if name in known} | given
+
+
+def _tell_casts(net: Net) -> None:
+    """Warn of inputs that the module takes as floats only, though they are something else."""
+    names = cast_inputs(net.example_, net.input_dtypes_) if net.keeps_integers_ else []
+    if names:
+        warnings.warn(
+            f"The module does not take {' and '.join(names)} as integers or booleans: floats are "
+            "made of them. Pass floats, or let the module's forward convert them.",
+            stacklevel=7,  # the caller of fit
+        )
 
 
 def _try_loss(net: Net, part: Part, seed: int) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from sktorch.data.dtypes import Dtypes, dtypes_to_try
 from sktorch.data.structure import tree_map
-from sktorch.data.tensors import as_tensors, is_integer
+from sktorch.data.tensors import as_tensors
 from sktorch.losses.adapters import FunctionLoss, innermost
 from sktorch.training.cost import Work, measure_work
 
@@ -82,31 +83,31 @@ def is_required(parameter: inspect.Parameter) -> bool:
 
 
 @torch.no_grad()
-def try_module(module: nn.Module, example: Any) -> tuple[torch.dtype, torch.Tensor, Work]:
-    """Return the input dtype, output and cost of a module, called on a few rows in eval mode."""
+def try_module(
+    module: nn.Module, example: Any, keeps_integers: bool
+) -> tuple[Dtypes, torch.Tensor, Work]:
+    """Return the dtypes of a module's inputs, its output and cost, on a few rows in eval mode."""
     tensors = [*module.parameters(), *module.buffers()]
-    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
+    floating = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
     device = tensors[0].device if tensors else torch.device("cpu")
     was_training = module.training
     module.eval()
-    try:
-        output, work = measure_work(module, as_tensors(example, dtype, device, copy=True))
-    except (RuntimeError, TypeError, IndexError) as error:
-        # Integers stay integers only where the module takes nothing else: an embedding.
-        if isinstance(example, dict | tuple) or not is_integer(example):
-            raise _unfit(module, example, error) from error
-        dtype = torch.int64
+    refusals = []
+    for dtypes in dtypes_to_try(example, floating, keeps_integers):
         try:
-            output, work = measure_work(module, as_tensors(example, dtype, device))
-        except RuntimeError:
-            raise _unfit(module, example, error) from error
+            output, work = measure_work(module, as_tensors(example, dtypes, device, copy=True))
+            break
+        except (RuntimeError, TypeError, IndexError) as error:
+            refusals.append(error)
+    else:
+        raise _unfit(module, example, refusals[0]) from refusals[0]
     module.train(was_training)
     if not isinstance(output, torch.Tensor):
         raise TypeError(
             f"module {type_name(module)} returned {type_name(output)}; expected one tensor "
             "of logits, of shape (n_rows, n_outputs). Return just that from its forward."
         )
-    return dtype, output.cpu(), work
+    return dtypes, output.cpu(), work
 
 
 def _unfit(module: nn.Module, example: Any, error: Exception) -> ValueError:

@@ -48,7 +48,9 @@ class Net(NeuralNet):
         Arguments of the ``DataLoader`` through which datasets are predicted.
     initializer_ : str, callable, dict or None
         What initialises the parameters.
-    input_dtype_ : torch.dtype
+    keeps_integers_ : bool
+        Whether integers are tried as such before they become floats.
+    input_dtypes_ : torch.dtype, or a dict or tuple of them
         What inputs are cast to.
     stream_ : RandomStream
         Where the random numbers of training come from.
@@ -67,8 +69,8 @@ class Net(NeuralNet):
                 "nn.Module. Pass an nn.Module subclass, an instance, or a function that returns "
                 "one."
             )
-        trial = try_module(self.module_, self.example_)
-        self.input_dtype_, self.example_output_, self.work_ = trial
+        trial = try_module(self.module_, self.example_, self.keeps_integers_)
+        self.input_dtypes_, self.example_output_, self.work_ = trial
         if self.initializer_ is not None:
             initialize(self.module_, self.initializer_)
         return self
@@ -214,7 +216,7 @@ class Net(NeuralNet):
         n_rows = rows_at_once(self.work_, own_device)
         options = self.inference_options_ if options is None else options
         source = as_source(X, has_targets=None, collate_fn=options.get("collate_fn"))
-        inputs = source.inputs(self.input_dtype_, own_device, n_rows=n_rows, options=options)
+        inputs = source.inputs(self.input_dtypes_, own_device, n_rows=n_rows, options=options)
         with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
             outputs = infer(self.module_, inputs, source.n_rows, autocast=precision.autocast)
         return outputs.to(device, self.example_output_.dtype)

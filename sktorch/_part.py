@@ -80,7 +80,7 @@ class Part:
             weights,
             torch.from_numpy(self.index),
             BatchSettings(
-                net.input_dtype_,
+                net.input_dtypes_,
                 torch.device(net.device),
                 loader_options(
                     estimator.batch_size, shuffle, estimator._component_parameters(component)

@@ -7,6 +7,7 @@ import torch
 from scipy import sparse
 from sklearn.utils import check_array
 
+from sktorch.data.dtypes import exceeds_float32
 from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings
 
@@ -30,6 +31,11 @@ class Array(RowSource):
     def is_lazy(self) -> bool:
         """Whether the rows are in a file, or sparse."""
         return is_lazy_array(self.values)
+
+    @property
+    def keeps_integers(self) -> bool:
+        """Whether floats would round the integers; else floats are tried first, as elsewhere."""
+        return exceeds_float32(self.values)
 
     def _checked(self, X: Any, name: str) -> Any:
         _refuse_samples(X)

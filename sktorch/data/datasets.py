@@ -15,6 +15,7 @@ from torch.utils.data import (
     default_collate,
 )
 
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.loaders import check_keeps_rows, collated_inputs, with_own_seed
 from sktorch.data.rows import Rows, RowSource, row_batches
 from sktorch.data.source import Settings, Shape, n_inputs, no_samples, shape_of_samples
@@ -157,19 +158,19 @@ class Samples(RowSource):
         """The targets that the samples hold, in their order."""
         return self.values.targets
 
-    def sample(self, position: int, dtype: torch.dtype, device: torch.device) -> Any:
+    def sample(self, position: int, dtypes: Dtypes, device: torch.device) -> Any:
         """Return the inputs of one sample: they are collated together."""
         return self.values[position]
 
     def inputs(
-        self, dtype: torch.dtype, device: torch.device, *, n_rows: int, options: dict[str, Any]
+        self, dtypes: Dtypes, device: torch.device, *, n_rows: int, options: dict[str, Any]
     ) -> Iterator[Inputs]:
         """Yield the inputs of all samples in their order, in batches of a ``DataLoader``."""
         check_keeps_rows(options)
         # Positions in place of targets: they show whether a collate function changes the order.
         positions = torch.arange(self.n_rows)
         batches = row_batches(
-            Rows(self, dtype, device),
+            Rows(self, dtypes, device),
             positions,
             None,
             positions,

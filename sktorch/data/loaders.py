@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.structure import Batch, tree_leaves
 from sktorch.data.tensors import as_tensors
 
@@ -50,7 +51,7 @@ class LoaderBatches:
     def __init__(
         self,
         samples: Dataset,
-        dtype: torch.dtype,
+        dtypes: Dtypes,
         device: torch.device,
         *,
         weighted: bool,
@@ -59,7 +60,7 @@ class LoaderBatches:
         keep_order: bool,
         encode: Callable[[list], torch.Tensor] | None = None,
     ) -> None:
-        self.dtype, self.device, self.weighted = dtype, device, weighted
+        self.dtypes, self.device, self.weighted = dtypes, device, weighted
         given = options.get("collate_fn")
         keep_order = bool(given) and (weighted or keep_order)
         options = options | {"collate_fn": _Collate(given or collate_fn, keep_order, encode)}
@@ -73,7 +74,7 @@ class LoaderBatches:
     def __iter__(self) -> Iterator[Batch]:
         for X, y, weight in self.loader:
             yield (
-                as_tensors(_as_inputs(X), self.dtype, self.device),  # Pinning makes lists.
+                as_tensors(_as_inputs(X), self.dtypes, self.device),  # Pinning makes lists.
                 y.to(self.device, non_blocking=True),
                 weight.to(self.device, non_blocking=True) if self.weighted else None,
             )

@@ -7,6 +7,7 @@ import torch
 from sklearn.utils import check_array
 
 from sktorch.data.batches import Batches
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.padding import pad_sequences
 from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings, Shape
@@ -54,7 +55,7 @@ class Sequences(RowSource):
         """Return sequences padded to the longest, and their lengths."""
         return pad_sequences([*values])
 
-    def sample(self, position: int, dtype: torch.dtype, device: torch.device) -> Any:
+    def sample(self, position: int, dtypes: Dtypes, device: torch.device) -> Any:
         """Return one sequence: they are padded together."""
         return self.values[position]
 

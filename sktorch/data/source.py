@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.structure import Batch, Inputs, tree_map
 
 # A tuple; a dict or tuple of them for several inputs. A length that varies is None.
@@ -51,8 +52,9 @@ class BatchSettings:
 
     Attributes
     ----------
-    dtype, device : torch.dtype, torch.device
+    dtypes : torch.dtype, or a dict or tuple of them
         Of the inputs.
+    device : torch.device
     options : dict
         Arguments of a ``DataLoader``.
     placement : str
@@ -63,7 +65,7 @@ class BatchSettings:
         Makes a tensor of the targets that samples hold, where passes differ in their order.
     """
 
-    dtype: torch.dtype
+    dtypes: Dtypes
     device: torch.device
     options: dict[str, Any]
     placement: str = "auto"
@@ -112,6 +114,11 @@ class Source(ABC):
         return False
 
     @property
+    def keeps_integers(self) -> bool:
+        """Whether integers and booleans are tried as such, before floats are made of them."""
+        return True
+
+    @property
     def shape(self) -> Shape:
         """The shape of a sample."""
         return shape_of(self.values)
@@ -129,7 +136,7 @@ class Source(ABC):
             "hold its targets."
         )
 
-    def placement(self, dtype: torch.dtype, device: torch.device, requested: str) -> str:
+    def placement(self, dtypes: Dtypes, device: torch.device, requested: str) -> str:
         """Return where rows are kept: "device", "host" or "source"."""
         return "source"
 
@@ -145,7 +152,7 @@ class Source(ABC):
 
     @abstractmethod
     def inputs(
-        self, dtype: torch.dtype, device: torch.device, *, n_rows: int, options: dict[str, Any]
+        self, dtypes: Dtypes, device: torch.device, *, n_rows: int, options: dict[str, Any]
     ) -> Iterator[Inputs]:
         """Yield the inputs of all rows in their order, at most ``n_rows`` at a time."""
 

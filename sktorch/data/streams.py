@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import IterableDataset, default_collate
 
 from sktorch.data.datasets import holds_target, inputs_and_target
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.loaders import LoaderBatches, check_keeps_rows, collated_inputs, with_own_seed
 from sktorch.data.source import BatchSettings, Settings, Shape, Source, no_samples, shape_of_samples
 from sktorch.data.structure import Inputs
@@ -118,7 +119,7 @@ class Stream(Source):
             _check_one_reader(options, _PREDICTED)
         return StreamBatches(
             _StreamSamples(self, beside, weights),
-            settings.dtype,
+            settings.dtypes,
             settings.device,
             n_samples=len(targets),
             weighted=weights is not None,
@@ -129,14 +130,14 @@ class Stream(Source):
         )
 
     def inputs(
-        self, dtype: torch.dtype, device: torch.device, *, n_rows: int, options: dict[str, Any]
+        self, dtypes: Dtypes, device: torch.device, *, n_rows: int, options: dict[str, Any]
     ) -> Iterator[Inputs]:
         """Yield the inputs of all samples in the order of the stream."""
         check_keeps_rows(options)
         _check_one_reader(options, _PREDICTED)
         batches = LoaderBatches(
             _StreamSamples(self, None, None),
-            dtype,
+            dtypes,
             device,
             weighted=False,
             collate_fn=default_collate,

@@ -9,11 +9,13 @@ Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
 Batch = tuple[Inputs, Tensor, Tensor | None]  # X, y, weights
 
 
-def tree_map(function: Callable[[Any], Any], X: Any) -> Any:
-    """Return ``function(X)``, or a dict or tuple of the same with the function's values."""
+def tree_map(function: Callable[..., Any], X: Any, *others: Any) -> Any:
+    """Return ``function(X, *others)``; of dicts or tuples, the same of the function's values."""
     if isinstance(X, dict):
-        return {name: function(x) for name, x in X.items()}
-    return tuple(map(function, X)) if isinstance(X, tuple) else function(X)
+        return {name: function(x, *(other[name] for other in others)) for name, x in X.items()}
+    if isinstance(X, tuple):
+        return tuple(function(*parts) for parts in zip(X, *others, strict=True))
+    return function(X, *others)
 
 
 def tree_leaves(X: Any) -> list[Any]:
