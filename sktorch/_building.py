@@ -10,7 +10,13 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from sktorch._callbacks import copies_of_callbacks
-from sktorch._components import criterion_factory, is_required, module_factory, parameters_of
+from sktorch._components import (
+    check_number_of_inputs,
+    criterion_factory,
+    is_required,
+    module_factory,
+    parameters_of,
+)
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
 from sktorch.data.dtypes import cast_inputs
@@ -22,13 +28,19 @@ from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 _COMPONENTS = ("module", "criterion", "optimizer", "callbacks")
 
 
+def module_of(estimator: BaseEstimator) -> Any:
+    """Return the module that an estimator was given, or its default."""
+    return estimator._default_module if estimator.module is None else estimator.module
+
+
 def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: int) -> Net:
     """Return a net with new weights; its random numbers are those that follow ``manual_seed``."""
-    module = estimator._default_module if estimator.module is None else estimator.module
+    module = module_of(estimator)
     criterion, prototype = _criterion(estimator, seed)
     codec, example = estimator.codec_, part.source.example
     codec.check_criterion(prototype)
     estimator._fit_codec(part)
+    check_number_of_inputs(module, estimator.input_shape_)
     parameters = {name: estimator._component_parameters(name) for name in _COMPONENTS}
     factory = module_factory(module, parameters["module"])
     if not isinstance(module, nn.Module):
@@ -56,6 +68,7 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     )
     net.codec_, net.example_, net.initializer_ = codec, example, estimator.initializer
     net.keeps_integers_ = part.source.keeps_integers
+    net.arguments_ = part.source.settings.arguments
     net.built_from_ = _net_parameters(estimator)
     net.inference_options_ = estimator._inference_options()
     net.stream_ = RandomStream(seed, device)

@@ -10,12 +10,16 @@ import torch
 from torch import nn
 
 from sktorch.data.dtypes import Dtypes, dtypes_to_try
+from sktorch.data.source import Shape, n_inputs
 from sktorch.data.structure import tree_map
 from sktorch.data.tensors import as_tensors
 from sktorch.losses.adapters import FunctionLoss, innermost
 from sktorch.training.cost import Work, measure_work
 
 Parameters = Mapping[str, inspect.Parameter]
+
+# Constructor parameters of a module that the data decide.
+FILLED_IN = ("n_features", "n_outputs", "input_shape", "cardinalities", "dtype")
 
 
 def module_factory(module: Any, parameters: dict[str, Any]) -> Callable[..., nn.Module]:
@@ -82,6 +86,63 @@ def is_required(parameter: inspect.Parameter) -> bool:
     return parameter.default is inspect.Parameter.empty
 
 
+def forward_parameters(module: Any) -> list[inspect.Parameter] | None:
+    """Return what the ``forward`` of a module class or instance takes; None for a function."""
+    component = innermost(module)
+    is_class = isinstance(component, type)
+    if not (isinstance(component, nn.Module) or (is_class and issubclass(component, nn.Module))):
+        return None
+    parameters = parameters_of(component.forward)
+    return None if parameters is None else [*parameters.values()][is_class:]  # less self
+
+
+def forward_arguments(module: Any) -> tuple[str, ...] | None:
+    """Return the names of the arguments of ``forward``; None where it takes any, or isn't known."""
+    parameters = forward_parameters(module)
+    if parameters is None or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        return None
+    return tuple(parameter.name for parameter in parameters)
+
+
+def check_number_of_inputs(module: Any, shape: Shape) -> None:
+    """Raise if ``forward`` can't be called with inputs of these names, or with so many."""
+    parameters = forward_parameters(module)
+    is_dict = isinstance(shape, dict)
+    if parameters is None or not (is_dict or n_inputs(shape) > 1):
+        return
+    args, kwargs = ((), shape) if is_dict else (shape, {})
+    try:
+        signature = inspect.Signature(parameters)
+        signature.bind_partial(*args, **kwargs)  # Names an input too many before one too few.
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        component = innermost(module)
+        name = component.__name__ if isinstance(component, type) else type_name(component)
+        raise ValueError(
+            f"module {name} does not take a batch of {len(shape)} inputs "
+            f"({', '.join(shape) if is_dict else shape}): {error}. Its forward takes "
+            f"({', '.join(p.name for p in parameters)}). Pass just these, or choose a module that "
+            "takes several inputs. Where samples of a dataset hold their targets, leave y out: "
+            "with y, every part is an input."
+        ) from error
+
+
+def check_constructor(module: Callable, given: dict[str, Any]) -> None:
+    """Raise if the module's constructor needs parameters that neither data nor user give."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    missing = [
+        name
+        for name, parameter in (parameters_of(module) or {}).items()
+        if is_required(parameter) and parameter.kind not in variadic and name not in given
+    ]
+    if missing:
+        raise TypeError(
+            f"module {getattr(module, '__name__', module)} needs {', '.join(missing)}. Pass "
+            f"{', '.join(f'module__{name}=...' for name in missing)}. Only parameters named "
+            f"{', '.join(FILLED_IN)} are filled in from the data."
+        )
+
+
 @torch.no_grad()
 def try_module(
     module: nn.Module, example: Any, keeps_integers: bool
@@ -111,9 +172,11 @@ def try_module(
 
 
 def _unfit(module: nn.Module, example: Any, error: Exception) -> ValueError:
+    shape = tree_map(lambda x: tuple(x.shape), example)
+    several = isinstance(example, dict | tuple)
+    batch = f"{len(shape)} inputs of shapes" if several else "shape"
     return ValueError(
-        f"module {type_name(module)} does not take a batch of shape "
-        f"{tree_map(lambda x: tuple(x.shape), example)}: {error}. "
+        f"module {type_name(module)} does not take a batch of {batch} {shape}: {error}. "
         "Give X another shape or change the module; a constructor parameter named n_features or "
         "input_shape is filled in from X."
     )

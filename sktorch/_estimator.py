@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.utils.data import Dataset
 
-from sktorch._building import build_net, resume_net
+from sktorch._building import build_net, module_of, resume_net
+from sktorch._components import forward_arguments
 from sktorch._device import resolve_device
 from sktorch._features import check_features
 from sktorch._job import TrainingJob
@@ -27,6 +28,7 @@ from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out, split_by
+from sktorch.data.tensors import is_lazy_frame, length
 from sktorch.losses.registry import criterion_class
 from sktorch.modules import MLP
 from sktorch.training.randomness import all_seeded
@@ -79,8 +81,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
         resume = self.warm_start and hasattr(self, "net_")
         with _fitting(self):
-            check_consistent_length(y, groups)
             data = self._check_data(X, y, sample_weight, seed=seed, reset=not resume)
+            check_consistent_length(data.y, groups)
             train, valid = self._split(data, sample_weight, groups, seed)
             with self._net(train, device, seed, resume=resume) as net:
                 TrainingJob(
@@ -113,12 +115,15 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         reset: bool = False,
     ) -> Part:
         """Return X, y and weights, checked and encoded, as one part with all rows."""
+        y = y.collect() if is_lazy_frame(y) else y
         source = as_source(
             X,
             has_targets=y is None,
             collate_fn=self._component_parameters("iterator_train").get("collate_fn"),
             fitted_shape=None if reset else self.input_shape_,
             checked_for=type(self).__name__,
+            n_rows=length(y),
+            arguments=forward_arguments(module_of(self)),
         )
         with _seeded_for(source, seed):
             y = source.targets if y is None else y
@@ -175,7 +180,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _predicted_and_targets(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Return predictions for X and the targets to score them with: X's own if y is None."""
         if y is not None:
-            return self.predict(X), y
+            return self.predict(X), y.collect() if is_lazy_frame(y) else y
         source = self._source_to_predict(X, self._inference_options(), has_targets=True)
         return self.predict(source), source.targets  # Those of the pass that was predicted.
 
@@ -189,6 +194,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             collate_fn=options.get("collate_fn"),
             fitted_shape=self.input_shape_,
             checked_for=type(self).__name__,
+            arguments=self.net_.arguments_,
         )
 
     def _outputs(self, X: Any) -> tuple[Any, torch.Tensor]:

@@ -12,7 +12,7 @@ from skorch.callbacks import EpochTimer, InputShapeSetter, PrintLog
 from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
-from sktorch._components import accepts, try_module, type_name
+from sktorch._components import accepts, check_constructor, try_module, type_name
 from sktorch._private.skorch import callback_names
 from sktorch.data.sources import as_source
 from sktorch.fused.runner import evaluate_pass, train_pass
@@ -48,6 +48,8 @@ class Net(NeuralNet):
         Arguments of the ``DataLoader`` through which datasets are predicted.
     initializer_ : str, callable, dict or None
         What initialises the parameters.
+    arguments_ : tuple of str or None
+        Names of the arguments of the module's ``forward``, if they are known.
     keeps_integers_ : bool
         Whether integers are tried as such before they become floats.
     input_dtypes_ : torch.dtype, or a dict or tuple of them
@@ -62,6 +64,7 @@ class Net(NeuralNet):
             if isinstance(callback, InputShapeSetter):  # It would come after the trial.
                 name = f"{callback.module_name}__{callback.param_name}"
                 vars(self)[name] = callback.get_input_dim(self.example_)
+        check_constructor(self.module, self.get_params_for("module"))
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
@@ -215,7 +218,12 @@ class Net(NeuralNet):
         precision = Precision.named(self.precision_, own_device.type)
         n_rows = rows_at_once(self.work_, own_device)
         options = self.inference_options_ if options is None else options
-        source = as_source(X, has_targets=None, collate_fn=options.get("collate_fn"))
+        source = as_source(
+            X,
+            has_targets=None,
+            collate_fn=options.get("collate_fn"),
+            arguments=self.arguments_,
+        )
         inputs = source.inputs(self.input_dtypes_, own_device, n_rows=n_rows, options=options)
         with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
             outputs = infer(self.module_, inputs, source.n_rows, autocast=precision.autocast)

@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 from sktorch.data.dtypes import exceeds_float32
 from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings
+from sktorch.data.tensors import is_lazy_frame
 
 
 class Array(RowSource):
@@ -57,6 +58,18 @@ class Frame(Array):
     def accepts(X: Any, settings: Settings) -> bool:
         """Accept what has columns with a dtype each."""
         return hasattr(X, "columns") and getattr(X, "dtypes", None) is not None
+
+
+class LazyFrame(Frame):
+    """A query of polars, which is run."""
+
+    def __init__(self, X: Any, settings: Settings) -> None:
+        super().__init__(X.collect(), settings)
+
+    @staticmethod
+    def accepts(X: Any, settings: Settings) -> bool:
+        """Accept polars' LazyFrame."""
+        return is_lazy_frame(X)
 
 
 class Sparse(Array):

@@ -146,7 +146,10 @@ class Samples(RowSource):
     @cached_property
     def example(self) -> Any:
         """Up to two samples as they are collated."""
-        return collated_inputs(self._first, self.settings.collate_fn or default_collate)
+        settings = self.settings
+        return collated_inputs(
+            self._first, settings.collate_fn or default_collate, settings.arguments
+        )
 
     @property
     def shape(self) -> Shape:

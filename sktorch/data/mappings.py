@@ -9,6 +9,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from sktorch.data.arrays import as_rows, check_tensor, is_lazy_array
 from sktorch.data.rows import RowSource
+from sktorch.data.sequences import Sequences
 from sktorch.data.source import Settings
 
 
@@ -23,7 +24,8 @@ class Named(RowSource):
         if name is not None:
             _check_names(X)
         arrays = {
-            key: as_rows(x) if name is None else _checked(key, x, name) for key, x in X.items()
+            key: as_rows(x) if name is None else checked_input(f"X[{key!r}]", x, name)
+            for key, x in X.items()
         }
         check_consistent_length(*arrays.values())
         self.values = SliceDict(**arrays)  # Callbacks index it by rows.
@@ -47,15 +49,22 @@ def _check_names(X: Mapping) -> None:
         )
 
 
-def _checked(key: str, x: Any, name: str) -> Any:
+def checked_input(label: str, x: Any, name: str) -> Any:
+    """Return one of several inputs as scikit-learn checks it, for an estimator of that name."""
     if isinstance(x, torch.Tensor):
         check_tensor(x, name, n_dims=1)
         return x
+    if Sequences.accepts(x, Settings()):
+        raise ValueError(
+            f"{label} holds arrays of several shapes; expected one shape, for only an X without "
+            "other inputs may be sequences of several lengths. Pad them to one length, for example "
+            "with sktorch.data.pad_sequences, and pass their lengths as one more input."
+        )
     return check_array(
         x,
         accept_sparse="csr",
         ensure_2d=False,
         allow_nd=True,
         estimator=name,
-        input_name=f"X[{key!r}]",
+        input_name=label,
     )

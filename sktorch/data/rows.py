@@ -123,7 +123,8 @@ class Rows:
         whole: bool = True,
         pinned: bool = False,
     ) -> None:
-        self.dtypes, self.device, self.collate_fn = dtypes, device, source.collate_fn
+        self.dtypes, self.device = dtypes, device
+        self.collate_fn, self.arguments = source.collate_fn, source.settings.arguments
         self.is_whole = whole and not source.is_lazy
         # Whole rows leave the source alone: it keeps them, and a circle would outlive the training.
         self._source = None if self.is_whole else source
@@ -167,6 +168,7 @@ def row_batches(
         collate_fn=rows.collate_fn,
         options=options,
         keep_order=keep_order,
+        arguments=rows.arguments,
     )
 
 

@@ -38,12 +38,18 @@ class Settings:
     checked_for : str or None
         Name of the estimator in whose name values are checked as scikit-learn does; None leaves
         them unchecked.
+    n_rows : int or None
+        Number of targets, where there are any beside X.
+    arguments : tuple of str or None
+        Names of the arguments of the module's ``forward``; None if they are not known.
     """
 
     has_targets: bool | None = False
     collate_fn: Callable | None = None
     fitted_shape: Shape = None
     checked_for: str | None = None
+    n_rows: int | None = None
+    arguments: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

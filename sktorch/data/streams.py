@@ -87,7 +87,10 @@ class Stream(Source):
     @cached_property
     def example(self) -> Any:
         """Up to two samples as they are collated."""
-        return collated_inputs(self._first_inputs, self.settings.collate_fn or default_collate)
+        settings = self.settings
+        return collated_inputs(
+            self._first_inputs, settings.collate_fn or default_collate, settings.arguments
+        )
 
     @property
     def shape(self) -> Shape:
@@ -127,6 +130,7 @@ class Stream(Source):
             options={name: value for name, value in options.items() if name != "shuffle" or value},
             keep_order=settings.keep_order,
             encode=settings.encode if beside is None else None,
+            arguments=self.settings.arguments,
         )
 
     def inputs(
@@ -144,6 +148,7 @@ class Stream(Source):
             options=with_own_seed({k: value for k, value in options.items() if k != "shuffle"}),
             keep_order=True,
             encode=lambda targets: torch.zeros(len(targets), dtype=torch.int64),
+            arguments=self.settings.arguments,
         )
         for X, _, _ in batches:
             yield X

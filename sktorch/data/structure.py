@@ -1,6 +1,6 @@
 """A module's input: one tensor, or several in a dict (by name) or a tuple (by position)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,6 +23,19 @@ def tree_leaves(X: Any) -> list[Any]:
     if isinstance(X, dict):
         return [*X.values()]
     return [*X] if isinstance(X, tuple) else [X]
+
+
+def only_entry(X: Any, arguments: tuple[str, ...] | None) -> Any:
+    """Return the entry of a mapping or tuple that has just one, if it is the first argument.
+
+    A name that ``forward`` lacks is that of the user's column; a later argument stays by its name.
+    """
+    if arguments is None or not isinstance(X, Mapping | tuple) or len(X) != 1:
+        return X
+    if isinstance(X, tuple):
+        return X[0]
+    (name,) = X
+    return X if name in arguments[1:] or not isinstance(name, str) else X[name]
 
 
 def split_rows(X: Inputs, size: int) -> list[Any]:

@@ -54,6 +54,19 @@ def take_rows(values: Any, index: Any) -> Any:
     return values[index.cpu().numpy() if isinstance(index, torch.Tensor) else index]
 
 
+def is_lazy_frame(values: Any) -> bool:
+    """Say whether values are a query of polars that has yet to be run."""
+    return hasattr(values, "collect") and hasattr(values, "collect_schema")
+
+
+def length(values: Any) -> int | None:
+    """Return the number of rows of values; None if they have none."""
+    try:
+        return len(values)
+    except TypeError:
+        return None
+
+
 def as_array(values: Any) -> np.ndarray:
     """Return targets or weights, which may be a list of tensors of one each, as one ndarray."""
     if isinstance(values, torch.Tensor):
