@@ -85,9 +85,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             check_consistent_length(data.y, groups)
             train, valid = self._split(data, sample_weight, groups, seed)
             with self._net(train, device, seed, resume=resume) as net:
-                TrainingJob(
-                    self, net, train, valid, self.max_epochs, self.early_stopping, whole=True
-                ).run()
+                TrainingJob(self, net, train, valid, self.max_epochs).run()
             self.net_ = net
         return self
 
@@ -100,7 +98,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             data = self._check_data(X, y, sample_weight, classes, seed=seed, reset=not resume)
             train = data.normalised()
             with self._net(train, device, seed, resume=resume) as net:
-                TrainingJob(self, net, train, None, 1, False, whole=False).run()
+                TrainingJob(self, net, train, None, 1, partial=True).run()
             self.net_ = net
         return self
 
