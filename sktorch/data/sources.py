@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from scipy import sparse
 
 from sktorch.data.arrays import Array, Frame, LazyFrame, Sparse, Tensor

@@ -32,6 +32,7 @@ class Stream(Source):
         super().__init__(X, settings)
         self.values = X
         self._iterator: Iterator | None = None
+        self._begun: Iterator | None = None
         self._first_samples: list | None = None
         self._targets: list | None = None
 
@@ -41,19 +42,22 @@ class Stream(Source):
         return isinstance(X, IterableDataset)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_iterator": None}  # for workers: iterators don't pickle
+        # For workers: iterators don't pickle.
+        return vars(self) | {"_iterator": None, "_begun": None}
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Yield the inputs and the target of each sample, and keep the targets."""
-        samples = self._open()
         self._targets = targets = []
-        if self._first_samples is None:
-            self._first_samples = [*islice(samples, 2)]
-            samples = chain(self._first_samples, samples)
-        for sample in samples:
+        for sample in self._samples():
             inputs, target = inputs_and_target(sample, self.holds_targets)
             targets.append(target)
             yield inputs, target
+
+    def _samples(self) -> Iterator:
+        """Return all samples: of the pass of which two were looked at, or of another one."""
+        first = self._look()
+        begun, self._begun = self._begun, None
+        return self._open() if begun is None else chain(first, begun)
 
     def _open(self) -> Iterator:
         iterator = iter(self.values)
@@ -66,13 +70,18 @@ class Stream(Source):
         self._iterator = iterator
         return iterator
 
-    def _first(self) -> list[Any]:
-        """Return up to two samples of the first pass, or of one that ends after them."""
+    def _look(self) -> list[Any]:
+        """Return up to two samples, of a pass that may go on after them."""
         if self._first_samples is None:
-            self._first_samples = [*islice(self._open(), 2)]
-        if not self._first_samples:
-            raise no_samples(self.settings)
+            self._begun = self._open()
+            self._first_samples = [*islice(self._begun, 2)]
         return self._first_samples
+
+    def _first(self) -> list[Any]:
+        """Return up to two samples; raise if there are none."""
+        if not self._look():
+            raise no_samples(self.settings)
+        return self._look()
 
     @cached_property
     def holds_targets(self) -> bool:
@@ -115,6 +124,7 @@ class Stream(Source):
         settings: BatchSettings,
     ) -> LoaderBatches:
         """Return batches of all samples in the stream's order, which workers may change."""
+        self._begun = None  # Training begins with the first sample, and its own random numbers.
         beside, options = None if self.holds_targets else targets, settings.options
         if beside is not None or weights is not None:
             _check_one_reader(options, "y and sample_weight have")
