@@ -177,7 +177,7 @@ def shape_of_samples(example: Any, first: Any) -> Shape:
 
 def n_inputs(shape: Shape) -> int:
     """Return how many positional inputs samples of a shape have."""
-    several = isinstance(shape, tuple) and any(isinstance(part, tuple) for part in shape)
+    several = isinstance(shape, tuple) and shape and isinstance(shape[0], tuple)
     return len(shape) if several else 1
 
 

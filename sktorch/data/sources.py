@@ -1,5 +1,6 @@
 """The one place that asks what kind of data X is."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from scipy import sparse
@@ -42,13 +43,15 @@ def as_source(X: Any, **settings: Any) -> Source:
 
 def _unpacked(X: Any, settings: Settings) -> Any:
     """Return the rows in a container of a single array, which is the module's first input."""
-    fitted = settings.fitted_shape
-    if sparse.issparse(X) or isinstance(fitted, dict) or n_inputs(fitted) > 1:
+    if not isinstance(X, list | tuple | Mapping) or len(X) != 1 or sparse.issparse(X):
         return X
-    if isinstance(X, list | tuple):
-        entry = X[0] if len(X) == 1 and Positional.accepts(X, settings) else X
-    else:
+    fitted = settings.fitted_shape
+    if isinstance(fitted, dict) or n_inputs(fitted) > 1:
+        return X
+    if isinstance(X, Mapping):
         entry = only_entry(X, settings.arguments)
+    else:
+        entry = X[0] if Positional.accepts(X, settings) else X
     # Numbers, one for each row, go to the module only by their name or place.
     return X if entry is X or _n_dims(entry) == 1 else entry
 
