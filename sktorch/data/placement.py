@@ -12,7 +12,7 @@ from sktorch.data.structure import Batch, tree_leaves, tree_map
 
 PLACEMENTS = ("auto", "device", "host", "source")
 # The share of a GPU's free memory that data may take; the rest is for the model and its work.
-GPU_FRACTION = 0.5
+DATA_GPU_FRACTION = 0.5
 
 
 def choose_placement(
@@ -30,7 +30,7 @@ def choose_placement(
     dtypes = matching_dtypes(values, dtypes)
     sizes = tree_map(lambda x, dtype: math.prod(x.shape) * dtype.itemsize, values, dtypes)
     n_bytes = sum(tree_leaves(sizes))
-    return "device" if n_bytes <= GPU_FRACTION * torch.cuda.mem_get_info(device)[0] else "host"
+    return "device" if n_bytes <= DATA_GPU_FRACTION * torch.cuda.mem_get_info(device)[0] else "host"
 
 
 class AheadBatches:
