@@ -61,7 +61,7 @@ def _factory(name: str, component: Any, parameters: dict[str, Any]) -> Callable[
 
 def parameters_of(function: Callable) -> Parameters | None:
     """Return a callable's parameters by name; None where Python can't tell them."""
-    return _parameters_of_class(function) if isinstance(function, type) else _parameters(function)
+    return _cached_parameters(function) if isinstance(function, type) else _parameters(function)
 
 
 def _parameters(function: Callable) -> Parameters | None:
@@ -73,7 +73,7 @@ def _parameters(function: Callable) -> Parameters | None:
 
 # Every fit asks for the parameters of the same few classes, and reading one signature takes as long
 # as a training step of a small net. Other callables are not cached, as a partial may hold data.
-_parameters_of_class = lru_cache(maxsize=256)(_parameters)
+_cached_parameters = lru_cache(maxsize=256)(_parameters)
 
 
 def accepts(function: Callable, name: str) -> bool:
@@ -89,11 +89,13 @@ def is_required(parameter: inspect.Parameter) -> bool:
 def forward_parameters(module: Any) -> list[inspect.Parameter] | None:
     """Return what the ``forward`` of a module class or instance takes; None for a function."""
     component = innermost(module)
-    is_class = isinstance(component, type)
-    if not (isinstance(component, nn.Module) or (is_class and issubclass(component, nn.Module))):
+    if isinstance(component, nn.Module):
+        component = None if "forward" in vars(component) else type(component)
+    if not isinstance(component, type) or not issubclass(component, nn.Module):
         return None
-    parameters = parameters_of(component.forward)
-    return None if parameters is None else [*parameters.values()][is_class:]  # less self
+    forward = getattr(component, "forward", None)  # Traced modules have it by instance.
+    parameters = None if forward is None else _cached_parameters(forward)
+    return None if parameters is None else [*parameters.values()][1:]  # less self
 
 
 def forward_arguments(module: Any) -> tuple[str, ...] | None:
@@ -106,9 +108,11 @@ def forward_arguments(module: Any) -> tuple[str, ...] | None:
 
 def check_number_of_inputs(module: Any, shape: Shape) -> None:
     """Raise if ``forward`` can't be called with inputs of these names, or with so many."""
-    parameters = forward_parameters(module)
     is_dict = isinstance(shape, dict)
-    if parameters is None or not (is_dict or n_inputs(shape) > 1):
+    if not (is_dict or n_inputs(shape) > 1):
+        return
+    parameters = forward_parameters(module)
+    if parameters is None:
         return
     args, kwargs = ((), shape) if is_dict else (shape, {})
     try:
