@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sktorch._errors import errors_name
 from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
 from sktorch._scoring import r2
@@ -407,6 +408,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
                 "for the score."
             )
         predicted, y = self._predicted_and_targets(X, y)
+        with errors_name("y"):
+            y = Numbers.check(y, predicted)
         return r2_score(y, predicted, sample_weight=sample_weight)
 
     def __sklearn_tags__(self):

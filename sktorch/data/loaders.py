@@ -4,7 +4,9 @@ A batch is ``(X, y, weight)`` as in `sktorch.data.batches`.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -25,6 +27,10 @@ def loader_options(batch_size: int, shuffle: bool, given: dict[str, Any]) -> dic
         del options["shuffle"]
     if "batch_sampler" in given:
         del options["batch_size"]
+    elif "batch_size" in given:
+        size = given["batch_size"]
+        if not isinstance(size, Integral) or size <= 0:
+            raise ValueError(f"batch_size must be a positive integer, got {size!r}")
     return options
 
 
@@ -60,9 +66,10 @@ class LoaderBatches:
         keep_order: bool,
         encode: Callable[[list], torch.Tensor] | None = None,
         arguments: tuple[str, ...] | None = None,
+        named: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
-        self.arguments = arguments
         self.dtypes, self.device, self.weighted = dtypes, device, weighted
+        self.arguments, self.named = arguments, named
         given = options.get("collate_fn")
         keep_order = bool(given) and (weighted or keep_order)
         options = options | {"collate_fn": _Collate(given or collate_fn, keep_order, encode)}
@@ -74,7 +81,9 @@ class LoaderBatches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        for X, y, weight in self.loader:
+        with self.named():
+            batches = iter(self.loader)
+        for X, y, weight in batches:
             inputs = as_inputs(X, self.arguments)  # Here, for pinning makes lists of tuples.
             yield (
                 as_tensors(inputs, self.dtypes, self.device),

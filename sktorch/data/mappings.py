@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 
-from sktorch.data.arrays import as_rows, check_tensor, is_lazy_array
+from sktorch.data.arrays import as_rows, check_values, is_lazy_array
 from sktorch.data.rows import RowSource
 from sktorch.data.sequences import Sequences
 from sktorch.data.source import Settings
@@ -51,20 +50,10 @@ def _check_names(X: Mapping) -> None:
 
 def checked_input(label: str, x: Any, name: str) -> Any:
     """Return one of several inputs as scikit-learn checks it, for an estimator of that name."""
-    if isinstance(x, torch.Tensor):
-        check_tensor(x, name, n_dims=1)
-        return x
     if Sequences.accepts(x, Settings()):
         raise ValueError(
             f"{label} holds arrays of several shapes; expected one shape, for only an X without "
             "other inputs may be sequences of several lengths. Pad them to one length, for example "
             "with sktorch.data.pad_sequences, and pass their lengths as one more input."
         )
-    return check_array(
-        x,
-        accept_sparse="csr",
-        ensure_2d=False,
-        allow_nd=True,
-        estimator=name,
-        input_name=label,
-    )
+    return check_values(x, name, label, n_dims=1)

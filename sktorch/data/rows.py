@@ -1,6 +1,7 @@
 """Data whose rows can be taken by index: as tensors, and as batches."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -84,6 +85,7 @@ class RowSource(Source):
                 device=device,
                 options=options,
                 keep_order=settings.keep_order,
+                named=settings.named,
             )
         home = torch.device("cpu") if placement == "host" else device
         rows = self._rows(dtypes, home, placement)
@@ -159,6 +161,7 @@ def row_batches(
     device: torch.device,
     options: dict[str, Any],
     keep_order: bool = False,
+    named: Callable[[], AbstractContextManager] = nullcontext,
 ) -> LoaderBatches:
     """Return batches of the rows that an index names, through a ``DataLoader``."""
     return LoaderBatches(
@@ -170,6 +173,7 @@ def row_batches(
         options=options,
         keep_order=keep_order,
         arguments=rows.arguments,
+        named=named,
     )
 
 
@@ -187,9 +191,10 @@ class _RowSamples(Dataset):
 
     def __getitem__(self, position: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
         if position >= len(self):
-            raise IndexError(
-                f"The sampler asks for row {position}, but only {len(self)} rows are trained on. "
-                "Make the sampler for as many: those held out and those of weight zero don't count."
+            raise ValueError(
+                f"The sampler asks for row {position}, but only {len(self)} rows are trained on: "
+                "those held out and those of weight zero don't count. Change "
+                "iterator_train__sampler, or iterator_train__batch_sampler."
             )
         row = int(self.index[position])
         return self.rows.sample(row), self.targets[row], self.weights[row]

@@ -141,6 +141,7 @@ class Stream(Source):
             keep_order=settings.keep_order,
             encode=settings.encode if beside is None else None,
             arguments=self.settings.arguments,
+            named=settings.named,
         )
 
     def inputs(
