@@ -10,12 +10,19 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from sktorch._callbacks import copies_of_callbacks
-from sktorch._components import criterion_factory, is_required, module_factory, parameters_of
+from sktorch._components import (
+    check_number_of_inputs,
+    criterion_factory,
+    is_required,
+    module_factory,
+    parameters_of,
+)
 from sktorch._doubts import doubts
 from sktorch._errors import errors_name
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
 from sktorch._trial_call import try_loss
+from sktorch.data.dtypes import cast_inputs
 from sktorch.data.source import n_inputs
 from sktorch.data.structure import tree_leaves
 from sktorch.training.optimizer_names import optimizer_class
@@ -24,13 +31,19 @@ from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 _COMPONENTS = ("module", "criterion", "optimizer", "callbacks")
 
 
+def module_of(estimator: BaseEstimator) -> Any:
+    """Return the module that an estimator was given, or its default."""
+    return estimator._default_module if estimator.module is None else estimator.module
+
+
 def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: int) -> Net:
     """Return a net with new weights; its random numbers are those that follow ``manual_seed``."""
-    module = estimator._default_module if estimator.module is None else estimator.module
+    module = module_of(estimator)
     criterion, prototype = _criterion(estimator, seed)
     codec, example = estimator.codec_, part.source.example
     codec.check_criterion(prototype)
     estimator._fit_codec(part)
+    check_number_of_inputs(module, estimator.input_shape_)
     parameters = {name: estimator._component_parameters(name) for name in _COMPONENTS}
     factory = module_factory(module, parameters["module"])
     if not isinstance(module, nn.Module):
@@ -56,6 +69,7 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
         },
     )
     net.codec_, net.source_, net.initializer_ = codec, part.source, estimator.initializer
+    net.arguments_ = part.source.settings.arguments
     net.built_from_ = _net_parameters(estimator)
     net.inference_options_ = estimator._inference_options()
     net.stream_ = RandomStream(seed, device)
@@ -63,6 +77,7 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     with net.stream_, numpy_and_python_seeded(seed):
         net.initialize()
     del net.source_
+    _tell_casts(net, part)
     _try_loss(net, part, seed)
     for doubt in doubts(estimator, net, part):
         warnings.warn(doubt, stacklevel=7)  # the caller of fit
@@ -142,6 +157,18 @@ def _filled_in(
             "input."
         )
     return {name: value for name, value in from_data.items() if name in known} | given
+
+
+def _tell_casts(net: Net, part: Part) -> None:
+    """Warn of inputs that the module takes as floats only, though they are something else."""
+    source = part.source
+    names = cast_inputs(source.example, net.input_dtypes_) if source.keeps_integers else []
+    if names:
+        warnings.warn(
+            f"The module does not take {' and '.join(names)} as integers or booleans: floats are "
+            "made of them. Pass floats, or let the module's forward convert them.",
+            stacklevel=7,  # the caller of fit
+        )
 
 
 def _try_loss(net: Net, part: Part, seed: int) -> None:

@@ -27,7 +27,7 @@ MAX_VALUES = 100_000  # of X, looked at
 
 def doubts(estimator: BaseEstimator, net: Net, part: Part) -> Iterator[str]:
     """Yield what is doubtful about the module's outputs, the targets and the inputs."""
-    yield from _doubts_of_outputs(net)
+    yield from _doubts_of_outputs(net, part)
     if net.codec_.kind == "indicators" and _is_one_hot(part.y[part.index]):
         yield (
             "Every row of y holds exactly one 1, as one-hot labels do, and its columns are "
@@ -44,7 +44,7 @@ def doubts(estimator: BaseEstimator, net: Net, part: Part) -> Iterator[str]:
         yield from _doubts_of_scale(X, part.source.cardinalities)
 
 
-def _doubts_of_outputs(net: Net) -> Iterator[str]:
+def _doubts_of_outputs(net: Net, part: Part) -> Iterator[str]:
     """Yield the doubt that outputs are probabilities where the loss takes logits."""
     output, loss = net.example_output_, class_of(net.criterion_)
     several = output.ndim == 2 and output.shape[1] > 1
@@ -53,7 +53,7 @@ def _doubts_of_outputs(net: Net) -> Iterator[str]:
             "The module's outputs are probabilities, of a softmax, and CrossEntropyLoss takes "
             "logits: it applies the softmax itself. Leave the softmax out of the module."
         )
-    if loss is nn.BCEWithLogitsLoss and _is_squashed(net):
+    if loss is nn.BCEWithLogitsLoss and _is_squashed(net, part):
         yield (
             "The module's outputs are probabilities, of a sigmoid, and BCEWithLogitsLoss takes "
             "logits: it applies the sigmoid itself. Leave the sigmoid out of the module, or choose "
@@ -70,11 +70,11 @@ def _sum_to_one(output: torch.Tensor) -> bool:
 
 
 @torch.no_grad()
-def _is_squashed(net: Net) -> bool:
+def _is_squashed(net: Net, part: Part) -> bool:
     """Say whether outputs lie between zero and one whatever the parameters are."""
     if not ((net.example_output_ > 0) & (net.example_output_ < 1)).all():
         return False
-    inputs = as_tensors(net.example_, net.input_dtype_, torch.device(net.device))
+    inputs = as_tensors(part.source.example, net.input_dtypes_, torch.device(net.device))
     for factor in (-1e3, 1e3):
         module = copy.deepcopy(net.module_).eval()
         for parameter in module.parameters():

@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.utils.data import Dataset
 
-from sktorch._building import build_net, resume_net
+from sktorch._building import build_net, module_of, resume_net
+from sktorch._components import forward_arguments
 from sktorch._device import resolve_device
 from sktorch._errors import errors_name
 from sktorch._features import check_features
@@ -29,6 +30,7 @@ from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out, split_by
+from sktorch.data.tensors import is_lazy_frame, length
 from sktorch.losses.registry import criterion_class
 from sktorch.modules import MLP
 from sktorch.training.randomness import all_seeded
@@ -86,10 +88,9 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
         resume = self.warm_start and hasattr(self, "net_")
         with _fitting(self):
-            if groups is not None:
-                with errors_name("groups"):
-                    check_consistent_length(y, groups)
             data = self._check_data(X, y, sample_weight, seed=seed, reset=not resume)
+            with errors_name("groups"):
+                check_consistent_length(data.y, groups)
             train, valid = self._split(data, sample_weight, groups, seed)
             with self._net(train, device, seed, resume=resume) as net:
                 TrainingJob(self, net, train, valid, self.max_epochs).run()
@@ -120,8 +121,17 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         reset: bool = False,
     ) -> Part:
         """Return X, y and weights, checked and encoded, as one part with all rows."""
+        y = y.collect() if is_lazy_frame(y) else y
         options = self._component_parameters("iterator_train")
-        source = self._source(X, options, has_targets=y is None, fitted=not reset)
+        arguments = forward_arguments(module_of(self))
+        source = self._source(
+            X,
+            options,
+            has_targets=y is None,
+            fitted=not reset,
+            n_rows=length(y),
+            arguments=arguments,
+        )
         with _seeded_for(source, seed):
             y = source.targets if y is None else y
             check_features(self, source, reset=reset)
@@ -181,12 +191,19 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _predicted_and_targets(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Return predictions for X and the targets to score them with: X's own if y is None."""
         if y is not None:
-            return self.predict(X), y
+            return self.predict(X), y.collect() if is_lazy_frame(y) else y
         source = self._source_to_predict(X, self._inference_options(), has_targets=True)
         return self.predict(source), source.targets  # Those of the pass that was predicted.
 
     def _source(
-        self, X: Any, options: dict[str, Any], *, has_targets: bool | None, fitted: bool
+        self,
+        X: Any,
+        options: dict[str, Any],
+        *,
+        has_targets: bool | None,
+        fitted: bool,
+        n_rows: int | None = None,
+        arguments: tuple[str, ...] | None,
     ) -> Source:
         with errors_name("X"):
             return as_source(
@@ -195,13 +212,21 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 collate_fn=options.get("collate_fn"),
                 fitted_shape=self.input_shape_ if fitted else None,
                 checked_for=type(self).__name__,
+                n_rows=n_rows,
+                arguments=arguments,
             )
 
     def _source_to_predict(
         self, X: Any, options: dict[str, Any], has_targets: bool | None = None
     ) -> Source:
         check_is_fitted(self)
-        return self._source(X, options, has_targets=has_targets, fitted=True)
+        return self._source(
+            X,
+            options,
+            has_targets=has_targets,
+            fitted=True,
+            arguments=self.net_.arguments_,
+        )
 
     def _outputs(self, X: Any) -> tuple[Any, torch.Tensor]:
         """Return X, checked, and the module's outputs for it, on the module's device."""

@@ -18,7 +18,7 @@ def check_features(estimator: BaseEstimator, source: Source, *, reset: bool) -> 
     if reset:
         estimator.cardinalities_ = source.cardinalities
         estimator.input_shape_ = source.shape
-    else:
+    elif source.shape != estimator.input_shape_:
         _compare_shapes(source.shape, estimator)
 
 

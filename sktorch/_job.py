@@ -171,7 +171,7 @@ class TrainingJob:
         self._check_sampler(estimator._component_parameters("iterator_train"))
         train = self.train.training_batches(estimator, self.net)
         estimator.data_placement_ = self.train.source.placement(
-            self.net.input_dtype_, self.device, estimator.data_placement
+            self.net.input_dtypes_, self.device, estimator.data_placement
         )
         if estimator.augment is not None:
             train = AugmentedBatches(train, estimator.augment)

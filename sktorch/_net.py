@@ -23,13 +23,14 @@ from sktorch._callbacks import (
     raised_by_callback,
     rows_handed_out,
 )
-from sktorch._components import accepts, type_name
+from sktorch._components import accepts, check_constructor, type_name
 from sktorch._errors import errors_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
 from sktorch._state import available_device, deepcopied, portable
 from sktorch._trial_call import try_module
 from sktorch.data.batches import AugmentedBatches
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.structure import Batch
@@ -63,7 +64,9 @@ class Net(NeuralNet):
     bests_: dict[str, float]  # the best value so far of each loss and score in the history
     inference_options_: dict[str, Any]  # of the DataLoader through which datasets are predicted
     initializer_: Any
-    input_dtype_: torch.dtype
+    arguments_: tuple[str, ...] | None  # of the module's forward, where they are known
+    keeps_integers_: bool  # whether integers are tried as such before they become floats
+    input_dtypes_: Dtypes
     precision_: str
     stream_: RandomStream  # the random numbers of training
 
@@ -73,7 +76,9 @@ class Net(NeuralNet):
             if isinstance(callback, InputShapeSetter):  # It would come after the trial.
                 name = f"{callback.module_name}__{callback.param_name}"
                 self.__dict__[name] = callback.get_input_dim(self.source_.example)
-        with errors_name("module", self.get_params_for("module")):
+        given = self.get_params_for("module")
+        check_constructor(self.module, given)
+        with errors_name("module", given):
             super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
@@ -82,7 +87,7 @@ class Net(NeuralNet):
                 "one."
             )
         trial = try_module(self.module_, self.source_, self.batch_size, self.inference_options_)
-        self.input_dtype_, self.work_ = trial.dtype, trial.work
+        self.input_dtypes_, self.work_ = trial.dtypes, trial.work
         self.example_output_, self.n_example_rows_ = trial.output, trial.n_rows
         if self.initializer_ is not None:
             with errors_name("initializer"):
@@ -270,8 +275,13 @@ class Net(NeuralNet):
         precision = Precision.named(self.precision_, own_device.type)
         n_rows = rows_at_once(self.work_, own_device)
         options = self.inference_options_ if options is None else options
-        source = as_source(X, has_targets=None, collate_fn=options.get("collate_fn"))
-        inputs = source.inputs(self.input_dtype_, own_device, n_rows=n_rows, options=options)
+        source = as_source(
+            X,
+            has_targets=None,
+            collate_fn=options.get("collate_fn"),
+            arguments=self.arguments_,
+        )
+        inputs = source.inputs(self.input_dtypes_, own_device, n_rows=n_rows, options=options)
         with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
             outputs = infer(self.module_, inputs, source.n_rows, autocast=precision.autocast)
         return outputs.to(device, self.example_output_.dtype)

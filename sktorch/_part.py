@@ -71,7 +71,7 @@ class Part:
         )
         if not leaves_one_row(len(self.index), options):
             return batches
-        X = as_tensors(self.source.example, net.input_dtype_, torch.device(net.device), copy=True)
+        X = as_tensors(self.source.example, net.input_dtypes_, torch.device(net.device), copy=True)
         return batches if takes_one_row(net.module_, X) else JoinedBatches(batches)
 
     def evaluation_batches(self, estimator: BaseEstimator, net: Net) -> Loader:
@@ -97,7 +97,7 @@ class Part:
                 weights,
                 torch.from_numpy(self.index),
                 BatchSettings(
-                    net.input_dtype_,
+                    net.input_dtypes_,
                     torch.device(net.device),
                     loader_options(estimator.batch_size, shuffle, given),
                     estimator.data_placement,

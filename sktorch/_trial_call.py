@@ -13,9 +13,10 @@ from sktorch._components import type_name
 from sktorch._errors import errors_name
 from sktorch._private.torch import materialise, module_has_hooks
 from sktorch._state import deepcopied
+from sktorch.data.dtypes import Dtypes, dtypes_to_try
 from sktorch.data.source import Source
 from sktorch.data.structure import Inputs, call_module, tree_leaves, tree_map
-from sktorch.data.tensors import as_tensors, is_integer
+from sktorch.data.tensors import as_tensors
 from sktorch.losses.adapters import LossFunction
 from sktorch.training.cost import Work, measure_work
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
@@ -30,7 +31,7 @@ _PLAIN_LAYERS = ("torch.nn.modules.", "sktorch.modules.")
 class Trial:
     """A call that a module took."""
 
-    dtype: torch.dtype  # of the inputs
+    dtypes: Dtypes  # of the inputs
     output: Tensor
     n_rows: int
     work: Work
@@ -45,27 +46,28 @@ def try_module(
     """
     tensors = [*module.parameters(), *module.buffers()]
     device = tensors[0].device if tensors else torch.device("cpu")
-    dtypes = _dtypes_to_try(tensors, source.example)
+    floating = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
+    choices = [*dtypes_to_try(source.example, floating, source.keeps_integers)]
 
-    def few_rows(dtype: torch.dtype) -> Inputs:
-        return as_tensors(source.example, dtype, device, copy=True)
+    def few_rows(dtypes: Dtypes) -> Inputs:
+        return as_tensors(source.example, dtypes, device, copy=True)
 
-    def batch(dtype: torch.dtype) -> Inputs:
-        return next(source.inputs(dtype, device, n_rows=batch_size, options=options))
+    def batch(dtypes: Dtypes) -> Inputs:
+        return next(source.inputs(dtypes, device, n_rows=batch_size, options=options))
 
     error: Exception | None = None
     shapes = []
     # Some layers have to be trained before they take eval mode, some need rows to compare.
     for rows, training in (few_rows, False), (few_rows, True), (batch, True):
-        for dtype in dtypes:
+        for dtypes in choices:
             try:
-                inputs = rows(dtype)
+                inputs = rows(dtypes)
                 shapes.append(str(tree_map(lambda x: tuple(x.shape), inputs)))
                 output, work = _called(module, inputs, training)
             except Exception as refusal:
                 error = refusal
             else:
-                return Trial(dtype, _checked(output, module).cpu(), _n_rows(inputs), work)
+                return Trial(dtypes, _checked(output, module).cpu(), _n_rows(inputs), work)
     raise ValueError(
         f"module {type_name(module)} does not take a batch of shape "
         f"{' or '.join(dict.fromkeys(shapes))}: {error}. "
@@ -173,14 +175,6 @@ def _recorded_lazy_calls(module: nn.Module) -> list[LazyCall]:
         if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
             record(position, layer)
     return calls
-
-
-def _dtypes_to_try(tensors: list[Tensor], example: Any) -> list[torch.dtype]:
-    """Return the module's dtype; integers stay integers where it takes nothing else: embeddings."""
-    floating = (t.dtype for t in tensors if t.is_floating_point())
-    dtype = next(floating, torch.get_default_dtype())
-    is_table = not isinstance(example, dict | tuple)
-    return [dtype, torch.int64] if is_table and is_integer(example) else [dtype]
 
 
 def _checked(output: Any, module: nn.Module) -> Tensor:

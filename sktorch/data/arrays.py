@@ -8,8 +8,10 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from sktorch._errors import check_tensor_kind, errors_name
+from sktorch.data.dtypes import exceeds_float32
 from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings
+from sktorch.data.tensors import is_lazy_frame
 
 CLEAN = (
     "sktorch.preprocessing.make_cleaner() before the estimator, in a pipeline, makes text, dates "
@@ -39,6 +41,11 @@ class Array(RowSource):
         """Whether the rows are in a file, or sparse."""
         return is_lazy_array(self.values)
 
+    @property
+    def keeps_integers(self) -> bool:
+        """Whether floats would round the integers; else floats are tried first, as elsewhere."""
+        return exceeds_float32(self.values)
+
 
 class Frame(Array):
     """A DataFrame of pandas or polars; columns of codes know how many codes there are."""
@@ -52,6 +59,18 @@ class Frame(Array):
     def accepts(X: Any, settings: Settings) -> bool:
         """Accept what has columns with a dtype each."""
         return hasattr(X, "columns") and getattr(X, "dtypes", None) is not None
+
+
+class LazyFrame(Frame):
+    """A query of polars, which is run."""
+
+    def __init__(self, X: Any, settings: Settings) -> None:
+        super().__init__(X.collect(), settings)
+
+    @staticmethod
+    def accepts(X: Any, settings: Settings) -> bool:
+        """Accept polars' LazyFrame."""
+        return is_lazy_frame(X)
 
 
 class Sparse(Array):

@@ -15,6 +15,7 @@ from torch.utils.data import (
     default_collate,
 )
 
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.loaders import check_keeps_rows, collated_inputs, with_own_seed
 from sktorch.data.rows import Rows, RowSource, row_batches
 from sktorch.data.source import Settings, Shape, n_inputs, no_samples, shape_of_samples
@@ -42,7 +43,8 @@ class SliceableDataset(Dataset):
     shape : tuple of int
         ``(n_samples,)``.
     targets : ndarray of shape (n_samples, ...)
-        The targets; made from all samples, unless the dataset keeps them in an attribute.
+        The last parts of the samples, all of which are made for them; only a plain
+        ``TensorDataset``, and a ``Subset`` or ``ConcatDataset`` of such, are not.
 
     Raises
     ------
@@ -144,7 +146,10 @@ class Samples(RowSource):
     @cached_property
     def example(self) -> Any:
         """Up to two samples as they are collated."""
-        return collated_inputs(self._first, self.settings.collate_fn or default_collate)
+        settings = self.settings
+        return collated_inputs(
+            self._first, settings.collate_fn or default_collate, settings.arguments
+        )
 
     @property
     def shape(self) -> Shape:
@@ -156,19 +161,19 @@ class Samples(RowSource):
         """The targets that the samples hold, in their order."""
         return self.values.targets
 
-    def sample(self, position: int, dtype: torch.dtype, device: torch.device) -> Any:
+    def sample(self, position: int, dtypes: Dtypes, device: torch.device) -> Any:
         """Return the inputs of one sample: they are collated together."""
         return self.values[position]
 
     def inputs(
-        self, dtype: torch.dtype, device: torch.device, *, n_rows: int, options: dict[str, Any]
+        self, dtypes: Dtypes, device: torch.device, *, n_rows: int, options: dict[str, Any]
     ) -> Iterator[Inputs]:
         """Yield the inputs of all samples in their order, in batches of a ``DataLoader``."""
         check_keeps_rows(options)
         # Positions in place of targets: they show whether a collate function changes the order.
         positions = torch.arange(self.n_rows)
         batches = row_batches(
-            Rows(self, dtype, device),
+            Rows(self, dtypes, device),
             positions,
             None,
             positions,
@@ -210,19 +215,18 @@ def inputs_and_target(sample: Any, has_target: bool) -> tuple[Any, Any]:
 
 
 def _targets_of(dataset: Any, rows: Any) -> np.ndarray:
-    """Return the targets of some rows from where the dataset keeps them, else its samples."""
-    rows = np.asarray(rows)
-    if isinstance(dataset, SliceableDataset):
-        return _targets_of(dataset.dataset, dataset._rows[rows])
-    if isinstance(dataset, Subset):
+    """Return the targets that the samples of some rows hold.
+
+    Only torch's own classes are looked through: a subclass, or an attribute such as torchvision's
+    ``targets``, need not agree with the samples.
+    """
+    rows, kind = np.asarray(rows), type(dataset)
+    if kind is Subset:
         return _targets_of(dataset.dataset, np.asarray(dataset.indices)[rows])
-    if isinstance(dataset, ConcatDataset):
+    if kind is ConcatDataset:
         return _targets_of_parts(dataset, rows)
-    if isinstance(dataset, TensorDataset):
+    if kind is TensorDataset and len(dataset.tensors) > 1:
         return dataset.tensors[-1].detach().cpu().numpy()[rows]
-    kept = getattr(dataset, "targets", None)  # torchvision's datasets have it
-    if kept is not None and getattr(dataset, "target_transform", None) is None:
-        return as_array(kept)[rows]
     return as_array([inputs_and_target(dataset[int(row)], True)[1] for row in rows])
 
 

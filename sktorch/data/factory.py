@@ -12,7 +12,7 @@ from sktorch.data.source import BatchSettings, Loader
 from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out
 from sktorch.data.structure import tree_leaves
-from sktorch.data.tensors import as_array
+from sktorch.data.tensors import as_array, length
 from sktorch.targets.labels import classes_of, encode_labels
 from sktorch.targets.weights import row_weights
 
@@ -78,7 +78,7 @@ def make_loaders(
     >>> X.shape, X.dtype, y.dtype
     (torch.Size([50, 4]), torch.float32, torch.int64)
     """
-    source = as_source(X, has_targets=y is None)
+    source = as_source(X, has_targets=y is None, n_rows=length(y))
     if not source.is_indexable:
         raise TypeError(
             f"{type(X).__name__} is an IterableDataset, which can't be split. Pass it to "

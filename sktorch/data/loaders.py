@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sktorch.data.structure import Batch, tree_leaves
+from sktorch.data.dtypes import Dtypes
+from sktorch.data.structure import Batch, only_entry, tree_leaves
 from sktorch.data.tensors import as_tensors
 
 # Options of a DataLoader that choose rows, or their order.
@@ -66,7 +67,7 @@ class LoaderBatches:
     def __init__(
         self,
         samples: Dataset,
-        dtype: torch.dtype,
+        dtypes: Dtypes,
         device: torch.device,
         *,
         weighted: bool,
@@ -74,10 +75,11 @@ class LoaderBatches:
         options: dict[str, Any],
         keep_order: bool,
         encode: Callable[[list], torch.Tensor] | None = None,
+        arguments: tuple[str, ...] | None = None,
         named: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
-        self.dtype, self.device, self.weighted = dtype, device, weighted
-        self.named = named
+        self.dtypes, self.device, self.weighted = dtypes, device, weighted
+        self.arguments, self.named = arguments, named
         given = options.get("collate_fn")
         keep_order = bool(given) and (weighted or keep_order)
         options = options | {"collate_fn": _Collate(given or collate_fn, keep_order, encode)}
@@ -92,8 +94,9 @@ class LoaderBatches:
         with self.named():
             batches = iter(self.loader)
         for X, y, weight in batches:
+            inputs = as_inputs(X, self.arguments)  # Here, for pinning makes lists of tuples.
             yield (
-                as_tensors(_as_inputs(X), self.dtype, self.device),  # Pinning makes lists.
+                as_tensors(inputs, self.dtypes, self.device),
                 y.to(self.device, non_blocking=True),
                 weight.to(self.device, non_blocking=True) if self.weighted else None,
             )
@@ -120,12 +123,15 @@ class _Collate:
                     "samples, or in another order. What is predicted, scored or weighted has to "
                     "keep it: leave the samples in their order in collate_fn."
                 )
-        return _as_inputs(X), y, torch.stack(weights)
+        return X, y, torch.stack(weights)
 
 
-def collated_inputs(inputs: list[Any], collate_fn: Callable) -> Any:
+def collated_inputs(
+    inputs: list[Any], collate_fn: Callable, arguments: tuple[str, ...] | None
+) -> Any:
     """Return the inputs of samples as ``collate_fn`` stacks them, beside targets of zero."""
-    X = _as_inputs(_collated([(x, torch.tensor(0)) for x in inputs], collate_fn)[0])
+    X, _ = _collated([(x, torch.tensor(0)) for x in inputs], collate_fn)
+    X = as_inputs(X, arguments)
     for part in tree_leaves(X):
         if not hasattr(part, "dtype"):
             raise ValueError(
@@ -153,6 +159,6 @@ def _collated(pairs: list[tuple], collate_fn: Callable) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def _as_inputs(X: Any) -> Any:
-    """Return a tuple for a list: collate functions return lists where a module takes tuples."""
-    return tuple(X) if isinstance(X, list) else X
+def as_inputs(X: Any, arguments: tuple[str, ...] | None) -> Any:
+    """Return collated inputs as a module of these arguments takes them: lists become tuples."""
+    return only_entry(tuple(X) if isinstance(X, list) else X, arguments)

@@ -8,6 +8,7 @@ from sklearn.utils import check_consistent_length
 
 from sktorch.data.arrays import as_rows, check_values, is_lazy_array
 from sktorch.data.rows import RowSource
+from sktorch.data.sequences import Sequences
 from sktorch.data.source import Settings
 
 
@@ -22,7 +23,7 @@ class Named(RowSource):
         if name is not None:
             _check_names(X)
         arrays = {
-            key: as_rows(x) if name is None else check_values(x, name, f"X[{key!r}]", n_dims=1)
+            key: as_rows(x) if name is None else checked_input(f"X[{key!r}]", x, name)
             for key, x in X.items()
         }
         check_consistent_length(*arrays.values())
@@ -45,3 +46,14 @@ def _check_names(X: Mapping) -> None:
             f"X is a dict with the keys {list(X)}; expected the names of the arguments of the "
             "module's forward. Change the keys of X."
         )
+
+
+def checked_input(label: str, x: Any, name: str) -> Any:
+    """Return one of several inputs as scikit-learn checks it, for an estimator of that name."""
+    if Sequences.accepts(x, Settings()):
+        raise ValueError(
+            f"{label} holds arrays of several shapes; expected one shape, for only an X without "
+            "other inputs may be sequences of several lengths. Pad them to one length, for example "
+            "with sktorch.data.pad_sequences, and pass their lengths as one more input."
+        )
+    return check_values(x, name, label, n_dims=1)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from sktorch.data.batches import Batches
+from sktorch.data.dtypes import Dtypes, matching_dtypes
 from sktorch.data.structure import Batch, tree_leaves, tree_map
 
 PLACEMENTS = ("auto", "device", "host", "source")
@@ -15,7 +16,7 @@ DATA_GPU_FRACTION = 0.5
 
 
 def choose_placement(
-    values: Any, dtype: torch.dtype, device: torch.device, requested: str = "auto"
+    values: Any, dtypes: Dtypes, device: torch.device, requested: str = "auto"
 ) -> str:
     """Return where to keep rows that can be made dense as a whole.
 
@@ -26,7 +27,9 @@ def choose_placement(
         return "device" if requested == "host" and device.type != "cuda" else requested
     if device.type != "cuda":
         return "device"
-    n_bytes = sum(math.prod(x.shape) for x in tree_leaves(values)) * dtype.itemsize
+    dtypes = matching_dtypes(values, dtypes)
+    sizes = tree_map(lambda x, dtype: math.prod(x.shape) * dtype.itemsize, values, dtypes)
+    n_bytes = sum(tree_leaves(sizes))
     return "device" if n_bytes <= DATA_GPU_FRACTION * torch.cuda.mem_get_info(device)[0] else "host"
 
 

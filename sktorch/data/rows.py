@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from sktorch.data.batches import Batches
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.loaders import LoaderBatches
 from sktorch.data.placement import AheadBatches, choose_placement
 from sktorch.data.source import BatchSettings, Loader, Settings, Source
@@ -49,18 +50,20 @@ class RowSource(Source):
         return values
 
     def tensors(
-        self, index: Any, dtype: torch.dtype, device: torch.device, *, copy: bool = False
+        self, index: Any, dtypes: Dtypes, device: torch.device, *, copy: bool = False
     ) -> Inputs:
         """Return the rows that an index names as the tensors that a module takes."""
-        return as_tensors(self.stack(self.take(index)), dtype, device, copy=copy)
+        return as_tensors(self.stack(self.take(index)), dtypes, device, copy=copy)
 
-    def sample(self, position: int, dtype: torch.dtype, device: torch.device) -> Any:
+    def sample(self, position: int, dtypes: Dtypes, device: torch.device) -> Any:
         """Return the input of one row for a ``DataLoader``, without the dimension of the rows."""
-        return tree_map(lambda x: x[0], self.tensors(torch.tensor([position]), dtype, device))
+        return tree_map(lambda x: x[0], self.tensors(torch.tensor([position]), dtypes, device))
 
-    def placement(self, dtype: torch.dtype, device: torch.device, requested: str) -> str:
+    def placement(self, dtypes: Dtypes, device: torch.device, requested: str) -> str:
         """Return where rows are kept: "device", "host" or "source"."""
-        return "source" if self.is_lazy else choose_placement(self.values, dtype, device, requested)
+        return (
+            "source" if self.is_lazy else choose_placement(self.values, dtypes, device, requested)
+        )
 
     def batches(
         self,
@@ -70,10 +73,10 @@ class RowSource(Source):
         settings: BatchSettings,
     ) -> Loader:
         """Return batches of the rows that an index names: cut by it, or through a DataLoader."""
-        dtype, device, options = settings.dtype, settings.device, settings.options
-        placement = self.placement(dtype, device, settings.placement)
+        dtypes, device, options = settings.dtypes, settings.device, settings.options
+        placement = self.placement(dtypes, device, settings.placement)
         if self.cut_batches is None or not options.keys() <= _BATCH_OPTIONS:
-            rows = self._rows(dtype, torch.device("cpu"), placement)
+            rows = self._rows(dtypes, torch.device("cpu"), placement)
             return row_batches(
                 rows,
                 targets,
@@ -85,30 +88,30 @@ class RowSource(Source):
                 named=settings.named,
             )
         home = torch.device("cpu") if placement == "host" else device
-        rows = self._rows(dtype, home, placement)
+        rows = self._rows(dtypes, home, placement)
         weights = None if weights is None else weights.to(home)
         batches = self.cut_batches(rows, targets.to(home), weights, index, **options)
         return AheadBatches(batches, device) if placement == "host" else batches
 
     def inputs(
-        self, dtype: torch.dtype, device: torch.device, *, n_rows: int, options: dict[str, Any]
+        self, dtypes: Dtypes, device: torch.device, *, n_rows: int, options: dict[str, Any]
     ) -> Iterator[Inputs]:
         """Yield the inputs of all rows in their order, at most ``n_rows`` at a time."""
         for start in range(0, self.n_rows, n_rows):
             # A copy: a module may work in place, and the values are the caller's.
-            yield self.tensors(slice(start, start + n_rows), dtype, device, copy=True)
+            yield self.tensors(slice(start, start + n_rows), dtypes, device, copy=True)
 
-    def _rows(self, dtype: torch.dtype, home: torch.device, placement: str) -> "Rows":
+    def _rows(self, dtypes: Dtypes, home: torch.device, placement: str) -> "Rows":
         if placement == "source":
-            return Rows(self, dtype, home, whole=False)
-        key = dtype, home, placement
+            return Rows(self, dtypes, home, whole=False)
+        key = *tree_leaves(dtypes), home, placement
         if key not in self._placed:
-            self._placed[key] = Rows(self, dtype, home, pinned=placement == "host")
+            self._placed[key] = Rows(self, dtypes, home, pinned=placement == "host")
         return self._placed[key]
 
 
 class Rows:
-    """Rows of a source as tensors of one dtype on one device.
+    """Rows of a source as tensors on one device.
 
     What can be converted and moved as a whole is, unless ``whole`` is False; of anything else only
     the rows asked for are read and made dense.
@@ -117,17 +120,20 @@ class Rows:
     def __init__(
         self,
         source: RowSource,
-        dtype: torch.dtype,
+        dtypes: Dtypes,
         device: torch.device,
         *,
         whole: bool = True,
         pinned: bool = False,
     ) -> None:
-        self.dtype, self.device, self.collate_fn = dtype, device, source.collate_fn
+        self.dtypes, self.device = dtypes, device
+        self.collate_fn, self.arguments = source.collate_fn, source.settings.arguments
         self.is_whole = whole and not source.is_lazy
         # Whole rows leave the source alone: it keeps them, and a circle would outlive the training.
         self._source = None if self.is_whole else source
-        self.values = source.tensors(slice(None), dtype, device) if self.is_whole else source.values
+        self.values = (
+            source.tensors(slice(None), dtypes, device) if self.is_whole else source.values
+        )
         if self.is_whole and pinned:
             self.values = tree_map(torch.Tensor.pin_memory, self.values)
 
@@ -137,13 +143,13 @@ class Rows:
     def __getitem__(self, index: Any) -> Any:
         if self._source is None:
             return tree_map(lambda values: take_rows(values, index), self.values)
-        return self._source.tensors(index, self.dtype, self.device)
+        return self._source.tensors(index, self.dtypes, self.device)
 
     def sample(self, position: int) -> Any:
         """Return the input of one row for a ``DataLoader``, without the dimension of the rows."""
         if self._source is None:
             return tree_map(lambda values: values[position], self.values)
-        return self._source.sample(position, self.dtype, self.device)
+        return self._source.sample(position, self.dtypes, self.device)
 
 
 def row_batches(
@@ -160,12 +166,13 @@ def row_batches(
     """Return batches of the rows that an index names, through a ``DataLoader``."""
     return LoaderBatches(
         _RowSamples(rows, targets, weights, index),
-        rows.dtype,
+        rows.dtypes,
         device,
         weighted=weights is not None,
         collate_fn=rows.collate_fn,
         options=options,
         keep_order=keep_order,
+        arguments=rows.arguments,
         named=named,
     )
 

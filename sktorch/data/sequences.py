@@ -7,6 +7,7 @@ import torch
 
 from sktorch.data.arrays import check_values
 from sktorch.data.batches import Batches
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.padding import pad_sequences
 from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings, Shape
@@ -18,7 +19,7 @@ class PaddedBatches(Batches):
 
 
 class Sequences(RowSource):
-    """A list, or an ndarray of objects, of arrays whose first dimension differs."""
+    """A list, or an ndarray of objects, of arrays or lists whose first dimension differs."""
 
     cut_batches = PaddedBatches
     collate_fn = staticmethod(pad_sequences)
@@ -28,7 +29,8 @@ class Sequences(RowSource):
         name = settings.checked_for
         self.values = np.empty(len(X), dtype=object)
         for position, x in enumerate(X if name is None else _checked(X, name)):
-            self.values[position] = x  # All at once, numpy would stack those of one length.
+            # All at once, numpy would stack those of one length.
+            self.values[position] = np.asarray(x) if isinstance(x, list) else x
 
     @staticmethod
     def accepts(X: Any, settings: Settings) -> bool:
@@ -39,12 +41,11 @@ class Sequences(RowSource):
             return fitted and X.ndim == len(shape) + 1  # They happen to be of one length.
         if not isinstance(X, list | np.ndarray) or not len(X):
             return False
-        # Lists of several lengths are rather a mistake, which scikit-learn's check names.
-        lists = list if settings.checked_for is None else ()
-        if not all(getattr(x, "shape", ()) or isinstance(x, lists) for x in X):
+        shapes = {np.shape(x) if hasattr(x, "shape") else _shape_of_list(x) for x in X}
+        if () in shapes:
             return False
         of_arrays = isinstance(X, np.ndarray) and X.ndim == 1  # A fold's may be of one length.
-        return fitted or of_arrays or len({len(x) for x in X}) > 1
+        return fitted or of_arrays or len(shapes) > 1
 
     @property
     def shape(self) -> Shape:
@@ -55,9 +56,14 @@ class Sequences(RowSource):
         """Return sequences padded to the longest, and their lengths."""
         return pad_sequences([*values])
 
-    def sample(self, position: int, dtype: torch.dtype, device: torch.device) -> Any:
+    def sample(self, position: int, dtypes: Dtypes, device: torch.device) -> Any:
         """Return one sequence: they are padded together."""
         return self.values[position]
+
+
+def _shape_of_list(x: Any) -> tuple[int, ...]:
+    """Return the length of a list; what is neither list nor array has none."""
+    return (len(x),) if isinstance(x, list) else ()
 
 
 def _checked(X: Any, name: str) -> list[np.ndarray]:
@@ -69,7 +75,7 @@ def _checked(X: Any, name: str) -> list[np.ndarray]:
     if len(shapes) > 1:
         raise ValueError(
             f"X holds sequences whose steps have the shapes {sorted(shapes)}; expected one shape. "
-            "Only the first dimension, the length, may differ."
+            "Only the first dimension, the length, may differ: resize, crop or pad the others."
         )
     dtype = np.result_type(*{x.dtype for x in sequences})  # Batches have one.
     return [x.astype(dtype, copy=False) for x in sequences]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.structure import Batch, Inputs, tree_map
 
 # A tuple; a dict or tuple of them for several inputs. A length that varies is None.
@@ -38,12 +39,18 @@ class Settings:
     checked_for : str or None
         Name of the estimator in whose name values are checked as scikit-learn does; None leaves
         them unchecked.
+    n_rows : int or None
+        Number of targets, where there are any beside X.
+    arguments : tuple of str or None
+        Names of the arguments of the module's ``forward``; None if they are not known.
     """
 
     has_targets: bool | None = False
     collate_fn: Callable | None = None
     fitted_shape: Shape = None
     checked_for: str | None = None
+    n_rows: int | None = None
+    arguments: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,9 @@ class BatchSettings:
 
     Attributes
     ----------
-    dtype, device : torch.dtype, torch.device
+    dtypes : torch.dtype, or a dict or tuple of them
         Of the inputs.
+    device : torch.device
     options : dict
         Arguments of a ``DataLoader``.
     placement : str
@@ -66,7 +74,7 @@ class BatchSettings:
         Returns a context whose errors name the options given, to begin a ``DataLoader`` in.
     """
 
-    dtype: torch.dtype
+    dtypes: Dtypes
     device: torch.device
     options: dict[str, Any]
     placement: str = "auto"
@@ -116,6 +124,11 @@ class Source(ABC):
         return False
 
     @property
+    def keeps_integers(self) -> bool:
+        """Whether integers and booleans are tried as such, before floats are made of them."""
+        return True
+
+    @property
     def shape(self) -> Shape:
         """The shape of a sample."""
         return shape_of(self.values)
@@ -133,7 +146,7 @@ class Source(ABC):
             "hold its targets."
         )
 
-    def placement(self, dtype: torch.dtype, device: torch.device, requested: str) -> str:
+    def placement(self, dtypes: Dtypes, device: torch.device, requested: str) -> str:
         """Return where rows are kept: "device", "host" or "source"."""
         return "source"
 
@@ -149,7 +162,7 @@ class Source(ABC):
 
     @abstractmethod
     def inputs(
-        self, dtype: torch.dtype, device: torch.device, *, n_rows: int, options: dict[str, Any]
+        self, dtypes: Dtypes, device: torch.device, *, n_rows: int, options: dict[str, Any]
     ) -> Iterator[Inputs]:
         """Yield the inputs of all rows in their order, at most ``n_rows`` at a time."""
 
@@ -168,7 +181,7 @@ def shape_of_samples(example: Any, first: Any) -> Shape:
 
 def n_inputs(shape: Shape) -> int:
     """Return how many positional inputs samples of a shape have."""
-    several = isinstance(shape, tuple) and any(isinstance(part, tuple) for part in shape)
+    several = isinstance(shape, tuple) and shape and isinstance(shape[0], tuple)
     return len(shape) if several else 1
 
 

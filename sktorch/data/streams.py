@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import IterableDataset, default_collate
 
 from sktorch.data.datasets import holds_target, inputs_and_target
+from sktorch.data.dtypes import Dtypes
 from sktorch.data.loaders import LoaderBatches, check_keeps_rows, collated_inputs, with_own_seed
 from sktorch.data.source import BatchSettings, Settings, Shape, Source, no_samples, shape_of_samples
 from sktorch.data.structure import Inputs
@@ -31,6 +32,7 @@ class Stream(Source):
         super().__init__(X, settings)
         self.values = X
         self._iterator: Iterator | None = None
+        self._begun: Iterator | None = None
         self._first_samples: list | None = None
         self._targets: list | None = None
 
@@ -40,19 +42,22 @@ class Stream(Source):
         return isinstance(X, IterableDataset)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_iterator": None}  # for workers: iterators don't pickle
+        # For workers: iterators don't pickle.
+        return vars(self) | {"_iterator": None, "_begun": None}
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Yield the inputs and the target of each sample, and keep the targets."""
-        samples = self._open()
         self._targets = targets = []
-        if self._first_samples is None:
-            self._first_samples = [*islice(samples, 2)]
-            samples = chain(self._first_samples, samples)
-        for sample in samples:
+        for sample in self._samples():
             inputs, target = inputs_and_target(sample, self.holds_targets)
             targets.append(target)
             yield inputs, target
+
+    def _samples(self) -> Iterator:
+        """Return all samples: of the pass of which two were looked at, or of another one."""
+        first = self._look()
+        begun, self._begun = self._begun, None
+        return self._open() if begun is None else chain(first, begun)
 
     def _open(self) -> Iterator:
         iterator = iter(self.values)
@@ -65,13 +70,18 @@ class Stream(Source):
         self._iterator = iterator
         return iterator
 
-    def _first(self) -> list[Any]:
-        """Return up to two samples of the first pass, or of one that ends after them."""
+    def _look(self) -> list[Any]:
+        """Return up to two samples, of a pass that may go on after them."""
         if self._first_samples is None:
-            self._first_samples = [*islice(self._open(), 2)]
-        if not self._first_samples:
-            raise no_samples(self.settings)
+            self._begun = self._open()
+            self._first_samples = [*islice(self._begun, 2)]
         return self._first_samples
+
+    def _first(self) -> list[Any]:
+        """Return up to two samples; raise if there are none."""
+        if not self._look():
+            raise no_samples(self.settings)
+        return self._look()
 
     @cached_property
     def holds_targets(self) -> bool:
@@ -86,7 +96,10 @@ class Stream(Source):
     @cached_property
     def example(self) -> Any:
         """Up to two samples as they are collated."""
-        return collated_inputs(self._first_inputs, self.settings.collate_fn or default_collate)
+        settings = self.settings
+        return collated_inputs(
+            self._first_inputs, settings.collate_fn or default_collate, settings.arguments
+        )
 
     @property
     def shape(self) -> Shape:
@@ -111,6 +124,7 @@ class Stream(Source):
         settings: BatchSettings,
     ) -> LoaderBatches:
         """Return batches of all samples in the stream's order, which workers may change."""
+        self._begun = None  # Training begins with the first sample, and its own random numbers.
         beside, options = None if self.holds_targets else targets, settings.options
         if beside is not None or weights is not None:
             _check_one_reader(options, "y and sample_weight have")
@@ -118,7 +132,7 @@ class Stream(Source):
             _check_one_reader(options, _PREDICTED)
         return StreamBatches(
             _StreamSamples(self, beside, weights),
-            settings.dtype,
+            settings.dtypes,
             settings.device,
             n_samples=len(targets),
             weighted=weights is not None,
@@ -126,24 +140,26 @@ class Stream(Source):
             options={name: value for name, value in options.items() if name != "shuffle" or value},
             keep_order=settings.keep_order,
             encode=settings.encode if beside is None else None,
+            arguments=self.settings.arguments,
             named=settings.named,
         )
 
     def inputs(
-        self, dtype: torch.dtype, device: torch.device, *, n_rows: int, options: dict[str, Any]
+        self, dtypes: Dtypes, device: torch.device, *, n_rows: int, options: dict[str, Any]
     ) -> Iterator[Inputs]:
         """Yield the inputs of all samples in the order of the stream."""
         check_keeps_rows(options)
         _check_one_reader(options, _PREDICTED)
         batches = LoaderBatches(
             _StreamSamples(self, None, None),
-            dtype,
+            dtypes,
             device,
             weighted=False,
             collate_fn=default_collate,
             options=with_own_seed({k: value for k, value in options.items() if k != "shuffle"}),
             keep_order=True,
             encode=lambda targets: torch.zeros(len(targets), dtype=torch.int64),
+            arguments=self.settings.arguments,
         )
         for X, _, _ in batches:
             yield X

@@ -1,6 +1,6 @@
 """A module's input: one tensor, or several in a dict (by name) or a tuple (by position)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,11 +9,13 @@ Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
 Batch = tuple[Inputs, Tensor, Tensor | None]  # X, y, weights
 
 
-def tree_map(function: Callable[[Any], Any], X: Any) -> Any:
-    """Return ``function(X)``, or a dict or tuple of the same with the function's values."""
+def tree_map(function: Callable[..., Any], X: Any, *others: Any) -> Any:
+    """Return ``function(X, *others)``; of dicts or tuples, the same of the function's values."""
     if isinstance(X, dict):
-        return {name: function(x) for name, x in X.items()}
-    return tuple(map(function, X)) if isinstance(X, tuple) else function(X)
+        return {name: function(x, *(other[name] for other in others)) for name, x in X.items()}
+    if isinstance(X, tuple):
+        return tuple(function(*parts) for parts in zip(X, *others, strict=True))
+    return function(X, *others)
 
 
 def tree_leaves(X: Any) -> list[Any]:
@@ -21,6 +23,19 @@ def tree_leaves(X: Any) -> list[Any]:
     if isinstance(X, dict):
         return [*X.values()]
     return [*X] if isinstance(X, tuple) else [X]
+
+
+def only_entry(X: Any, arguments: tuple[str, ...] | None) -> Any:
+    """Return the entry of a mapping or tuple that has just one, if it is the first argument.
+
+    A name that ``forward`` lacks is that of the user's column; a later argument stays by its name.
+    """
+    if arguments is None or not isinstance(X, Mapping | tuple) or len(X) != 1:
+        return X
+    if isinstance(X, tuple):
+        return X[0]
+    (name,) = X
+    return X if name in arguments[1:] or not isinstance(name, str) else X[name]
 
 
 def split_rows(X: Inputs, size: int) -> list[Any]:

@@ -6,19 +6,23 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from sktorch.data.dtypes import Dtypes, matching_dtypes
 from sktorch.data.structure import tree_map
 
 # numpy has no bfloat16: what it lacks is cast to float32 first, and to its own dtype by torch.
-_NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
+_NUMPY_DTYPES = {
+    torch.float64: np.float64,
+    torch.float16: np.float16,
+    torch.int64: np.int64,
+    torch.int32: np.int32,
+    torch.bool: np.bool_,
+}
 
 
-def as_tensors(values: Any, dtype: torch.dtype, device: torch.device, *, copy: bool = False) -> Any:
-    """Return `as_tensor` of the values; integers of a dict or tuple become int64."""
-    if not isinstance(values, dict | tuple):
-        return as_tensor(values, dtype, device, copy=copy)
-    return tree_map(
-        lambda x: as_tensor(x, torch.int64 if is_integer(x) else dtype, device, copy=copy), values
-    )
+def as_tensors(values: Any, dtypes: Dtypes, device: torch.device, *, copy: bool = False) -> Any:
+    """Return `as_tensor` of the values; one dtype for several inputs is that of floats alone."""
+    dtypes = matching_dtypes(values, dtypes)
+    return tree_map(lambda x, dtype: as_tensor(x, dtype, device, copy=copy), values, dtypes)
 
 
 def as_tensor(
@@ -43,18 +47,24 @@ def as_tensor(
     return torch.from_numpy(values).to(device, dtype)
 
 
-def is_integer(values: Any) -> bool:
-    """Say whether an array or tensor holds integers; booleans are none."""
-    if isinstance(values, torch.Tensor):
-        return not (values.is_floating_point() or values.dtype is torch.bool)
-    return values.dtype.kind in "iu"
-
-
 def take_rows(values: Any, index: Any) -> Any:
     """Return the rows of an array, sparse matrix, tensor or dataset that an index names."""
     if isinstance(values, torch.Tensor) and isinstance(index, torch.Tensor):
         return values.index_select(0, index.to(values.device))
     return values[index.cpu().numpy() if isinstance(index, torch.Tensor) else index]
+
+
+def is_lazy_frame(values: Any) -> bool:
+    """Say whether values are a query of polars that has yet to be run."""
+    return hasattr(values, "collect") and hasattr(values, "collect_schema")
+
+
+def length(values: Any) -> int | None:
+    """Return the number of rows of values; None if they have none."""
+    try:
+        return len(values)
+    except TypeError:
+        return None
 
 
 def as_array(values: Any) -> np.ndarray:

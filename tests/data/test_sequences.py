@@ -42,11 +42,14 @@ def test_their_batches_are_no_plain_batches():
     assert type(arrays) is Batches
 
 
-def test_lists_of_several_lengths_are_sequences_only_unchecked():
-    padded, lengths = as_source([[1.0, 2.0], [3.0]]).example
-    assert (padded.tolist(), lengths.tolist()) == ([[1, 2], [3, 0]], [2, 1])
-    with pytest.raises(ValueError, match="inhomogeneous"):
-        as_source([[1.0, 2.0], [3.0]], checked_for="TorchClassifier")
+@pytest.mark.parametrize("name", [None, "TorchClassifier"])
+def test_lists_of_several_lengths_are_sequences(name):
+    for numbers in ([[1.0, 2.0], [3.0]], [[1, 2], [3]]):
+        padded, lengths = as_source(numbers, checked_for=name).example
+        assert (padded.tolist(), lengths.tolist()) == ([[1, 2], [3, 0]], [2, 1])
+        assert padded.is_floating_point() is isinstance(numbers[0][0], float)
+    steps = [[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]]
+    assert as_source(steps, checked_for=name).shape == (None, 2)
 
 
 @pytest.mark.parametrize(
