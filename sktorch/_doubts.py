@@ -66,7 +66,7 @@ def _is_one_hot(indicators: np.ndarray) -> bool:
 
 
 def _sum_to_one(output: torch.Tensor) -> bool:
-    return bool((output >= 0).all() and torch.allclose(output.sum(1), output.new_ones(len(output))))
+    return bool((output > 0).all() and torch.allclose(output.sum(1), output.new_ones(len(output))))
 
 
 @torch.no_grad()
