@@ -1,18 +1,16 @@
 """The regressor: a module whose predictions are numbers in the scale of y."""
 
 from inspect import signature
-from typing import Any
 
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
-from sktorch._scoring import r2
+from sktorch._scoring import r2, r_squared
 from sktorch.targets.numbers import Numbers
 
 
@@ -359,7 +357,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         """
         X, outputs = self._outputs(X)
         criterion = self.net_.criterion_
-        predicted = self._as_y(self.codec_.predicted(criterion, outputs), X)
+        predicted = as_array_of(self.codec_.decode(self.codec_.predicted(criterion, outputs)), X)
         if not return_std:
             return predicted
         deviation = self.codec_.standard_deviation(criterion, outputs)
@@ -368,7 +366,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
                 f"return_std=True needs a criterion that learns a standard deviation, and "
                 f"{criterion} does not. Set criterion='gaussian_nll' and fit."
             )
-        return predicted, self._as_y(deviation, X)
+        return predicted, as_array_of(self.codec_.decode(deviation), X)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the coefficient of determination, R², of ``predict(X)``.
@@ -406,7 +404,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
                 "for the score."
             )
         predicted, y = self._predicted_and_targets(X, y)
-        return r2_score(y, predicted, sample_weight=sample_weight)
+        return r_squared(y, predicted, sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -424,7 +422,3 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
     def _fit_codec(self, train):
         if self.scale_target:
             self.codec_.fit_scale(train.y[train.index], train.used_weights)
-
-    def _as_y(self, values: torch.Tensor, X: Any) -> Any:
-        """Return columns in the shape of the y of ``fit``."""
-        return as_array_of(self.codec_.decode(values) if values.shape[1] == 1 else values, X)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from sklearn.metrics import get_scorer, r2_score
 
+from sktorch.targets.arrays import as_numpy, as_target_array
+
 # ``scorer(estimator, X, y, sample_weight)``; higher is better.
 Scorer = Callable[[Any, Any, np.ndarray, np.ndarray | None], float]
 PARTS = ("train", "valid")
@@ -141,4 +143,16 @@ def comparable(y: Any, predicted: Any) -> bool:
 
 def r2(estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the coefficient of determination."""
-    return r2_score(y, estimator.predict(X), sample_weight=weights)
+    return r_squared(y, estimator.predict(X), weights)
+
+
+def r_squared(y: Any, predicted: Any, weights: Any) -> float:
+    """Return the mean R² of all columns, or of all entries of arrays of more dimensions."""
+    if np.ndim(predicted) > 2:
+        y, predicted = as_target_array(y), as_numpy(predicted)
+        if y.shape != predicted.shape:
+            raise ValueError(
+                f"y has shape {y.shape}, but predict returns {predicted.shape}. Change y."
+            )
+        y, predicted = y.reshape(len(y), -1), predicted.reshape(len(y), -1)
+    return r2_score(y, predicted, sample_weight=weights)

@@ -75,15 +75,18 @@ class Codec(ABC):
 
     def check_output(self, criterion: nn.Module, output: Tensor, n_rows: int) -> None:
         """Raise ValueError if the module's output does not fit."""
-        widths = self.widths(criterion)
-        shapes: list[tuple[int, ...]] = [(n_rows, width) for width in widths]
-        shapes += [(n_rows,)] if 1 in widths else []
+        shapes = self._shapes(criterion, n_rows)
         if tuple(output.shape) not in shapes:
             raise ValueError(
                 f"module returned an output of shape {tuple(output.shape)} for a batch of {n_rows} "
                 f"rows; {self._expected(criterion, shapes)}. Change the module, or let its "
                 "constructor take n_outputs, which is filled in."
             )
+
+    def _shapes(self, criterion: nn.Module, n_rows: int) -> list[tuple[int, ...]]:
+        """Return the shapes of an output that fit, the usual one first."""
+        widths = self.widths(criterion)
+        return [(n_rows, width) for width in widths] + ([(n_rows,)] if 1 in widths else [])
 
     @abstractmethod
     def _expected(self, criterion: nn.Module, shapes: list[tuple[int, ...]]) -> str:
