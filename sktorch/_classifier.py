@@ -13,11 +13,12 @@ from torch import nn
 
 from sktorch._estimator import TorchEstimator, as_array_of, dispatches
 from sktorch._net import ClassifierNet
-from sktorch._scoring import accuracy, comparable, rows_right
-from sktorch.losses.adapters import innermost
+from sktorch._scoring import accuracy, comparable
+from sktorch.losses.adapters import ignore_index_of, innermost
 from sktorch.losses.registry import link_of
-from sktorch.targets.arrays import is_label_matrix
 from sktorch.targets.choice import label_codec
+from sktorch.targets.entries import EntryLabels
+from sktorch.targets.labels import Labels
 from sktorch.targets.weights import check_sample_weight
 
 
@@ -505,11 +506,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         True
         """
         predicted, y = self._predicted_and_targets(X, y)
-        if is_label_matrix(y):
-            y = label_codec(y).check(y, y)
-            return rows_right(y, predicted, check_sample_weight(sample_weight, len(y)))
+        if not isinstance(self.codec_, Labels):
+            y = self.codec_.check(y, y)
+            return self.codec_.accuracy(y, predicted, check_sample_weight(sample_weight, len(y)))
         if sample_weight is None and comparable(y, predicted):
-            return rows_right(y, predicted)  # accuracy_score's checks take 20 times as long.
+            return self.codec_.accuracy(y, predicted)  # scikit-learn's checks take 20x as long.
         return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
@@ -521,11 +522,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         # No array_api_support: of all array libraries, only torch's tensors are accepted.
         return tags
 
-    def _check_target(self, X, y, classes, reset):
-        codec = label_codec(y, classes)
+    def _check_target(self, X, y, classes, reset, per_entry=False):
+        per_entry = per_entry or (not reset and isinstance(self.codec_, EntryLabels))
+        codec = label_codec(y, classes, per_entry)
         y = codec.check(y, X)
         if reset:
-            self.codec_ = codec.of(y) if classes is None else codec.declared(classes)
+            criterion = self._given_criterion() or codec.default_criterion
+            ignored = ignore_index_of(criterion, self._component_parameters("criterion"))
+            self.codec_ = codec.made(y, classes, ignored)
             self.classes_ = _beside(self.codec_.classes, X)
         elif classes is not None and not self.codec_.is_of(classes):
             raise ValueError(

@@ -29,6 +29,7 @@ from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out, split_by
 from sktorch.losses.registry import criterion_class
 from sktorch.modules import MLP
+from sktorch.targets.codec import LabelsOfSteps
 from sktorch.training.randomness import all_seeded
 
 
@@ -73,33 +74,47 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         name = f"valid_{self.codec_.score_name(self.net_.criterion_)}"
         return [row[name] for row in self.history_.to_list() if name in row] or None
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Self:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, groups: Any, per_entry: bool = False
+    ) -> Self:
         """Train on new weights or, with ``warm_start``, on those there are."""
         check_parameters(self)
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
         resume = self.warm_start and hasattr(self, "net_")
-        with _fitting(self):
-            check_consistent_length(y, groups)
-            data = self._check_data(X, y, sample_weight, seed=seed, reset=not resume)
-            train, valid = self._split(data, sample_weight, groups, seed)
-            with self._net(train, device, seed, resume=resume) as net:
-                TrainingJob(
-                    self, net, train, valid, self.max_epochs, self.early_stopping, whole=True
-                ).run()
-            self.net_ = net
+        try:
+            with _fitting(self):
+                check_consistent_length(y, groups)
+                data = self._check_data(
+                    X, y, sample_weight, seed=seed, reset=not resume, per_entry=per_entry
+                )
+                train, valid = self._split(data, sample_weight, groups, seed)
+                with self._net(train, device, seed, resume=resume) as net:
+                    TrainingJob(
+                        self, net, train, valid, self.max_epochs, self.early_stopping, whole=True
+                    ).run()
+                self.net_ = net
+        except LabelsOfSteps:
+            return self._fit(X, y, sample_weight, groups, per_entry=True)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+    def _partial_fit(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any = None, per_entry: bool = False
+    ) -> Self:
         """Train for one epoch on the weights there are, or on new ones."""
         check_parameters(self)
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
         resume = hasattr(self, "net_")
-        with _fitting(self):
-            data = self._check_data(X, y, sample_weight, classes, seed=seed, reset=not resume)
-            train = data.normalised()
-            with self._net(train, device, seed, resume=resume) as net:
-                TrainingJob(self, net, train, None, 1, False, whole=False).run()
-            self.net_ = net
+        try:
+            with _fitting(self):
+                data = self._check_data(
+                    X, y, sample_weight, classes, seed=seed, reset=not resume, per_entry=per_entry
+                )
+                train = data.normalised()
+                with self._net(train, device, seed, resume=resume) as net:
+                    TrainingJob(self, net, train, None, 1, False, whole=False).run()
+                self.net_ = net
+        except LabelsOfSteps:
+            return self._partial_fit(X, y, sample_weight, classes, per_entry=True)
         return self
 
     def _check_data(
@@ -111,6 +126,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         *,
         seed: int,
         reset: bool = False,
+        per_entry: bool = False,
     ) -> Part:
         """Return X, y and weights, checked and encoded, as one part with all rows."""
         source = as_source(
@@ -125,7 +141,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             check_features(self, source, reset=reset)
         # A stream does not know its length: that of y is compared with it as it is read.
         rows = source.values if source.is_indexable else y
-        y = self._check_target(rows, y, classes, reset)
+        y = self._check_target(rows, y, classes, reset, per_entry)
         encoded = self.codec_.encode(y)
         weights = self._row_weights(encoded, sample_weight)
         index = np.arange(len(y))
@@ -244,8 +260,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """The score of every epoch, ``(estimator, X, y, weights) -> float``."""
 
     @abstractmethod
-    def _check_target(self, X: Any, y: Any, classes: Any, reset: bool) -> np.ndarray:
-        """Return checked targets; set ``codec_`` if ``reset``."""
+    def _check_target(
+        self, X: Any, y: Any, classes: Any, reset: bool, per_entry: bool = False
+    ) -> np.ndarray:
+        """Return checked targets; set ``codec_`` if ``reset``, to labels ``per_entry`` if so."""
 
 
 def resolve_seed(random_state: Any) -> int:

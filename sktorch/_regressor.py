@@ -413,7 +413,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _check_target(self, X, y, classes, reset):
+    def _check_target(self, X, y, classes, reset, per_entry=False):
         y = Numbers.check(y, X)
         if reset:
             self.codec_ = Numbers.of(y, self._given_criterion())

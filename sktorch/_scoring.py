@@ -125,14 +125,8 @@ def _weighted_score(
 
 
 def accuracy(estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> float:
-    """Return the share of the rows in which all labels are right."""
-    return rows_right(y, estimator.predict(X), weights)
-
-
-def rows_right(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the share of the rows in which the label, or each of several labels, is right."""
-    right = predicted == y
-    return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=weights))
+    """Return the share of the rows, or of the entries of rows, that are right."""
+    return estimator.codec_.accuracy(y, estimator.predict(X), weights)
 
 
 def comparable(y: Any, predicted: Any) -> bool:

@@ -79,6 +79,28 @@ class ColumnsLoss(AdaptedLoss):
         ).mean(0)
 
 
+class EntriesLoss(AdaptedLoss):
+    """A loss of labels for each entry of a row, of which it leaves the ``ignored`` ones out.
+
+    Losses of single entries are scaled so that their mean is that of the entries that count.
+    """
+
+    def __init__(self, criterion: nn.Module, ignored: int) -> None:
+        super().__init__(criterion)
+        self.ignored = ignored
+
+    def around(self, criterion: nn.Module) -> Self:
+        """Return the same loss around another criterion."""
+        return type(self)(criterion, self.ignored)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the criterion's loss."""
+        loss = self.criterion(output, target)
+        if loss.ndim == 0:
+            return loss
+        return loss * (target.numel() / (target != self.ignored).sum())
+
+
 class FunctionLoss(nn.Module):
     """A loss module made of a function of ``(output, target)`` and its further arguments.
 
@@ -100,6 +122,20 @@ class FunctionLoss(nn.Module):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the function's loss."""
         return self.function(output, target, **self.arguments, **dict(self.named_buffers()))
+
+
+def ignore_index_of(criterion: Criterion, parameters: dict[str, Any]) -> int | None:
+    """Return the target that a criterion made with these parameters leaves out, or None."""
+    if isinstance(criterion, nn.Module):
+        return getattr(criterion, "ignore_index", None)
+    try:
+        known = inspect.signature(criterion).parameters
+    except (TypeError, ValueError):
+        return None
+    if "ignore_index" not in known:
+        return None
+    default = known["ignore_index"].default
+    return parameters.get("ignore_index", None if default is inspect.Parameter.empty else default)
 
 
 def per_row(criterion: nn.Module) -> nn.Module:

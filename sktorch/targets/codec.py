@@ -12,6 +12,10 @@ from sktorch.losses.registry import TargetKind, check_criterion
 from sktorch.targets.weights import row_weights
 
 
+class LabelsOfSteps(Exception):
+    """The columns of y turn out to be steps of a sequence, by the module's output."""
+
+
 class Codec(ABC):
     """A kind of targets: how y is encoded for a loss, and how the module's outputs are decoded.
 
@@ -121,6 +125,19 @@ class LabelCodec(Codec):
     def declared(cls, classes: Any) -> Self:
         """Return the codec of classes that are declared before any target is seen."""
 
+    @classmethod
+    def made(cls, y: np.ndarray, classes: Any = None, ignored: int | None = None) -> Self:
+        """Return the codec of checked targets, or of the classes declared for them.
+
+        Where rows have many labels, one of them may be ``ignored`` by the criterion.
+        """
+        return cls.of(y) if classes is None else cls.declared(classes)
+
+    def accuracy(self, y: np.ndarray, predicted: np.ndarray, weights: Any = None) -> float:
+        """Return the share of the rows in which the label, or each of several labels, is right."""
+        right = predicted == y
+        return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=weights))
+
     @abstractmethod
     def is_of(self, classes: Any) -> bool:
         """Return whether these are the codec's classes."""
@@ -132,3 +149,9 @@ class LabelCodec(Codec):
     @abstractmethod
     def log_probabilities(self, criterion: nn.Module, output: Tensor) -> Tensor | list[Tensor]:
         """Return log-probabilities, (n_rows, n_classes); a list for columns."""
+
+
+def check_not_steps(output: Tensor, n_columns: int) -> None:
+    """Raise if an output scores classes for each of as many steps, (n_rows, n_classes, n_steps)."""
+    if output.ndim == 3 and output.shape[2] == n_columns:
+        raise LabelsOfSteps

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sktorch.losses.adapters import ColumnsLoss, Criterion
 from sktorch.losses.registry import link_of
 from sktorch.targets.arrays import check_matrix
-from sktorch.targets.codec import LabelCodec
+from sktorch.targets.codec import LabelCodec, check_not_steps
 from sktorch.targets.labels import Labels
 
 
@@ -89,6 +89,7 @@ class LabelColumns(LabelCodec):
 
     def check_output(self, criterion: nn.Module, output: Tensor, n_rows: int) -> None:
         """Raise ValueError for another shape, or if log-probabilities are expected of others."""
+        check_not_steps(output, len(self.columns))
         super().check_output(criterion, output, n_rows)
         for column, part in self._parts(criterion, output):
             column.check_log_probabilities(criterion, part)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sktorch.losses.adapters import Criterion
 from sktorch.losses.registry import indicator_link_of
 from sktorch.targets.arrays import as_matrix, check_matrix, is_nested
-from sktorch.targets.codec import LabelCodec
+from sktorch.targets.codec import LabelCodec, check_not_steps
 from sktorch.targets.weights import row_weights
 
 
@@ -81,6 +81,11 @@ class Indicators(LabelCodec):
     def widths(self, criterion: Criterion) -> tuple[int, ...]:
         """Return one output a label."""
         return (len(self.classes),)
+
+    def check_output(self, criterion: nn.Module, output: Tensor, n_rows: int) -> None:
+        """Raise ValueError for another shape than one output a label."""
+        check_not_steps(output, len(self.classes))
+        super().check_output(criterion, output, n_rows)
 
     def _expected(self, criterion: nn.Module, shapes: list[tuple[int, ...]]) -> str:
         return f"{len(self.classes)} labels expect {shapes[0]}"
