@@ -47,7 +47,7 @@ ESTIMATORS = {
 
 # What a room imports beside Python and the package.
 PACKAGES = {
-    "estimators": {"numpy", "scipy", "sklearn", "skorch", "torch"},
+    "estimators": {"numpy", "sklearn", "skorch", "torch"},
     "fused": {"joblib", "torch"},
     "training": {"numpy", "torch"},
     "targets": {"numpy", "scipy", "sklearn", "torch"},
@@ -83,7 +83,6 @@ TESTED_IN = {
     "_private.scikit_learn": "tests/test_private.py",
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",
-    "data.source": "tests/data/test_sources.py",
     "fused.runner": "tests/fused/test_backend.py",
     "modules._layers": "tests/modules",
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
