@@ -89,9 +89,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 )
                 train, valid = self._split(data, sample_weight, groups, seed)
                 with self._net(train, device, seed, resume=resume) as net:
-                    TrainingJob(
-                        self, net, train, valid, self.max_epochs, self.early_stopping, whole=True
-                    ).run()
+                    TrainingJob(self, net, train, valid, self.max_epochs).run()
                 self.net_ = net
         except LabelsOfSteps:
             return self._fit(X, y, sample_weight, groups, per_entry=True)
@@ -111,7 +109,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 )
                 train = data.normalised()
                 with self._net(train, device, seed, resume=resume) as net:
-                    TrainingJob(self, net, train, None, 1, False, whole=False).run()
+                    TrainingJob(self, net, train, None, 1, partial=True).run()
                 self.net_ = net
         except LabelsOfSteps:
             return self._partial_fit(X, y, sample_weight, classes, per_entry=True)

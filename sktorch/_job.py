@@ -2,85 +2,100 @@
 
 import traceback
 import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from math import ceil
+from typing import TYPE_CHECKING, Any
 
 import torch
-from skorch.callbacks import EpochTimer, PrintLog
 
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
-from sktorch._private.scikit_learn import callback_context, callbacks_of
+from sktorch._part import Part
+from sktorch._private.scikit_learn import callback_context
 from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch.data.batches import AugmentedBatches
 from sktorch.data.loaders import check_keeps_rows
+from sktorch.data.structure import Batch
 from sktorch.fused.rendezvous import threads_of_a_task
+from sktorch.fused.runner import choose_runner
 from sktorch.training.cpu import subnormals_flushed, threads_for
-from sktorch.training.engine import Engine
+from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.named_schedules import make_schedule
+from sktorch.training.schedule import Schedule
 from sktorch.training.stopping import BestWeights, Plateau
+
+if TYPE_CHECKING:
+    from sktorch._estimator import TorchEstimator
+    from sktorch._net import Net
 
 
 class TrainingJob:
-    """Trains a net for an estimator.
+    """One training of a net, by the parameters of an estimator.
 
-    Parameters
-    ----------
-    estimator : TorchEstimator
-        Its parameters decide; the training writes its ``best_epoch_``, ``eager_reason_`` and
-        ``data_placement_``.
-    net : Net
-    train : Part
-    valid : Part or None
-    n_epochs : int
-    keep_best : bool
-        Whether the weights of the best epoch are kept, rather than the last.
-    whole : bool
-        Whether this is a training of its own, rather than a further epoch: that one has neither
-        a schedule nor anything to validate or to stop.
+    It writes the estimator's `best_epoch_`, `eager_reason_` and `data_placement_`. If it is
+    `partial`, for `partial_fit`, it has no schedule, validation or stopping.
     """
 
-    def __init__(self, estimator, net, train, valid, n_epochs, keep_best, *, whole):
-        self.whole = whole
-        self.estimator, self.net = estimator, net
-        self.train, self.valid, self.n_epochs = train, valid, n_epochs
-        self.best = BestWeights() if keep_best else None
-        self.device = torch.device(net.device)
-        self.schedule = None
+    def __init__(
+        self,
+        estimator: "TorchEstimator",
+        net: "Net",
+        train: Part,
+        valid: Part | None,
+        n_epochs: int,
+        *,
+        partial: bool = False,
+    ) -> None:
+        self.estimator, self.net, self.n_epochs = estimator, net, n_epochs
+        self.train, self.valid, self.partial = train, valid, partial
+        self.best = BestWeights() if estimator.early_stopping and not partial else None
+        self.schedule: Schedule | None = None
         self.score_name = estimator.codec_.score_name(net.criterion_)
-        self.engine = Engine(
-            self.device,
-            estimator.precision,
-            estimator.compile,
-            estimator.gradient_clip,
-            estimator.gradient_accumulation,
-        )
+        self.device = torch.device(net.device)
+        names = [field.name for field in fields(StepSettings)]
+        settings = StepSettings(**{name: getattr(estimator, name) for name in names})
+        self.engine = Engine(self.device, settings)
+        self.runner = choose_runner(self.engine)
 
-    def run(self):
+    def run(self) -> None:
         """Train, between the hooks of the callbacks, and keep the best weights."""
-        estimator, net = self.estimator, self.net
-        told = self._callback_arguments()
-        parts = [self.train] if self.valid is None else [self.train, self.valid]
-        user_code_draws = any(part.source.runs_user_code for part in parts)
-        net.stream_.swaps_numpy_and_python = user_code_draws or estimator.augment is not None
+        estimator, net, arguments = self.estimator, self.net, self._callback_arguments()
+        net.stream_.swaps_numpy_and_python = self._user_code_draws()
         context = callback_context(estimator, max_subtasks=self.n_epochs)
-        context.call_on_fit_task_begin(estimator=estimator, **told)
+        context.call_on_fit_task_begin(estimator=estimator, **arguments)
         try:
             with net.stream_:
                 net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
-            train_epoch = self._epoch_trainer()
+            train, evaluations = self._batches()
+            monitor, sign = self._monitored(evaluations)
+            plateau = Plateau(estimator.n_iter_no_change, estimator.tol, sign)
+            self.schedule = self._make_schedule(train, sign)
+            datasets = {
+                "dataset_train": self.train.dataset,
+                "dataset_valid": None if self.valid is None else self.valid.dataset,
+            }
             work = net.work_.multiply_adds * estimator.batch_size
             threads = threads_for(work, threads_of_a_task())
             with threads, subnormals_flushed(), current_device(self.device):
                 for _ in range(self.n_epochs):
                     epoch = context.subcontext(task_name="epoch")
-                    epoch.call_on_fit_task_begin(estimator=estimator, **told)
-                    stop = train_epoch()
-                    if epoch.call_on_fit_task_end(estimator=estimator, **told) or stop:
+                    epoch.call_on_fit_task_begin(estimator=estimator, **arguments)
+                    with net.stream_:
+                        stop = net.fit_epoch(
+                            self.runner, train, evaluations, datasets, self.schedule
+                        )
+                    value = net.history[-1, monitor]
+                    self._keep_best(sign * value)
+                    if self.schedule is not None:
+                        self.schedule.after_epoch(value)
+                    stop = plateau.update(value) or stop
+                    if epoch.call_on_fit_task_end(estimator=estimator, **arguments) or stop:
                         break
         except StopTraining:
             pass
         except KeyboardInterrupt:
-            if in_meta_estimator() or not any("train_loss" in row for row in net.history):
+            if in_meta_estimator() or not self._n_trained():
                 raise
             warnings.warn(
                 f"Training was interrupted in epoch {len(net.history)} of {self.n_epochs}; the "
@@ -90,51 +105,37 @@ class TrainingJob:
         finally:
             if self.schedule is not None:  # The next training begins at the learning rate given.
                 self.schedule.restore()
-        if self.best is not None and self.best.epoch is not None:
-            self.best.restore(net.module_)
-            estimator.best_epoch_ = self.best.epoch
-        else:
-            estimator.best_epoch_ = len([row for row in net.history if "train_loss" in row])
+        estimator.best_epoch_ = self._restore_best()
         net.end_training(self.train.source.values, self.train.y)
         estimator.eager_reason_ = self.engine.eager_reason
-        context.call_on_fit_task_end(estimator=estimator, **told)
+        context.call_on_fit_task_end(estimator=estimator, **arguments)
 
-    def _epoch_trainer(self):
-        """A function that trains one more epoch and returns whether it should be the last."""
-        estimator, net = self.estimator, self.net
-        train, evaluations = self._batches()
-        monitor, sign = self._monitored(evaluations)
-        plateau = Plateau(estimator.n_iter_no_change, estimator.tol, sign)
-        schedule = self.schedule = self._schedule(train, sign)
-        datasets = {
-            "dataset_train": self.train.dataset,
-            "dataset_valid": None if self.valid is None else self.valid.dataset,
-        }
-        self.engine.scheduled_by_batch = schedule is not None and schedule.per_batch
-        if nobody_else_changes(net, estimator):
-            self.engine.kept = {}
+    def _user_code_draws(self) -> bool:
+        """Say whether code of the user, in a dataset or an augmentation, may draw numbers."""
+        parts = [self.train] if self.valid is None else [self.train, self.valid]
+        by_dataset = any(part.source.runs_user_code for part in parts)
+        return by_dataset or self.estimator.augment is not None
 
-        def train_epoch():
-            with net.stream_:
-                told_to_stop = net.fit_epoch(train, evaluations, datasets, self.engine, schedule)
-            value = net.history[-1, monitor]
-            if schedule is not None:
-                schedule.after_epoch(value)
-            if self.best is not None:
-                self.best.update(sign * value, len(net.history), net.module_)
-            return plateau.update(value) or told_to_stop
+    def _n_trained(self) -> int:
+        return sum("train_loss" in row for row in self.net.history)
 
-        return train_epoch
+    def _keep_best(self, score: float) -> None:
+        if self.best is not None:
+            self.best.update(score, len(self.net.history), self.net.module_)
 
-    def _monitored(self, evaluations):
-        """Name in the history of what has to improve, and 1 or -1 where higher or lower is better.
+    def _restore_best(self) -> int:
+        """Load the weights of the best epoch, or leave those of the last; return which it was."""
+        if self.best is None or self.best.epoch is None:
+            return self._n_trained()
+        self.best.restore(self.net.module_)
+        return self.best.epoch
 
-        Raises
-        ------
-        ValueError
-            If it is none of those that are recorded.
+    def _monitored(self, evaluations: list[Evaluation]) -> tuple[str, int]:
+        """Return what has to improve, and 1 or -1 if higher or lower is better.
+
+        Raise ValueError if it is not recorded in the history.
         """
-        monitor = self.estimator.monitor if self.whole else None
+        monitor = None if self.partial else self.estimator.monitor
         scores = [name for evaluation in evaluations for name in evaluation.scorers]
         losses = ["train_loss", *(["valid_loss"] if self.valid is not None else [])]
         if monitor is None:
@@ -148,10 +149,10 @@ class TrainingJob:
             )
         return monitor, -1 if monitor in losses else 1
 
-    def _schedule(self, train, sign):
-        """The learning-rate schedule over the epochs to come, or None."""
+    def _make_schedule(self, train: Any, sign: int) -> Schedule | None:
+        """Return the learning-rate schedule over the epochs to come, if there is one."""
         estimator = self.estimator
-        if estimator.lr_schedule is None or not self.whole:
+        if estimator.lr_schedule is None or self.partial:
             return None
         return make_schedule(
             estimator.lr_schedule,
@@ -162,8 +163,8 @@ class TrainingJob:
             sign=sign,
         )
 
-    def _batches(self):
-        """Batches to train on, and the evaluations that follow each epoch."""
+    def _batches(self) -> tuple[Iterable[Batch], list[Evaluation]]:
+        """Return the batches to train on, and the evaluations that follow each epoch."""
         estimator = self.estimator
         check_keeps_rows(estimator._component_parameters("iterator_valid"))
         self._check_sampler(estimator._component_parameters("iterator_train"))
@@ -173,11 +174,7 @@ class TrainingJob:
         )
         if estimator.augment is not None:
             train = AugmentedBatches(train, estimator.augment)
-        scoring = estimator.scoring if self.whole else None
-        scorers = scorers_by_part(scoring, self.valid is not None)
-        if self.valid is not None and self.score_name is not None:
-            own = {f"valid_{self.score_name}": estimator._score_of_epoch}
-            scorers["valid"] = own | scorers["valid"]
+        scorers = self._scorers()
         parts = {"train": self.train if scorers["train"] else None, "valid": self.valid}
         evaluations = [
             Evaluation(
@@ -194,7 +191,16 @@ class TrainingJob:
         ]
         return train, evaluations
 
-    def _check_sampler(self, options):
+    def _scorers(self) -> dict[str, dict[str, Callable]]:
+        """Return the scorers of the training rows and of the validation rows by name."""
+        scoring = None if self.partial else self.estimator.scoring
+        scorers = scorers_by_part(scoring, self.valid is not None)
+        if self.valid is not None and self.score_name is not None:
+            own = {f"valid_{self.score_name}": self.estimator._score_of_epoch}
+            scorers["valid"] = own | scorers["valid"]
+        return scorers
+
+    def _check_sampler(self, options: dict[str, Any]) -> None:
         """Raise if a sampler's rows are others than the user counted."""
         given = [name for name in ("sampler", "batch_sampler") if options.get(name) is not None]
         if given and len(self.train.index) != len(self.train.y):
@@ -204,8 +210,8 @@ class TrainingJob:
                 "or of weight zero. Pass them apart, as validation=(X_val, y_val)."
             )
 
-    def _callback_arguments(self):
-        """What scikit-learn's callbacks may ask for; made only if one does."""
+    def _callback_arguments(self) -> dict[str, Any]:
+        """Return what scikit-learn's callbacks may ask for; made only if one does."""
         part = self.train
         weights = part.used_weights
         return {
@@ -216,21 +222,8 @@ class TrainingJob:
         }
 
 
-def nobody_else_changes(net, estimator):
-    """Whether a net changes by its training alone: nobody is handed it between two passes."""
-    listeners = callbacks_of(estimator)
-    by_user = [c for _, c in net.callbacks_ if not isinstance(c, EpochTimer | PrintLog)]
-    scoring = estimator.scoring
-    scorers = [*scoring.values()] if isinstance(scoring, dict) else scoring
-    scorers = scorers if isinstance(scorers, list | tuple) else [scorers]
-    by_name = all(isinstance(scorer, str | None) for scorer in scorers)
-    layers = [*net.module_.modules(), *net.criterion_.modules()]
-    are_told = any(type(layer).train is not torch.nn.Module.train for layer in layers)
-    return by_name and not (listeners or by_user or are_told)
-
-
-def in_meta_estimator():
-    """Whether a search, an ensemble or joblib calls this fit, rather than the user.
+def in_meta_estimator() -> bool:
+    """Say whether a search, an ensemble or joblib calls this fit, rather than the user.
 
     A pipeline is no meta-estimator in this sense: its last step's fit is the user's.
     """

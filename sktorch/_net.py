@@ -2,7 +2,9 @@
 
 import copy
 import math
+from collections.abc import Iterable
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +16,17 @@ from torch import nn
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
 from sktorch._components import accepts, try_module, type_name
 from sktorch._private.skorch import callback_names
+from sktorch._scoring import Evaluation
 from sktorch.data.sources import as_source
-from sktorch.fused.runner import evaluate_pass, train_pass
+from sktorch.data.structure import Batch
 from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
 from sktorch.training.cost import rows_at_once
 from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
 from sktorch.training.precision import Precision
+from sktorch.training.runner import Runner
+from sktorch.training.schedule import Schedule
 
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
@@ -126,37 +131,29 @@ class Net(NeuralNet):
                 raise StopTraining from None
             raise
 
-    def fit_epoch(self, train, evaluations, datasets, engine, schedule=None):
-        """Train one epoch, evaluate it, and write both down.
+    def fit_epoch(
+        self,
+        runner: Runner,
+        train: Iterable[Batch],
+        evaluations: list[Evaluation],
+        datasets: dict[str, Any],
+        schedule: Schedule | None = None,
+    ) -> bool:
+        """Train and evaluate one epoch, write both down; return whether a callback ends training.
 
-        Parameters
-        ----------
-        train : iterable of batches
-        evaluations : list of Evaluation
-            What is evaluated afterwards.
-        datasets : dict
-            ``dataset_train`` and ``dataset_valid`` for the callbacks.
-        engine : Engine
-            Makes the training step.
-        schedule : Schedule, default=None
-            Its learning rate is written down, too.
-
-        Returns
-        -------
-        stop : bool
-            Whether a callback asks for this epoch to be the last.
+        The datasets are those that callbacks are told, as `dataset_train` and `dataset_valid`.
         """
         self.notify("on_epoch_begin", **datasets)
         lr = None if schedule is None else schedule.lrs[0]
         after_step = schedule.after_batch if schedule and schedule.per_batch else None
-        losses, sizes = train_pass(self, train, engine, self._observer(True), after_step)
+        losses, sizes = runner.train(self, train, self._observer(True), after_step)
         row = self.history[-1]
         if schedule is not None:
             row["lr"] = lr
         self._record(row, "train", losses, sizes)
         for evaluation in evaluations:
             observer = self._observer(False) if evaluation.part == "valid" else None
-            losses, sizes, outputs = evaluate_pass(self, evaluation.batches, engine, observer)
+            losses, sizes, outputs = runner.evaluate(self, evaluation.batches, observer)
             if evaluation.part == "valid":
                 self._record(row, "valid", losses, sizes)
             for name, value in evaluation.scores(outputs).items():

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "sktorch"
 ARROWS = {
     "estimators": {"fused", "training", "targets", "data", "losses", "modules"},
     "fused": {"training", "recording", "losses", "data"},
-    "training": {"data"},
+    "training": {"data", "losses"},
     "data": {"targets"},
     "targets": {"losses"},
     "recording": set(),
@@ -83,7 +83,6 @@ TESTED_IN = {
     "_private.scikit_learn": "tests/test_private.py",
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",
-    "fused.runner": "tests/fused/test_backend.py",
     "modules._layers": "tests/modules",
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
     "preprocessing._parameters": "tests/preprocessing/test_cleaner.py",

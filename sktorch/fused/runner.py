@@ -1,96 +1,104 @@
-"""A net's way through the batches of an epoch: alone, or with nets of other threads."""
+"""The engine for many: an epoch goes along with those of other tasks, wherever it can."""
+
+from collections.abc import Callable, Iterable
 
 import torch
 
 from sktorch.data.batches import Batches
+from sktorch.data.structure import Batch
 from sktorch.fused.epoch import EpochTask
-from sktorch.fused.rendezvous import current_task, detached
-from sktorch.losses.adapters import LossFunction
-from sktorch.training.loop import evaluate, train_epoch
+from sktorch.fused.model import Model
+from sktorch.fused.rendezvous import TaskHandle, current_task, detached
+from sktorch.fused.sharing import SharedData
+from sktorch.training.engine import Engine
 from sktorch.training.randomness import n_streams_entered
+from sktorch.training.runner import Evaluated, Observer, Runner, Trained, Trainee
 
 # Many models fetch rows at once; what each fetches should stay in the caches until it is used.
 BLOCK_BYTES_TOGETHER = 2**18
 
 
-def train_pass(net, batches, engine, observer, after_step):
-    """Fit a net to every batch once.
+def choose_runner(engine: Engine) -> Runner:
+    """Return the engine for many inside a task of a search, or else the engine itself."""
+    task = current_task()
+    return engine if task is None else FusedRunner(engine, task)
 
-    Parameters
-    ----------
-    net : Net
-    batches : iterable of batches
-    engine : Engine
-        Makes the training step of a net alone.
-    observer : BatchObserver or None
-    after_step : callable or None
-        Called after each step of the optimizer.
 
-    Returns
-    -------
-    losses : list of float
-        Mean loss of each batch.
-    sizes : list of int
-        Number of rows of each batch.
-    """
-    if _meets(batches, engine, observer):
-        return _together(net, batches, engine, net.optimizer_, after_step)[:2]
-    with detached():
-        loss_function = LossFunction(net.criterion_)
-        step = engine.step(
-            net.module_, loss_function, net.optimizer_, observed=observer is not None
+class FusedRunner:
+    """The runner of one task among many; what can't go along falls back to the engine."""
+
+    def __init__(self, engine: Engine, task: TaskHandle) -> None:
+        self._engine, self._task = engine, task
+        self._model: Model | None = None
+        self._data: dict[Batches, SharedData] = {}
+
+    def train(
+        self,
+        net: Trainee,
+        batches: Iterable[Batch],
+        observer: Observer | None = None,
+        after_step: Callable[[], object] | None = None,
+    ) -> Trained:
+        """Fit a net to every batch once."""
+        if not self._goes_along(batches, observer):
+            with detached():
+                return self._engine.train(net, batches, observer, after_step)
+        epoch = self._run(net, batches, training=True, after_step=after_step)
+        return epoch.losses, epoch.sizes
+
+    def evaluate(
+        self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
+    ) -> Evaluated:
+        """Evaluate a net on every batch."""
+        if not self._goes_along(batches, observer):
+            with detached():
+                return self._engine.evaluate(net, batches, observer)
+        epoch = self._run(net, batches, training=False)
+        return epoch.losses, epoch.sizes, torch.cat(epoch.outputs)
+
+    def _goes_along(self, batches: Iterable[Batch], observer: Observer | None) -> bool:
+        """Say whether an epoch is one step a batch, of batches that are cut from whole tensors."""
+        settings = self._engine.settings
+        return (
+            observer is None
+            and settings.gradient_accumulation == 1
+            and not settings.is_compiled
+            and type(batches) is Batches
+            and len(batches) > 0
+            # A fit inside a fit (of a callback) would wait for others, which wait to draw random
+            # numbers until the outer fit lets them.
+            and n_streams_entered() == 1
         )
-        return train_epoch(
-            net.module_,
-            step,
-            batches,
-            accumulate=engine.accumulate,
-            observer=observer,
-            after_step=after_step,
+
+    def _run(
+        self,
+        net: Trainee,
+        batches: Batches,
+        *,
+        training: bool,
+        after_step: Callable[[], object] | None = None,
+    ) -> EpochTask:
+        """Wait until the epoch is over, in which the other tasks take part."""
+        if self._model is None or self._model.net is not net:
+            self._model = Model(net, self._engine)
+        epoch = EpochTask(
+            self._model,
+            batches.epoch(BLOCK_BYTES_TOGETHER),
+            training,
+            after_step,
+            cancelled=self._task.is_cancelled,
+            order=self._task.order,
         )
+        with net.stream_.paused():
+            if batches.rows.is_whole:
+                epoch.data_key = self._shared(batches).key(epoch.batches.seed)
+            self._task.rendezvous.run(epoch)
+        return epoch
 
-
-def evaluate_pass(net, batches, engine, observer):
-    """Losses, sizes and outputs of every batch, in eval mode and without gradients."""
-    if _meets(batches, engine, observer):
-        return _together(net, batches, engine)
-    with detached():
-        return evaluate(
-            net.module_,
-            LossFunction(net.criterion_),
-            batches,
-            autocast=engine.precision.autocast,
-            observer=observer,
-        )
-
-
-def _meets(batches, engine, observer):
-    """Whether nets of other threads may go along, and the batches can be drawn ahead."""
-    # A fit in a fit (of a callback, say) would wait while the outer one keeps others from drawing.
-    in_task = current_task() is not None and n_streams_entered() == 1 and observer is None
-    return in_task and engine.is_plain and type(batches) is Batches and len(batches) > 0
-
-
-def _together(net, batches, engine, optimizer=None, after_step=None):
-    ticket = current_task()
-    batches.block_bytes = BLOCK_BYTES_TOGETHER
-    one = EpochTask(
-        net.module_,
-        net.criterion_,
-        batches.epoch(),
-        net.stream_,
-        optimizer,
-        precision=engine.precision,
-        clip_norm=engine.clip_norm,
-        work=net.work_,
-        cancelled=ticket.is_cancelled,
-        after_step=after_step,
-        order=ticket.order,
-        kept=engine.kept,
-    )
-    with net.stream_.paused():
-        identity = batches.identity  # A look at all rows, by as many threads at a time as run.
-        if identity is not None and torch.device(net.device).type != "cpu":
-            batches.share(ticket.rendezvous.tensors)  # Copies, which others need not have again.
-        ticket.rendezvous.run(one)
-    return one.losses, one.sizes, torch.cat(one.outputs) if one.outputs else None
+    def _shared(self, batches: Batches) -> SharedData:
+        """Return the digests of batches; on a device equal data of all tasks are kept once."""
+        if batches not in self._data:
+            self._data[batches] = SharedData(batches)
+            if self._engine.device.type != "cpu":
+                self._data[batches].share(self._task.rendezvous.tensors)
+        return self._data[batches]

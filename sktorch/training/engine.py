@@ -1,111 +1,112 @@
-"""How steps are computed: precision, compilation, capture in a CUDA graph."""
+"""The engine for one model: trains it epoch by epoch, eagerly, compiled or from a CUDA graph."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
+from torch import nn
 
+from sktorch.data.structure import Batch
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
+from sktorch.training.loop import evaluate, train_epoch
+from sktorch.training.objective import Objective
 from sktorch.training.precision import Precision
+from sktorch.training.runner import Evaluated, Observer, Step, Trained, Trainee
 from sktorch.training.step import demands_closure, make_step
 
 
-class Engine:
-    """Makes the training step of an epoch; what is compiled or captured is kept for the next.
+@dataclass(frozen=True)
+class StepSettings:
+    """How a training step is computed; the names are those of the estimators' parameters."""
 
-    Parameters
-    ----------
-    device : torch.device
-    precision : str
-        A name of `sktorch.training.precision.PRECISIONS`.
-    compile : bool or dict
-        Whether to compile the module; a dict holds arguments of ``torch.compile``.
-    clip_norm : float or None
-        What the norm of the gradients is clipped to.
-    accumulate : int
-        Number of batches whose gradients are averaged for a step of the optimizer.
-
-    Attributes
-    ----------
-    eager_reason : str or None
-        Why steps are not replayed from a CUDA graph; None where they are.
-    kept : dict or None
-        What passes with other models find out about this one, for its further passes. None, as it
-        begins, where somebody may change the model in between.
-    scheduled_by_batch : bool
-        Whether a schedule changes the learning rate after each batch; a graph holds it.
-    """
-
-    def __init__(self, device, precision, compile, clip_norm, accumulate):
-        self.device, self.accumulate = device, accumulate
-        self.precision = Precision.named(precision, device.type)
-        self._compile, self.clip_norm = compile, clip_norm
-        self._compiled = self._captured = None
-        self._reason = "no step was made"
-        self.kept, self.scheduled_by_batch = None, False
+    precision: str = "float32"
+    compile: bool | dict = False
+    gradient_clip: float | None = None
+    gradient_accumulation: int = 1
 
     @property
-    def eager_reason(self):
-        """Why steps are not replayed from a CUDA graph."""
+    def is_compiled(self) -> bool:
+        """Whether the module is compiled; a dict, even an empty one, holds options."""
+        return isinstance(self.compile, dict) or bool(self.compile)
+
+
+class Engine:
+    """The runner of one model; what is compiled or captured serves its later epochs."""
+
+    def __init__(self, device: torch.device, settings: StepSettings) -> None:
+        self.device, self.settings = device, settings
+        self.precision = Precision.named(settings.precision, device.type)
+        self._compiled: tuple[nn.Module, nn.Module] | None = None
+        self._captured: CapturedStep | None = None
+        self._reason: str | None = "no step was made"
+
+    @property
+    def eager_reason(self) -> str | None:
+        """The reason why steps are not replayed from a CUDA graph; None where they are."""
         return self._reason if self._captured is None else self._captured.reason
 
-    @property
-    def is_plain(self):
-        """Whether an epoch is one step of the uncompiled module a batch."""
-        return self.accumulate == 1 and not (self._compile or isinstance(self._compile, dict))
+    def train(
+        self,
+        net: Trainee,
+        batches: Iterable[Batch],
+        observer: Observer | None = None,
+        after_step: Callable[[], object] | None = None,
+    ) -> Trained:
+        """Fit a net to every batch once."""
+        return train_epoch(
+            net.module_,
+            self.step(net, observed=observer is not None, scheduled=after_step is not None),
+            batches,
+            accumulate=self.settings.gradient_accumulation,
+            observer=observer,
+            after_step=after_step,
+        )
 
-    def step(self, module, loss_function, optimizer, *, observed):
-        """The training step for one epoch.
+    def evaluate(
+        self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
+    ) -> Evaluated:
+        """Evaluate a net on every batch."""
+        objective = Objective(net.module_, net.criterion_, self.precision.autocast)
+        return evaluate(objective, batches, observer=observer)
 
-        Parameters
-        ----------
-        module : torch.nn.Module
-        loss_function : callable
-        optimizer : torch.optim.Optimizer
-        observed : bool
-            Whether callbacks look at each batch, which a replayed graph would not let them.
-
-        Returns
-        -------
-        step : TrainStep or CapturedStep
-        """
-        if self.accumulate > 1 and demands_closure(type(optimizer)):
+    def step(self, net: Trainee, *, observed: bool = False, scheduled: bool = False) -> Step:
+        """Return the training step of an epoch, captured in a CUDA graph where it can be."""
+        optimizer, settings = net.optimizer_, self.settings
+        if settings.gradient_accumulation > 1 and demands_closure(type(optimizer)):
             raise ValueError(
-                f"gradient_accumulation={self.accumulate} can't be used with "
+                f"gradient_accumulation={settings.gradient_accumulation} can't be used with "
                 f"{type(optimizer).__name__}, which evaluates the loss itself. Set "
                 "gradient_accumulation=1, and a larger batch_size instead."
             )
-        step = make_step(
-            self._callable(module),
-            loss_function,
-            optimizer,
-            precision=self.precision,
-            clip_norm=self.clip_norm,
-        )
-        self._reason = self._why_eager(optimizer, observed)
+        module = self._compile(net.module_) if settings.is_compiled else net.module_
+        objective = Objective(module, net.criterion_, self.precision.autocast)
+        step = make_step(objective, optimizer, self.precision, settings.gradient_clip)
+        self._reason = self._why_eager(optimizer, observed, scheduled)
         if self._reason is not None:
             self._captured = None
             return step
-        if self._captured is None or not self._captured.is_of(module, optimizer):
-            self._captured = CapturedStep(step, module, optimizer)
-        self._captured.renew(step, _constants(module, loss_function))
+        if self._captured is None or not self._captured.belongs_to(net.module_, optimizer):
+            self._captured = CapturedStep(step, net.module_, optimizer)
+        self._captured.renew(step, _constants(objective))
         return self._captured
 
-    def _callable(self, module):
-        """The module, compiled if asked for; a compiled one shares its parameters."""
-        has_options = isinstance(self._compile, dict)
-        if not (has_options or self._compile):
-            return module
+    def _compile(self, module: nn.Module) -> nn.Module:
+        """Return the module compiled, once for all epochs; it shares its parameters."""
         if self._compiled is None or self._compiled[0] is not module:
-            options = self._compile if has_options else {}
+            options = self.settings.compile if isinstance(self.settings.compile, dict) else {}
             self._compiled = module, torch.compile(module, **options)
         return self._compiled[1]
 
-    def _why_eager(self, optimizer, observed):
+    def _why_eager(
+        self, optimizer: torch.optim.Optimizer, observed: bool, scheduled: bool
+    ) -> str | None:
         reasons = {
             f"the device is {self.device.type}, not cuda": self.device.type != "cuda",
             "callbacks look at each batch": observed,
             "the optimizer needs a closure": demands_closure(type(optimizer)),
             "the optimizer is not capturable": not is_capturable(optimizer),
-            "gradients are accumulated": self.accumulate > 1,
-            "the learning rate changes after each batch": self.scheduled_by_batch,
+            "gradients are accumulated": self.settings.gradient_accumulation > 1,
+            "the learning rate changes after each batch": scheduled,
             "float16 needs a gradient scaler, which waits for the device": (
                 self.precision.scaler.is_enabled()
             ),
@@ -113,12 +114,14 @@ class Engine:
         return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def _constants(module, loss_function):
-    """What a graph holds as constants: numbers of the layers, and which parameters are trained."""
-    criterion = getattr(loss_function, "criterion", None)
-    layers = [*module.modules()]
-    layers += criterion.modules() if isinstance(criterion, torch.nn.Module) else []
+def _constants(objective: Objective) -> list[bool | int | float]:
+    """Return what a graph holds as constants: layers' numbers, and which parameters are trained."""
     return [
-        *(v for layer in layers for v in vars(layer).values() if isinstance(v, bool | int | float)),
-        *(parameter.requires_grad for parameter in module.parameters()),
+        *(
+            value
+            for layer in objective.modules()
+            for value in vars(layer).values()
+            if isinstance(value, bool | int | float)
+        ),
+        *(parameter.requires_grad for parameter in objective.module.parameters()),
     ]

@@ -1,41 +1,30 @@
-"""The classic recipe: train an epoch, evaluate, infer.
+"""The classic recipe: zero_grad, forward, backward, clip, step for every batch; evaluate; infer."""
 
-Free functions over batches; `sktorch.training.step` says what a batch and a step are.
-"""
-
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from torch import Tensor, nn
 
-from sktorch.data.structure import call_module
+from sktorch.data.structure import Batch, Inputs, call_module
+from sktorch.training.objective import Context, Objective, clip_factor
+from sktorch.training.optimizers import without_hooks
+from sktorch.training.precision import Precision
+from sktorch.training.runner import Evaluated, Observer, Step, Trained
 
 
-def train_epoch(module, step, batches, *, accumulate=1, observer=None, after_step=None):
-    """Fit the parameters to every batch once, in train mode.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-    step : TrainStep
-        Called with each batch.
-    batches : iterable of tuple
-        ``(X, y, weight)`` each.
-    accumulate : int, default=1
-        Number of batches whose gradients are averaged for one step of the optimizer.
-    observer : object, default=None
-        Its ``before(batch)``, ``on_gradient(batch)`` and ``after(batch, loss, output)`` are called
-        around each step.
-    after_step : callable, default=None
-        Called after each step of the optimizer, without arguments.
-
-    Returns
-    -------
-    losses : list of float
-        Mean loss of each batch. They cross to the host once, when the epoch is over.
-    sizes : list of int
-        Number of rows of each batch.
-    """
+def train_epoch(
+    module: nn.Module,
+    step: Step,
+    batches: Iterable[Batch],
+    *,
+    accumulate: int = 1,
+    observer: Observer | None = None,
+    after_step: Callable[[], object] | None = None,
+) -> Trained:
+    """Fit the parameters to every batch once; return each batch's loss and number of rows."""
     module.train()
     losses, sizes = [], []
     for batch, *place in _grouped(batches, accumulate):
@@ -50,11 +39,72 @@ def train_epoch(module, step, batches, *, accumulate=1, observer=None, after_ste
             after_step()
         losses.append(loss)
         sizes.append(len(batch[1]))
+    # Losses cross to the host once, when the epoch is over.
     return torch.stack(losses).tolist() if losses else [], sizes
 
 
-def _grouped(batches, size):
-    """Batches, with whether each is first and last of its group, and its share in it."""
+@dataclass
+class TrainStep:
+    """A training step of a batch: zero_grad, forward, backward, clip, step."""
+
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    precision: Precision
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.precision.scaler.is_enabled():  # A scaler needs the whole optimizer.
+            self.optimizer = without_hooks(self.optimizer)
+
+    def __call__(
+        self,
+        batch: Batch,
+        first: bool = True,
+        last: bool = True,
+        share: float = 1.0,
+        on_gradient: Callable[[Batch], object] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Fit the parameters to a batch; return the loss and the output of before.
+
+        Gradients are added up, each with its share, from the first batch of a group to its last.
+        """
+        if first:
+            self.zero_grad()
+        loss, output = self.objective(*batch)
+        self.backward(loss if share == 1 else loss * share)
+        if on_gradient is not None:
+            on_gradient(batch)
+        if last:
+            self.clip()
+            self.precision.scaler.step(self.optimizer)
+            self.precision.scaler.update()
+        return loss.detach(), output
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of earlier batches."""
+        self.optimizer.zero_grad()
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss to those of the parameters."""
+        with self.precision.backward():
+            self.precision.scaler.scale(loss).backward()
+
+    @torch.no_grad()
+    def clip(self) -> None:
+        """Scale the gradients of the module so that their norm is at most `clip_norm`."""
+        if self.clip_norm is None:
+            return
+        if self.precision.scaler.is_enabled():
+            self.precision.scaler.unscale_(self.optimizer)
+        parameters = self.objective.module.parameters()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        factor = clip_factor(gradients, self.clip_norm)
+        for gradient in gradients:
+            gradient.mul_(factor)
+
+
+def _grouped(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, bool, bool, float]]:
+    """Yield each batch, whether it is the first and the last of its group, and its share in it."""
     batches = iter(batches)
     while group := list(islice(batches, size)):
         for position, batch in enumerate(group, start=1):
@@ -62,72 +112,41 @@ def _grouped(batches, size):
 
 
 @torch.no_grad()
-def evaluate(module, loss_function, batches, *, autocast=nullcontext, observer=None):
-    """Loss and outputs of every batch, in eval mode and without gradients.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-    loss_function : callable
-        ``(output, y, weight) -> loss``.
-    batches, observer
-        As in `train_epoch`; ``observer.on_gradient`` is not called.
-    autocast : callable, default=nullcontext
-        Makes the context of the forward pass and the loss.
-
-    Returns
-    -------
-    losses : list of float
-        Mean loss of each batch.
-    sizes : list of int
-        Number of rows of each batch.
-    outputs : torch.Tensor
-        Outputs of all rows, on the device.
-    """
+def evaluate(
+    objective: Objective, batches: Iterable[Batch], *, observer: Observer | None = None
+) -> Evaluated:
+    """Return each batch's loss and number of rows and all outputs, in eval mode."""
+    module = objective.module
     module.eval()
     losses, sizes, outputs = [], [], []
     for batch in batches:
         if observer is not None:
             observer.before(batch)
             module.eval()
-        X, y, weight = batch
-        with autocast():
-            output = call_module(module, X)
-            loss = loss_function(output, y, weight)
+        loss, output = objective(*batch)
         if observer is not None:
             observer.after(batch, loss, output)
         losses.append(loss)
-        sizes.append(len(y))
+        sizes.append(len(batch[1]))
         outputs.append(output)
     return torch.stack(losses).tolist(), sizes, torch.cat(outputs)
 
 
+# Under no_grad, not inference_mode: a module that keeps a tensor (a cached mask, a positional
+# table) could not train with it afterwards, and inference_mode was not measured to be faster.
 @torch.no_grad()
-def infer(module, inputs, n_rows, *, autocast=nullcontext):
-    """Outputs of all rows, in eval mode and without gradients.
-
-    Under ``no_grad``, not ``inference_mode``: a module that keeps a tensor (a cached mask, a
-    positional table) could not train with it afterwards, and nothing was measured to be gained.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-    inputs : iterable of torch.Tensor
-        Batches of rows.
-    n_rows : int or None
-        Number of rows in all of them, if it is known.
-    autocast : callable, default=nullcontext
-        Makes the context of the forward pass.
-
-    Returns
-    -------
-    outputs : torch.Tensor of shape (n_rows, ...)
-        On the device; written in place as the batches go by, where ``n_rows`` is known.
-    """
+def infer(
+    module: nn.Module,
+    inputs: Iterable[Inputs],
+    n_rows: int | None,
+    *,
+    autocast: Context = nullcontext,
+) -> Tensor:
+    """Return the outputs of all rows, in eval mode; `n_rows` counts them, where it is known."""
     module.eval()
-    outputs, done = None, 0
     if n_rows is None:
         return torch.cat([*_outputs(module, inputs, autocast)])
+    outputs, done = None, 0
     for output in _outputs(module, inputs, autocast):
         if outputs is None:
             outputs = output.new_empty(n_rows, *output.shape[1:])
@@ -136,7 +155,7 @@ def infer(module, inputs, n_rows, *, autocast=nullcontext):
     return outputs
 
 
-def _outputs(module, inputs, autocast):
+def _outputs(module: nn.Module, inputs: Iterable[Inputs], autocast: Context) -> Iterator[Tensor]:
     for X in inputs:
         with autocast():
             output = call_module(module, X)

@@ -1,7 +1,5 @@
 """Batches by index, and through a DataLoader: the same rows in the same order."""
 
-from weakref import WeakValueDictionary
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from sktorch.data.batches import BLOCK_BYTES, Batches, draw_loader_seed, epoch_order
 from sktorch.data.rows import Rows, row_batches
 from sktorch.data.sources import as_source
-from sktorch.data.structure import tree_leaves
 
 CPU = torch.device("cpu")
 
@@ -140,72 +137,16 @@ def test_large_data_come_in_the_same_batches_as_small_data(options, weighted):
         assert weight is large_weight is None or torch.equal(weight, large_weight)
 
 
-def test_ways_of_one_identity_are_the_same_batches():
-    X, y, _ = make_data(10)
-    other_rows, other_y = X.clone(), y.clone()
-    other_rows[3, 1] += 1
-    other_y[3] += 1
-    half = torch.arange(5)
-
-    def identity(X=X, y=y, weight=None, index=None, size=4, shuffle=True, seed=0):
-        index = torch.arange(10) if index is None else index
-        rows = Rows(as_source(X), torch.float32, CPU)
-        torch.manual_seed(seed)
-        return Batches(rows, y, weight, index, batch_size=size, shuffle=shuffle).epoch().identity
-
-    others = [
-        identity(),
-        identity(other_rows),
-        identity(y=other_y),
-        identity(y=y.float()),
-        identity(weight=torch.ones(10)),
-        identity(index=half),
-        identity(size=5),
-        identity(shuffle=False),
-        identity(seed=1),
-        identity({"a": X}),
-        identity({"b": X}),
-    ]
-    assert len(set(others)) == len(others)
-    assert identity(X.clone(), y.clone()) == others[0]
-    assert identity(sparse.csr_array(X.numpy())) is None, "it would have to be made dense"
-
-
 @pytest.mark.parametrize("n_bytes", [1, 40, 10**6])
-def test_blocks_of_a_way_are_its_batches(n_bytes):
+def test_blocks_of_an_epoch_are_its_batches(n_bytes):
     batches = batches_of(Batches, 11, batch_size=2, shuffle=True)
-    batches.block_bytes = n_bytes
     torch.manual_seed(0)
     expected = [*batches]
     torch.manual_seed(0)
-    way = batches.epoch()
-    assert way.sizes == [2] * 5 + [1]
+    epoch = batches.epoch(n_bytes)
+    assert epoch.sizes == [2] * 5 + [1]
     for number in (5, 0, 3, 1):  # in any order
-        first, block = way.block(number)
-        start = sum(way.sizes[first:number])
+        first, block = epoch.block(number)
+        start = sum(epoch.sizes[first:number])
         for part, expected_part in zip(block, expected[number], strict=True):
-            assert torch.equal(part[start : start + way.sizes[number]], expected_part)
-
-
-@pytest.mark.parametrize("as_rows", [lambda X: X, lambda X: {"a": X, "b": X + 1}])
-def test_equal_tensors_are_kept_once(as_rows):
-    pool = WeakValueDictionary()
-    index = torch.arange(10)
-    X, y, _ = make_data(10)
-    made = []
-    for n_more in (0, 0, 1):
-        rows = Rows(as_source(as_rows(X.clone() + n_more)), torch.float32, CPU)
-        batches = Batches(rows, y.clone(), None, index, batch_size=4, shuffle=False)
-        expected = [*batches]
-        batches.share(pool)
-        made.append(batches)
-        for batch, before in zip(batches, expected, strict=True):
-            torch.testing.assert_close(batch, before)
-    first, second, other = (
-        [*tree_leaves(batches.rows.values), batches.targets] for batches in made
-    )
-    assert [a is b for a, b in zip(first, second, strict=True)] == [True] * len(first)
-    assert [a is b for a, b in zip(first, other, strict=True)][-2:] == [False, True]
-    n_kept = len(pool)
-    del made, rows, batches, first, second, other
-    assert len(pool) < n_kept, "it keeps nothing that nobody else has"
+            assert torch.equal(part[start : start + epoch.sizes[number]], expected_part)

@@ -1,4 +1,4 @@
-"""Models trained together, against hand-written loops of each alone."""
+"""Models trained together, against hand-written loops of each altask."""
 
 import copy
 from functools import partial
@@ -17,9 +17,8 @@ from sktorch.fused import fuser as fuser_module
 from sktorch.fused import trial
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.fuser import Fuser
-from sktorch.training.precision import Precision
 from sktorch.training.randomness import RandomStream
-from tests.fused.epochs import EpochBatches
+from tests.fused.epochs import EpochBatches, model_of, task_of
 from tests.fused.greedy import Greedy
 
 CPU = torch.device("cpu")
@@ -61,7 +60,7 @@ class Attending(nn.Module):
 
 
 class Tied(nn.Module):
-    """Two layers of one weight, one that is never used, and a frozen one."""
+    """Two layers of one weight, one that is never used, and a frozen task."""
 
     def __init__(self):
         super().__init__()
@@ -165,23 +164,24 @@ def loop(module, criterion, optimizer, batches, clip_norm=None):
     return losses
 
 
-def train_together(modules, criteria, optimizers, batches, n_epochs, *, fuser=None, **options):
+def train_together(modules, criteria, optimizers, batches, n_epochs, *, fuser=None, **settings):
     fuser = fuser or Fuser(1)
     streams = [RandomStream(number, CPU) for number in range(len(modules))]
+    each = zip(modules, optimizers, criteria, streams, strict=True)
+    trained = [model_of(*parts, **settings) for parts in each]
     losses = [[] for _ in modules]
     for epoch in range(n_epochs):
-        passes, owners = [], []
-        for number, stream in enumerate(streams):
+        tasks = {}
+        for number, model in enumerate(trained):
             if epoch < n_epochs - number % 2:  # every second one stops an epoch earlier
-                with stream:
+                with model.net.stream_:
                     drawn = batches[number].epoch()
-                parts = modules[number], criteria[number], drawn, stream, optimizers[number]
-                passes.append(EpochTask(*parts, **options))
-                owners.append(number)
-        fuser.run(passes)
-        for number, one in zip(owners, passes, strict=True):
-            assert one.error is None, one.error
-            losses[number] += one.losses
+                key = id(batches[number]), drawn.seed
+                tasks[number] = task_of(model, drawn, data_key=key)
+        fuser.run([*tasks.values()])
+        for number, task in tasks.items():
+            assert task.error is None, task.error
+            losses[number] += task.losses
     return losses
 
 
@@ -209,7 +209,7 @@ def assert_same_training(make, make_optimizer, batches, criteria=None, n_epochs=
             for n, m in enumerate(modules)
         ]
         trained.append((modules, criteria, optimizers, batches, n_epochs))
-    losses = train_together(*trained[0], fuser=Fuser(2, lines.append), clip_norm=clip_norm)
+    losses = train_together(*trained[0], fuser=Fuser(2, lines.append), gradient_clip=clip_norm)
     expected = train_alone(*trained[1], clip_norm)
     for got, wanted in zip(losses, expected, strict=True):
         assert got == pytest.approx(wanted, rel=1e-9, abs=1e-9)
@@ -268,7 +268,7 @@ def test_any_mixture(name, optimizer, sizes, batch_size, shuffle):
     assert_same_training(MODULES[name], OPTIMIZERS[optimizer], batches, n_epochs=2)
 
 
-def test_models_own_their_memory():
+def test_trainedown_their_memory():
     modules = models(mlp, 5)
     optimizers = [torch.optim.Adam(m.parameters()) for m in modules]
     batches = [batches_of(0, 30, 10)] * 5
@@ -283,19 +283,18 @@ def test_models_own_their_memory():
 def test_evaluation_gives_losses_and_outputs_of_each_model():
     modules = models(Normed, 5)
     batches = [batches_of(number, 30 - number, 12, shuffle=False) for number in range(5)]
-    stream = RandomStream(0, CPU)
     before = copy.deepcopy([m.state_dict() for m in modules])
-    passes = [
-        EpochTask(module, nn.CrossEntropyLoss(), drawn.epoch(), stream)
+    tasks = [
+        task_of(model_of(module), drawn.epoch())
         for module, drawn in zip(modules, batches, strict=True)
     ]
-    Fuser(2).run(passes)
-    for number, (one, module) in enumerate(zip(passes, modules, strict=True)):
+    Fuser(2).run(tasks)
+    for number, (task, module) in enumerate(zip(tasks, modules, strict=True)):
         index = slice(number, 30)
-        outputs = torch.cat(one.outputs)
+        outputs = torch.cat(task.outputs)
         torch.testing.assert_close(outputs, module(X[index]), rtol=1e-9, atol=1e-9)
-        assert one.sizes == [12, 12, 6 - number]
-        mean = sum(a * b for a, b in zip(one.losses, one.sizes, strict=True)) / sum(one.sizes)
+        assert task.sizes == [12, 12, 6 - number]
+        mean = sum(a * b for a, b in zip(task.losses, task.sizes, strict=True)) / sum(task.sizes)
         assert mean == pytest.approx(F.cross_entropy(outputs, Y[index]).item(), rel=1e-9)
         torch.testing.assert_close(module.state_dict(), before[number], rtol=0, atol=0)
 
@@ -304,7 +303,7 @@ def dropout_net():
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 50), nn.Dropout(0.5), nn.Linear(50, 3))
 
 
-def test_masks_differ_between_models_and_come_again_with_the_same_seeds():
+def test_masks_differ_between_trainedand_come_again_with_the_same_seeds():
     def train():
         modules = [copy.deepcopy(module) for module in models(dropout_net, 1) * 6]
         optimizers = [torch.optim.SGD(m.parameters(), 0.1) for m in modules]
@@ -385,22 +384,19 @@ def test_hooks_of_parameters_are_called():
         assert not torch.equal(module[1].weight[:, 1::2], weight[:, 1::2])
 
 
-def test_passes_that_nobody_waits_for_end():
+def test_tasks_that_nobody_waits_for_end():
     modules = models(mlp, 4)
-    stream, asked = RandomStream(0, CPU), iter([False] * 20 + [True] * 1000)
-    passes = [
-        EpochTask(
-            m,
-            nn.CrossEntropyLoss(),
+    asked = iter([False] * 20 + [True] * 1000)
+    tasks = [
+        task_of(
+            model_of(m, torch.optim.SGD(m.parameters())),
             EpochBatches(batches_of(0, 60, 1)),
-            stream,
-            torch.optim.SGD(m.parameters()),
             cancelled=lambda: next(asked),
         )
         for m in modules
     ]
-    Fuser(1).run(passes)
-    assert all(not one.is_over and len(one.sizes) < 60 for one in passes)
+    Fuser(1).run(tasks)
+    assert all(not task.is_over and len(task.sizes) < 60 for task in tasks)
 
 
 class Coded(nn.Sequential):
@@ -433,26 +429,26 @@ def test_rows_that_fail_in_a_later_batch_are_the_failure_of_their_model(make, mo
     alone = copy.deepcopy(together)
     batches = [with_codes(unknown if number == 1 else codes).epoch() for number in range(5)]
     batches[3] = EpochBatches([*[*with_codes(codes)][:2], OSError("unreadable")])
-    criterion, stream = nn.CrossEntropyLoss(), RandomStream(0, CPU)
-    passes = [
-        EpochTask(m, criterion, drawn, stream, torch.optim.Adam(m.parameters()))
+    criterion = nn.CrossEntropyLoss()
+    tasks = [
+        task_of(model_of(m, torch.optim.Adam(m.parameters())), drawn)
         for m, drawn in zip(together, batches, strict=True)
     ]
     lines = []
-    Fuser(1, lines.append).run(passes)
+    Fuser(1, lines.append).run(tasks)
     assert "together, 5 in a stack" in lines[0]
     if make is Indexed:
-        assert isinstance(passes[1].error, IndexError)
+        assert isinstance(tasks[1].error, IndexError)
     else:  # Alone, an embedding would raise that too.
-        finite = torch.tensor(passes[1].losses).isfinite()
+        finite = torch.tensor(tasks[1].losses).isfinite()
         assert finite.tolist() == [True, True, False]
-    assert isinstance(passes[3].error, OSError)
+    assert isinstance(tasks[3].error, OSError)
     for number in (0, 2, 4):
-        assert passes[number].error is None
+        assert tasks[number].error is None
         optimizer = torch.optim.Adam(alone[number].parameters())
         losses = loop(alone[number], criterion, optimizer, with_codes(codes))
-        assert passes[number].losses == pytest.approx(losses, rel=1e-9)
-        assert passes[number].sizes == [10, 10, 10]
+        assert tasks[number].losses == pytest.approx(losses, rel=1e-9)
+        assert tasks[number].sizes == [10, 10, 10]
         states = together[number].state_dict(), alone[number].state_dict()
         torch.testing.assert_close(*states, rtol=1e-9, atol=1e-9)
 
@@ -479,35 +475,28 @@ def test_float16_and_other_shapes_go_alone():
     lines = []
     module, other = models(mlp, 2)
     wider = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)).double()
-    criterion, stream = nn.CrossEntropyLoss(), RandomStream(0, CPU)
-    passes = [
-        EpochTask(
-            m, criterion, batches_of(0, 20, 10).epoch(), stream, torch.optim.SGD(m.parameters()), p
+    tasks = [
+        task_of(
+            model_of(m, torch.optim.SGD(m.parameters()), precision=precision),
+            batches_of(0, 20, 10).epoch(),
         )
-        for m, p in (
-            (module, Precision.named("float16", "cpu")),
-            (wider, Precision.named("float32", "cpu")),
-            (other, Precision.named("float32", "cpu")),
-        )
+        for m, precision in ((module, "float16"), (wider, "float32"), (other, "float32"))
     ]
-    Fuser(1, lines.append).run(passes)
-    assert [one.error for one in passes] == [None] * 3
+    Fuser(1, lines.append).run(tasks)
+    assert [task.error for task in tasks] == [None] * 3
     assert sum("gradient scaler" in line for line in lines) == 1
     assert sum("no other of its kind" in line for line in lines) == 2
 
 
 def test_an_error_of_a_model_alone_is_its_own():
     modules = [*models(mlp, 3), nn.Sequential(nn.Flatten(), nn.Linear(5, 3)).double()]
-    stream = RandomStream(0, CPU)
-    passes = [
-        EpochTask(
-            m, nn.CrossEntropyLoss(), batches_of(0, 20, 10).epoch(), stream, torch.optim.SGD(p)
-        )
-        for m, p in ((m, m.parameters()) for m in modules)
+    tasks = [
+        task_of(model_of(m, torch.optim.SGD(m.parameters())), batches_of(0, 20, 10).epoch())
+        for m in modules
     ]
-    Fuser(1).run(passes)
-    assert [one.error is None for one in passes] == [True, True, True, False]
-    assert "shapes" in str(passes[3].error)
+    Fuser(1).run(tasks)
+    assert [task.error is None for task in tasks] == [True, True, True, False]
+    assert "shapes" in str(tasks[3].error)
 
 
 class InPlace(nn.Linear):
@@ -520,14 +509,14 @@ class InPlace(nn.Linear):
 
 @pytest.mark.parametrize("make", [partial(InPlace, 16, 3), mlp, partial(Deciding, 16, 3)])
 @pytest.mark.parametrize("together", [True, False])
-def test_models_on_the_same_way_get_its_batches_each(make, together, monkeypatch):
+def test_trainedon_the_same_way_get_its_batches_each(make, together, monkeypatch):
     monkeypatch.setattr(trial, "MAX_TIME_RATIO", float("inf") if together else 0)
     whole, part = batches_of(0, 37, 10), batches_of(0, 30, 10)
     batches = [whole, part, whole, whole, part, batches_of(0, 37, 10)]
     assert_same_training(make, OPTIMIZERS["adam"], batches)
 
 
-def test_what_several_models_need_is_fetched_once():
+def test_what_several_trainedneed_is_fetched_once():
     batches = batches_of(0, 40, 10, shuffle=False)
     fetched, fetch = [], batches.fetch
     batches.fetch = lambda index: fetched.append(index) or fetch(index)
@@ -549,21 +538,20 @@ def test_a_stack_is_used_again_until_a_member_changes(name, changed, monkeypatch
     optimizers, own = (
         [OPTIMIZERS[name](m.parameters(), 0.01) for m in ms] for ms in (together, alone)
     )
-    kept = [{} for _ in together]
+    trained = [model_of(*parts) for parts in zip(together, optimizers, strict=True)]
     for epoch in range(4):
         if changed and epoch == 2:
             for pair in zip(optimizers, own, strict=True):
                 for optimizer in pair:
                     optimizer.param_groups[0]["lr"] /= 2
         drawn = [batches_of(number, 30, 12, shuffle=False) for number in range(4)]
-        passes = [
-            EpochTask(m, nn.CrossEntropyLoss(), d.epoch(), RandomStream(0, CPU), o, kept=k)
-            for m, d, o, k in zip(together, drawn, optimizers, kept, strict=True)
+        tasks = [
+            task_of(model, batches.epoch()) for model, batches in zip(trained, drawn, strict=True)
         ]
-        fuser.run(passes)
-        for one, module, optimizer, batches in zip(passes, alone, own, drawn, strict=True):
+        fuser.run(tasks)
+        for task, module, optimizer, batches in zip(tasks, alone, own, drawn, strict=True):
             losses = loop(module, nn.CrossEntropyLoss(), optimizer, batches)
-            assert one.losses == pytest.approx(losses, rel=1e-9)
+            assert task.losses == pytest.approx(losses, rel=1e-9)
     assert len(made) == 1 + changed
     for first, second in zip(together, alone, strict=True):
         torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=1e-9, atol=1e-9)
@@ -584,25 +572,19 @@ def test_as_fits_end_the_programs_of_wider_stacks_serve_the_others(monkeypatch):
     for n_left in (10, 9, 8, 7, 6):
         drawn = [batches_of(number, 30, 10, shuffle=False) for number in range(n_left)]
         for training in (True, False):
-            passes = [
-                EpochTask(
-                    m,
-                    nn.CrossEntropyLoss(),
-                    d.epoch(),
-                    RandomStream(0, CPU),
-                    o if training else None,
-                )
+            tasks = [
+                task_of(model_of(m, o if training else None), d.epoch())
                 for m, d, o in zip(together[:n_left], drawn, optimizers[:n_left], strict=True)
             ]
-            fuser.run(passes)
-            for one, module, optimizer, batches in zip(passes, alone, own, drawn, strict=False):
+            fuser.run(tasks)
+            for task, module, optimizer, batches in zip(tasks, alone, own, drawn, strict=False):
                 if training:
                     expected = loop(module, nn.CrossEntropyLoss(), optimizer, batches)
                 else:
                     module.eval()
                     expected = [F.cross_entropy(module(X), y).item() for X, y, _ in batches]
-                    assert len(torch.cat(one.outputs)) == 30
-                assert one.losses == pytest.approx(expected, rel=1e-9)
+                    assert len(torch.cat(task.outputs)) == 30
+                assert task.losses == pytest.approx(expected, rel=1e-9)
     assert len(made) == 4, "10 and 7 to train and to evaluate"
     for first, second in zip(together, alone, strict=True):
         torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=1e-9, atol=1e-9)
@@ -627,18 +609,16 @@ def test_evaluations_leave_the_stack_of_the_training(monkeypatch):
     monkeypatch.setattr(
         fuser_module, "Stack", lambda *a, **k: made.append(len(a) > 1) or make(*a, **k)
     )
-    modules, fuser, kept = models(Normed, 4), Fuser(1, lines.append), [{} for _ in range(4)]
-    optimizers = [torch.optim.Adam(m.parameters()) for m in modules]
+    modules, fuser = models(Normed, 4), Fuser(1, lines.append)
+    trained = [model_of(m, torch.optim.Adam(m.parameters())) for m in modules]
     drawn = [batches_of(number, 30, 10) for number in range(4)]
     for _ in range(3):
         for training in (True, False):
-            passes = [
-                EpochTask(m, nn.CrossEntropyLoss(), d.epoch(), RandomStream(0, CPU), o, kept=k)
-                for m, d, o, k in zip(
-                    modules, drawn, optimizers if training else [None] * 4, kept, strict=True
-                )
+            tasks = [
+                EpochTask(model, batches.epoch(), training)
+                for model, batches in zip(trained, drawn, strict=True)
             ]
-            fuser.run(passes)
+            fuser.run(tasks)
     assert made == [True, False, False, False]
     assert [line.partition(": ")[2][:14] for line in lines] == ["train together", "evaluate toget"]
 

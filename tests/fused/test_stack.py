@@ -1,103 +1,15 @@
-"""Which models are alike, and that a stack gives everything back to its owners."""
+"""A stack steps every model by its own settings, and gives everything back to its owners."""
 
 import copy
-import weakref
 from contextlib import nullcontext
-from functools import partial
 
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
 
-from sktorch.fused.stack import (
-    NotStackable,
-    Objective,
-    Stack,
-    fingerprint,
-    settings_of,
-    skeleton,
-    stackable_settings,
-)
-
-
-class Holding(nn.Linear):
-    """Holds something in an attribute."""
-
-    def __init__(self, make=lambda layer: None):
-        super().__init__(3, 2)
-        self.held = make(self)
-
-
-def hooked_parameter():
-    layer = nn.Linear(3, 2)
-    layer.weight.register_hook(lambda gradient: gradient * 0)
-    return layer
-
-
-def hooked_layer():
-    layer = nn.Linear(3, 2)
-    layer.register_forward_hook(lambda *args: None)
-    return layer
-
-
-def normed():
-    return weight_norm(nn.Linear(3, 2))
-
-
-def frozen():
-    return nn.Linear(3, 2).requires_grad_(False)
-
-
-ALIKE = [
-    partial(nn.Linear, 3, 2),
-    lambda: nn.GRU(3, 2),
-    lambda: nn.MultiheadAttention(4, 2),
-    partial(Holding, lambda layer: [layer.weight, layer.bias]),
-    partial(Holding, lambda layer: [layer, weakref.ref(layer)]),
-    partial(Holding, lambda layer: {"activation": torch.tanh, "size": (1, 2.0, None)}),
-    partial(Holding, lambda layer: [nn.ReLU()]),
-    partial(Holding, lambda layer: partial(torch.relu)),
-]
-OTHERS = [
-    lambda: nn.Linear(3, 2, bias=False),
-    lambda: nn.Linear(2, 3),
-    lambda: nn.Linear(3, 2).double(),
-    lambda: nn.Linear(3, 2).eval(),
-    frozen,
-    lambda: nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.1)),
-    lambda: nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.2)),
-    partial(Holding, lambda layer: [layer.weight, layer.bias]),
-    partial(Holding, lambda layer: [layer.bias, layer.weight]),
-    partial(Holding, lambda layer: 1),
-    partial(Holding, lambda layer: 1.0),
-    partial(Holding, lambda layer: True),
-]
-UNLIKE = {
-    "has hooks": [hooked_parameter, hooked_layer, normed],
-    "not registered": [partial(Holding, lambda layer: [nn.Linear(2, 2)])],
-    "Tensor": [partial(Holding, lambda layer: torch.zeros(2))],
-    "object": [partial(Holding, lambda layer: object())],
-}
-
-
-@pytest.mark.parametrize("make", ALIKE)
-def test_modules_made_the_same_way_are_alike(make):
-    one, two = make(), make()
-    assert fingerprint(one) == fingerprint(two)
-    assert hash(fingerprint(one)) == hash(fingerprint(two))
-
-
-def test_modules_made_otherwise_are_not():
-    prints = [fingerprint(make()) for make in OTHERS]
-    assert len(set(prints)) == len(prints)
-
-
-@pytest.mark.parametrize("message", UNLIKE)
-def test_what_cannot_be_compared(message):
-    for make in UNLIKE[message]:
-        with pytest.raises(NotStackable, match=message):
-            fingerprint(make())
+from sktorch.fused.fingerprint import NotStackable
+from sktorch.fused.stack import Stack, settings_of, skeleton, stackable_settings
+from sktorch.training.objective import Objective
 
 
 def test_a_skeleton_keeps_ties_and_no_memory():
@@ -216,6 +128,10 @@ def write_weight(objectives, optimizers):
         objectives[1].module.weight.add_(1)
 
 
+def write_data(objectives, optimizers):
+    objectives[2].module.weight.data.clamp_(0)
+
+
 def load_weight(objectives, optimizers):
     objectives[1].load_state_dict(copy.deepcopy(objectives[0].state_dict()))
 
@@ -237,18 +153,24 @@ def step_alone(objectives, optimizers):
     optimizers[0].step()
 
 
-CHANGES = [write_weight, load_weight, change_lr, write_state, drop_state, step_alone]
+CHANGES = [change_lr, write_state, drop_state, step_alone]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_stack_is_current_until_somebody_changes_a_member(change):
+def test_a_stack_serves_until_an_optimizer_is_changed(change):
     objectives, optimizers, stack = a_stack()
-    assert not stack.is_current(), "it was stepped"
+    assert not stack.renew(), "it was stepped"
     stack.unstack()
-    assert stack.is_current()
-    for objective in objectives:
-        objective(torch.zeros(4, 3), torch.zeros(4, 2))
-        objective.eval()
-    assert stack.is_current()
+    assert stack.renew()
     change(objectives, optimizers)
-    assert not stack.is_current()
+    assert not stack.renew()
+
+
+@pytest.mark.parametrize("change", [write_weight, load_weight, write_data])
+def test_values_that_are_written_to_a_model_reach_its_stack(change):
+    objectives, optimizers, stack = a_stack()
+    stack.unstack()
+    change(objectives, optimizers)
+    assert stack.renew()
+    for objective, weight in zip(objectives, stack.trained["module.weight"], strict=True):
+        assert torch.equal(objective.module.weight, weight)

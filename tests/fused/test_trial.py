@@ -9,14 +9,10 @@ import torch
 from torch import nn
 
 from sktorch.fused import trial
-from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import make_program
-from sktorch.training.randomness import RandomStream
-from tests.fused.epochs import EpochBatches
+from tests.fused.epochs import EpochBatches, model_of, task_of
 from tests.fused.greedy import Greedy
-
-CPU = torch.device("cpu")
 
 
 class Layer(nn.Linear):
@@ -87,25 +83,18 @@ def whatever_it_takes(monkeypatch):
     monkeypatch.setattr(trial, "MAX_ALONE_SECONDS", float("inf"))
 
 
-def program_of(make, optimizer=torch.optim.SGD, n_models=3, **options):
+def program_of(make, optimizer=torch.optim.SGD, n_models=3, **settings):
     torch.manual_seed(0)
     X, y = torch.randn(8, 3, dtype=torch.float64), torch.arange(8) % 2
     modules = [make() for _ in range(n_models)]
-    members = [
-        EpochTask(
-            module,
-            nn.CrossEntropyLoss(),
-            EpochBatches([(X, y, None)]),
-            RandomStream(0, CPU),
-            optimizer and optimizer(module.parameters()),
-            **options,
-        )
-        for module in modules
+    optimizers = None if optimizer is None else [optimizer(m.parameters()) for m in modules]
+    tasks = [
+        task_of(model_of(module, own, **settings), EpochBatches([(X, y, None)]))
+        for module, own in zip(modules, optimizers or [None] * n_models, strict=True)
     ]
-    optimizers = None if optimizer is None else [one.optimizer for one in members]
-    stack = Stack([one.objective for one in members], optimizers)
+    stack = Stack([task.model.objective for task in tasks], optimizers)
     before = copy.deepcopy([module.state_dict() for module in modules])
-    made = make_program(members, stack, torch.Generator().manual_seed(0))
+    made = make_program(tasks, stack, torch.Generator().manual_seed(0))
     for module, state in zip(modules, before, strict=True):
         torch.testing.assert_close(module.state_dict(), state, rtol=0, atol=0)
     return made

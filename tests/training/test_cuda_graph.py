@@ -11,21 +11,25 @@ from torch import nn
 
 from sktorch import TorchClassifier
 from sktorch.data.placement import AheadBatches
-from sktorch.fused import fuser
-from sktorch.fused.epoch import EpochTask
+from sktorch.fused import lockstep
 from sktorch.fused.fuser import Fuser
-from sktorch.losses.adapters import LossFunction
 from sktorch.training.cuda_graph import CapturedStep
-from sktorch.training.engine import Engine
+from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.loop import train_epoch
+from sktorch.training.objective import Objective
+from sktorch.training.precision import Precision
 from sktorch.training.randomness import RandomStream
 from sktorch.training.step import make_step
-from tests.fused.epochs import EpochBatches
+from tests.fused.epochs import EpochBatches, model_of, net_of, task_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 CUDA = torch.device("cuda")
-LOSS = LossFunction(nn.CrossEntropyLoss())
+
+
+def step_of(module, optimizer):
+    objective = Objective(module, nn.CrossEntropyLoss())
+    return make_step(objective, optimizer, Precision.named("float32", "cuda"))
 
 
 def test_captured_steps_are_eager_steps():
@@ -36,8 +40,8 @@ def test_captured_steps_are_eager_steps():
     optimizers = [
         torch.optim.Adam(m.parameters(), capturable=True, fused=True) for m in (module, eager)
     ]
-    captured = CapturedStep(make_step(module, LOSS, optimizers[0]), module, optimizers[0])
-    plain = make_step(eager, LOSS, optimizers[1])
+    captured = CapturedStep(step_of(module, optimizers[0]), module, optimizers[0])
+    plain = step_of(eager, optimizers[1])
     for batch in [*zip(X, y, [None] * 20, strict=True), (X[0, :5], y[0, :5], None)]:
         got, expected = captured(batch)[0], plain(batch)[0]
         torch.testing.assert_close(got, expected)
@@ -148,13 +152,12 @@ def train_epochs(captured, optimizer="adam", between=None, n_epochs=4, weighted=
     """Losses, module and engine; ``between(epoch, module, optimizer)`` is called before each."""
     module, batches = make_mlp(), make_batches(weighted)
     optimizer = OPTIMIZERS.get(optimizer, optimizer)(module.parameters())
-    settings = {"precision": "float32", "compile": False, "clip_norm": None, "accumulate": 1}
-    engine = Engine(torch.device("cuda"), **settings | options)
+    engine = Engine(CUDA, StepSettings(**options))
     losses = []
     for epoch in range(n_epochs):
         if between is not None:
             between(epoch, module, optimizer)
-        step = engine.step(module, LOSS, optimizer, observed=not captured)
+        step = engine.step(net_of(module, optimizer), observed=not captured)
         assert isinstance(step, CapturedStep) == captured
         losses += train_epoch(module, step, batches)[0]
     if not captured:
@@ -183,10 +186,10 @@ def test_epochs_of_each_optimizer(name, weighted):
 @pytest.mark.parametrize(
     ("options", "rtol"),
     [
-        ({"clip_norm": 0.05}, 1e-3),
+        ({"gradient_clip": 0.05}, 1e-3),
         ({"precision": "tf32"}, 1e-2),
         ({"precision": "bfloat16"}, 1e-2),
-        ({"precision": "bfloat16", "clip_norm": 0.05}, 1e-2),
+        ({"precision": "bfloat16", "gradient_clip": 0.05}, 1e-2),
     ],
     ids=str,
 )
@@ -235,11 +238,11 @@ def test_another_loss_is_heeded():
     def train(captured):
         module, batches = make_mlp(), make_batches()
         optimizer = OPTIMIZERS["adam"](module.parameters())
-        engine = Engine(torch.device("cuda"), "float32", False, None, 1)
+        engine = Engine(CUDA, StepSettings())
         losses = []
         for smoothing in (0.5, 0.5, 0.0, 0.0):
             criterion.label_smoothing = smoothing
-            step = engine.step(module, LossFunction(criterion), optimizer, observed=not captured)
+            step = engine.step(net_of(module, optimizer, criterion), observed=not captured)
             losses += train_epoch(module, step, batches)[0]
         return losses
 
@@ -270,9 +273,9 @@ def test_an_optimizer_that_counts_on_the_host_trains_as_it_does_eagerly(make):
     for losses, captured in [(expected, False), (got, True)]:
         module, batches = make_mlp(), make_batches()
         optimizer = make(module.parameters())
-        engine = Engine(torch.device("cuda"), "float32", False, None, 1)
+        engine = Engine(CUDA, StepSettings())
         for _ in range(3):
-            step = engine.step(module, LOSS, optimizer, observed=not captured)
+            step = engine.step(net_of(module, optimizer), observed=not captured)
             losses += train_epoch(module, step, batches)[0]
     np.testing.assert_allclose(got, expected, rtol=1e-3)
 
@@ -281,7 +284,7 @@ def test_dropout_is_drawn_anew_at_each_replay():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(16, 64), nn.Dropout(0.5), nn.Linear(64, 3)).cuda().train()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
-    step = CapturedStep(make_step(module, LOSS, optimizer), module, optimizer)
+    step = CapturedStep(step_of(module, optimizer), module, optimizer)
     batch = make_batches()[0]
     torch.cuda.manual_seed(3)
     losses = [step(batch)[0].item() for _ in range(20)]
@@ -306,8 +309,8 @@ def test_inputs_by_name_are_captured():
     eager = Both().cuda()
     module = copy.deepcopy(eager)
     optimizers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (eager, module)]
-    plain = make_step(eager, LOSS, optimizers[0])
-    captured = CapturedStep(make_step(module, LOSS, optimizers[1]), module, optimizers[1])
+    plain = step_of(eager, optimizers[0])
+    captured = CapturedStep(step_of(module, optimizers[1]), module, optimizers[1])
     for _ in range(12):
         words = torch.randint(7, (8, 3), device="cuda")
         X = {"words": words, "numbers": torch.randn(8, 1, device="cuda")}
@@ -321,7 +324,7 @@ def test_a_batch_is_not_written_to():
     module, batches = make_mlp(), make_batches(weighted=True)
     kept = [[part.clone() for part in batch] for batch in batches]
     optimizer = OPTIMIZERS["adam"](module.parameters())
-    step = CapturedStep(make_step(module, LOSS, optimizer), module, optimizer)
+    step = CapturedStep(step_of(module, optimizer), module, optimizer)
     for _ in range(2):
         train_epoch(module, step, batches)
     for batch, expected in zip(batches, kept, strict=True):
@@ -345,7 +348,7 @@ class WaitsInTraining(nn.Module):
 def test_a_capture_that_fails_leaves_torch_as_it_was():
     module, batches = WaitsInTraining().cuda(), make_batches()
     optimizer = OPTIMIZERS["adam"](module.parameters())
-    step = CapturedStep(make_step(module, LOSS, optimizer), module, optimizer)
+    step = CapturedStep(step_of(module, optimizer), module, optimizer)
     before = module.line.weight.detach().clone()
     stream = torch.cuda.current_stream()
     losses, sizes = train_epoch(module, step, batches)
@@ -484,7 +487,7 @@ def test_a_second_device_is_captured_on_itself(digits_images):
     assert torch.cuda.current_device() == 0
 
 
-def stacked_passes(modules, optimizers):
+def stacked_tasks(modules, optimizers):
     """An epoch of several models, and the captured steps of their stack."""
     steps = []
 
@@ -493,17 +496,18 @@ def stacked_passes(modules, optimizers):
             super().__init__(*arguments)
             steps.append(self)
 
-    passes = [
-        EpochTask(
-            m, nn.CrossEntropyLoss(), EpochBatches(make_batches()), RandomStream(0, CUDA), optimizer
+    tasks = [
+        task_of(
+            model_of(m, optimizer, stream=RandomStream(0, CUDA), device=CUDA),
+            EpochBatches(make_batches()),
         )
         for m, optimizer in zip(modules, optimizers, strict=True)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fuser, "CapturedStep", Noted)
-        Fuser().run(passes)
-    assert [one.error for one in passes] == [None] * len(modules)
-    return passes, steps
+        patch.setattr(lockstep, "CapturedStep", Noted)
+        Fuser().run(tasks)
+    assert [task.error for task in tasks] == [None] * len(modules)
+    return tasks, steps
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -515,18 +519,18 @@ def test_a_captured_stack_trains_each_of_its_models_as_alone(name):
     optimizers = [OPTIMIZERS[name](m.parameters()) for m in modules]
     own = [OPTIMIZERS[name](m.parameters()) for m in alone]
     for _ in range(2):
-        passes, steps = stacked_passes(modules, optimizers)
+        tasks, steps = stacked_tasks(modules, optimizers)
         assert steps, "the stack is trained together"
         assert [step.reason for step in steps] == [None] * len(steps)
-        for one, module, optimizer in zip(passes, alone, own, strict=True):
-            step = make_step(module.train(), LOSS, optimizer)
+        for task, module, optimizer in zip(tasks, alone, own, strict=True):
+            step = step_of(module.train(), optimizer)
             losses = [step(batch)[0].item() for batch in make_batches()]
-            np.testing.assert_allclose(one.losses, losses, rtol=1e-3)
+            np.testing.assert_allclose(task.losses, losses, rtol=1e-3)
 
 
 def test_replayed_dropout_draws_anew():
     modules = [nn.Sequential(nn.Dropout(), nn.Linear(16, 3)).cuda() for _ in range(4)]
     optimizers = [torch.optim.SGD(m.parameters(), lr=0.0) for m in modules]
-    passes, steps = stacked_passes(modules, optimizers)
+    tasks, steps = stacked_tasks(modules, optimizers)
     assert steps[0].reason is None
-    assert len({loss for one in passes for loss in one.losses}) == 4 * 11
+    assert len({loss for task in tasks for loss in task.losses}) == 4 * 11

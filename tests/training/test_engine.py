@@ -5,21 +5,19 @@ import pytest
 import torch
 from torch import nn
 
-from sktorch.losses.adapters import LossFunction
-from sktorch.training.engine import Engine
-from sktorch.training.loop import train_epoch
+from sktorch.training.engine import Engine, StepSettings
+from tests.fused.epochs import net_of
 
-LOSS = LossFunction(nn.CrossEntropyLoss())
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def engine(device=CPU, precision="float32", compile=False, accumulate=1):
-    return Engine(device, precision, compile, clip_norm=None, accumulate=accumulate)
+def engine(device=CPU, **settings):
+    return Engine(device, StepSettings(**settings))
 
 
 def test_a_cpu_runs_eagerly():
     module, subject = nn.Linear(3, 2), engine()
-    subject.step(module, LOSS, torch.optim.SGD(module.parameters()), observed=False)
+    subject.step(net_of(module, torch.optim.SGD(module.parameters())))
     assert subject.eager_reason == "the device is cpu, not cuda"
 
 
@@ -29,23 +27,23 @@ def test_a_cpu_runs_eagerly():
         ({}, torch.optim.SGD, True, "callbacks look at each batch"),
         ({}, torch.optim.LBFGS, False, "the optimizer needs a closure"),
         ({}, torch.optim.Adam, False, "the optimizer is not capturable"),
-        ({"accumulate": 2}, torch.optim.SGD, False, "gradients are accumulated"),
+        ({"gradient_accumulation": 2}, torch.optim.SGD, False, "gradients are accumulated"),
     ],
 )
 def test_why_a_gpu_runs_eagerly(options, optimizer, observed, reason):
     # No step is run: what decides is known before.
     module, subject = nn.Linear(3, 2), engine(CUDA, **options)
-    subject.step(module, LOSS, optimizer(module.parameters()), observed=observed)
+    subject.step(net_of(module, optimizer(module.parameters())), observed=observed)
     assert subject.eager_reason == reason
 
 
 def test_a_compiled_module_is_kept_and_shares_its_parameters():
     module, subject = nn.Linear(3, 2), engine(compile={"backend": "eager"})
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    first = subject.step(module, LOSS, optimizer, observed=False)
-    second = subject.step(module, LOSS, optimizer, observed=False)
-    assert first.module is second.module
-    assert first.module is not module
+    first = subject.step(net_of(module, optimizer))
+    second = subject.step(net_of(module, optimizer))
+    assert first.objective.module is second.objective.module
+    assert first.objective.module is not module
     before = module.weight.detach().clone()
     first((torch.ones(4, 3), torch.tensor([0, 1, 0, 1]), None))
     assert not torch.equal(module.weight, before)
@@ -54,11 +52,8 @@ def test_a_compiled_module_is_kept_and_shares_its_parameters():
 def test_another_module_is_compiled_anew():
     subject = engine(compile={"backend": "eager"})
     modules = [nn.Linear(3, 2), nn.Linear(3, 2)]
-    steps = [
-        subject.step(m, LOSS, torch.optim.SGD(m.parameters(), lr=0.1), observed=False)
-        for m in modules
-    ]
-    assert steps[0].module is not steps[1].module
+    steps = [subject.step(net_of(m, torch.optim.SGD(m.parameters(), lr=0.1))) for m in modules]
+    assert steps[0].objective.module is not steps[1].objective.module
 
 
 class CountsItsSteps(torch.optim.SGD):
@@ -83,15 +78,15 @@ class CountsItsSteps(torch.optim.SGD):
 def test_an_optimizer_that_does_not_say_it_is_capturable_is_not(make_optimizer):
     """They count steps in Python or on the host: a graph would replay one step's number."""
     module, subject = nn.Linear(3, 2), engine(CUDA)
-    subject.step(module, LOSS, make_optimizer(module.parameters()), observed=False)
+    subject.step(net_of(module, make_optimizer(module.parameters())))
     assert subject.eager_reason == "the optimizer is not capturable"
 
 
 @pytest.mark.parametrize("compile", [False, np.False_])
 def test_no_compilation_by_any_name(compile):
     module, subject = nn.Linear(3, 2), engine(compile=compile)
-    step = subject.step(module, LOSS, torch.optim.SGD(module.parameters()), observed=False)
-    assert step.module is module
+    step = subject.step(net_of(module, torch.optim.SGD(module.parameters())))
+    assert step.objective.module is module
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # torch's own
@@ -99,9 +94,9 @@ def test_no_compilation_by_any_name(compile):
 def test_compilation_by_any_name(compile):
     # torch compiles at the first call, which does not come: no compiler is needed here.
     module, subject = nn.Linear(3, 2), engine(compile=compile)
-    step = subject.step(module, LOSS, torch.optim.SGD(module.parameters()), observed=False)
-    assert step.module is not module
-    assert [*step.module.parameters()] == [*module.parameters()]
+    step = subject.step(net_of(module, torch.optim.SGD(module.parameters())))
+    assert step.objective.module is not module
+    assert [*step.objective.module.parameters()] == [*module.parameters()]
 
 
 def make_module():
@@ -109,15 +104,14 @@ def make_module():
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
 
 
-def train_epochs(subject, module, n_epochs=3, **options):
+def train_epochs(subject, module, n_epochs=3):
     generator = torch.Generator().manual_seed(1)
     X, y = torch.randn(22, 4, generator=generator), torch.randint(3, (22,), generator=generator)
     batches = [(X[rows], y[rows], None) for rows in torch.arange(22).split(8)]
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
     losses = []
     for _ in range(n_epochs):
-        step = subject.step(module, LOSS, optimizer, observed=False)
-        losses += train_epoch(module, step, batches, **options)[0]
+        losses += subject.train(net_of(module, optimizer), batches)[0]
     return losses
 
 
@@ -167,7 +161,7 @@ def test_reasons_follow_what_changes_between_epochs():
     lbfgs = torch.optim.LBFGS(module.parameters())
     seen = []
     for optimizer, observed in [(adam, True), (adam, False), (lbfgs, False)]:
-        subject.step(module, LOSS, optimizer, observed=observed)
+        subject.step(net_of(module, optimizer), observed=observed)
         seen.append(subject.eager_reason)
     assert seen == [
         "callbacks look at each batch",
@@ -179,5 +173,5 @@ def test_reasons_follow_what_changes_between_epochs():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_float16_on_a_gpu_runs_eagerly():
     module, subject = nn.Linear(3, 2).cuda(), engine(CUDA, precision="float16")
-    subject.step(module, LOSS, torch.optim.SGD(module.parameters()), observed=False)
+    subject.step(net_of(module, torch.optim.SGD(module.parameters())))
     assert "float16" in subject.eager_reason

@@ -8,9 +8,16 @@ from torch import nn
 
 from sktorch.losses.adapters import LossFunction
 from sktorch.training.loop import evaluate, infer, train_epoch
+from sktorch.training.objective import Objective
+from sktorch.training.precision import Precision
 from sktorch.training.step import ClosureStep, make_step
 
 LOSS = LossFunction(nn.CrossEntropyLoss())
+
+
+def step_of(module, optimizer):
+    objective = Objective(module, nn.CrossEntropyLoss())
+    return make_step(objective, optimizer, Precision.named("float32", "cpu"))
 
 
 def make_module(seed=0):
@@ -68,7 +75,7 @@ OPTIMIZERS = {
 
 
 def run(module, optimizer, batches, **options):
-    return train_epoch(module, make_step(module, LOSS, optimizer), batches, **options)
+    return train_epoch(module, step_of(module, optimizer), batches, **options)
 
 
 def same_state(one, other):
@@ -132,7 +139,7 @@ def test_train_step_gives_loss_and_output_of_before_the_step():
     )
     gradients = []
     torch.manual_seed(5)
-    step = make_step(module, LOSS, torch.optim.SGD(module.parameters(), lr=0.1))
+    step = step_of(module, torch.optim.SGD(module.parameters(), lr=0.1))
     loss, output = step(
         batch, on_gradient=lambda _: gradients.append([p.grad.clone() for p in module.parameters()])
     )
@@ -189,7 +196,7 @@ class Demanding(torch.optim.SGD):
 )
 def test_which_optimizers_get_a_closure(kind, closure):
     module = nn.Linear(3, 2)
-    step = make_step(module, LOSS, kind(module.parameters(), lr=0.1))
+    step = step_of(module, kind(module.parameters(), lr=0.1))
     assert isinstance(step, ClosureStep) == closure
     (batch,) = make_batches(1)
     expected = nn.functional.cross_entropy(module(batch[0]), batch[1]).item()
@@ -216,7 +223,9 @@ def test_gradients_of_one_batch_do_not_leak_into_the_next():
 def test_evaluate(weighted):
     module, batches, diary = make_module().train(), make_batches(weighted=weighted), Diary()
     before = copy.deepcopy(module)
-    losses, sizes, outputs = evaluate(module, LOSS, batches, observer=diary)
+    losses, sizes, outputs = evaluate(
+        Objective(module, nn.CrossEntropyLoss()), batches, observer=diary
+    )
 
     assert not module.training
     assert same_state(module, before), "batch norm's statistics stay"

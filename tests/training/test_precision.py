@@ -6,11 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from sktorch.losses.adapters import LossFunction
+from sktorch.training.objective import Objective
 from sktorch.training.precision import PRECISIONS, Precision
 from sktorch.training.step import make_step
-
-LOSS = LossFunction(nn.CrossEntropyLoss())
 
 
 @pytest.fixture(autouse=True, params=["highest", "medium"])
@@ -83,7 +81,9 @@ def test_products_of_the_backward_pass_are_computed_likewise(name, setting):
 
     module = Module(3, 2)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    step = make_step(module, LOSS, optimizer, precision=Precision.named(name, "cpu"))
+    precision = Precision.named(name, "cpu")
+    objective = Objective(module, nn.CrossEntropyLoss(), precision.autocast)
+    step = make_step(objective, optimizer, precision)
     step((torch.ones(4, 3), torch.tensor([0, 1, 0, 1]), None))
     assert seen == ["high" if name == "tf32" else setting] * 2
     assert torch.get_float32_matmul_precision() == setting

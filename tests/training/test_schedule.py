@@ -8,10 +8,11 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from sktorch.losses.adapters import LossFunction
 from sktorch.training.loop import train_epoch
 from sktorch.training.named_schedules import SCHEDULES
+from sktorch.training.objective import Objective
 from sktorch.training.optimizers import without_hooks
+from sktorch.training.precision import Precision
 from sktorch.training.step import make_step
 from tests.training.schedules import (
     BY_HAND,
@@ -179,7 +180,8 @@ def test_one_epoch_of_one_batch():
 
 def train_digits(images, labels, after_batch, after_epoch, module, optimizer):
     X, y = torch.as_tensor(images).flatten(1)[:320], torch.as_tensor(labels)[:320]
-    training = make_step(module, LossFunction(nn.CrossEntropyLoss()), optimizer)
+    objective = Objective(module, nn.CrossEntropyLoss())
+    training = make_step(objective, optimizer, Precision.named("float32", "cpu"))
     losses = []
     for _ in range(4):
         batches = zip(X.split(32), y.split(32), [None] * 10, strict=True)

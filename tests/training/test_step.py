@@ -8,11 +8,19 @@ import torch
 from torch import nn
 
 from sktorch.losses.adapters import LossFunction
-from sktorch.training.loop import train_epoch
+from sktorch.training.loop import TrainStep, train_epoch
+from sktorch.training.objective import Objective, loss_and_gradients
 from sktorch.training.precision import Precision
-from sktorch.training.step import ClosureStep, TrainStep, demands_closure, make_step
+from sktorch.training.step import ClosureStep, demands_closure, make_step
 
 LOSS = LossFunction(nn.CrossEntropyLoss())
+
+
+def step_of(module, optimizer, precision="float32", clip_norm=None):
+    if isinstance(precision, str):
+        precision = Precision.named(precision, "cpu")
+    objective = Objective(module, nn.CrossEntropyLoss(), precision.autocast)
+    return make_step(objective, optimizer, precision, clip_norm)
 
 
 def make_module(dtype=torch.float64):
@@ -45,17 +53,17 @@ def test_clipping_is_that_of_torch():
     optimizer.step()
     assert norm > 0.01, "something was clipped"
 
-    make_step(module, LOSS, sgd(module), clip_norm=0.01)((X, y, None))
+    step_of(module, sgd(module), clip_norm=0.01)((X, y, None))
     assert_same(module, by_hand, rtol=0, atol=0)
 
 
 def test_accumulated_batches_are_one_large_batch():
     module, (X, y) = make_module(), make_data()
     whole = copy.deepcopy(module)
-    make_step(whole, LOSS, sgd(whole))((X, y, None))
+    step_of(whole, sgd(whole))((X, y, None))
 
     batches = [(X[i : i + 8], y[i : i + 8], None) for i in (0, 8, 16)]
-    losses, sizes = train_epoch(module, make_step(module, LOSS, sgd(module)), batches, accumulate=3)
+    losses, sizes = train_epoch(module, step_of(module, sgd(module)), batches, accumulate=3)
     assert sizes == [8, 8, 8]
     expected = [nn.functional.cross_entropy(make_module()(X), y).item() for X, y, _ in batches]
     assert losses == pytest.approx(expected), "all three losses are those of before the step"
@@ -65,12 +73,12 @@ def test_accumulated_batches_are_one_large_batch():
 def test_a_shorter_last_group_is_averaged_over_its_own_number():
     module, (X, y) = make_module(), make_data()
     by_hand = copy.deepcopy(module)
-    step = make_step(by_hand, LOSS, sgd(by_hand))
+    step = step_of(by_hand, sgd(by_hand))
     step((X[:16], y[:16], None))
     step((X[16:], y[16:], None))
 
     batches = [(X[i : i + 8], y[i : i + 8], None) for i in (0, 8, 16)]
-    train_epoch(module, make_step(module, LOSS, sgd(module)), batches, accumulate=2)
+    train_epoch(module, step_of(module, sgd(module)), batches, accumulate=2)
     assert_same(module, by_hand)
 
 
@@ -80,7 +88,7 @@ def test_half_precision_is_autocast_with_a_scaler(name):
     by_hand = copy.deepcopy(module)
     optimizer, dtype = sgd(by_hand), getattr(torch, name)
     scaler = torch.amp.GradScaler("cpu", enabled=name == "float16")
-    step = make_step(module, LOSS, sgd(module), precision=Precision.named(name, "cpu"))
+    step = step_of(module, sgd(module), precision=name)
     for _ in range(3):
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=dtype):
@@ -100,7 +108,7 @@ def test_float16_is_clipped_after_the_scale_is_taken_out():
     module, (X, y) = make_module(torch.float32), make_data(dtype=torch.float32)
     before = copy.deepcopy(module)
     precision = Precision.named("float16", "cpu")
-    make_step(module, LOSS, sgd(module), precision=precision, clip_norm=1e-3)((X, y, None))
+    step_of(module, sgd(module), precision=precision, clip_norm=1e-3)((X, y, None))
     moved = [a - b for a, b in zip(module.parameters(), before.parameters(), strict=True)]
     assert torch.cat([m.flatten() for m in moved]).norm().item() == pytest.approx(
         0.5 * 1e-3, rel=1e-3
@@ -118,7 +126,7 @@ def test_a_closure_sees_clipped_gradients():
             norms.append(torch.cat(gradients).norm().item())
             super().step()
 
-    step = make_step(module, LOSS, Watching(module.parameters(), lr=0.1), clip_norm=0.01)
+    step = step_of(module, Watching(module.parameters(), lr=0.1), clip_norm=0.01)
     assert isinstance(step, ClosureStep)
     step((X, y, None))
     assert norms == [pytest.approx(0.01, rel=1e-3)]
@@ -128,9 +136,9 @@ def test_which_step_an_optimizer_gets():
     assert demands_closure(torch.optim.LBFGS)
     assert not demands_closure(torch.optim.AdamW)
     module = make_module()
-    assert type(make_step(module, LOSS, sgd(module))) is TrainStep
+    assert type(step_of(module, sgd(module))) is TrainStep
     lbfgs = partial(torch.optim.LBFGS, max_iter=2)
-    assert type(make_step(module, LOSS, lbfgs(module.parameters()))) is ClosureStep
+    assert type(step_of(module, lbfgs(module.parameters()))) is ClosureStep
 
 
 def test_tf32_is_a_setting_that_is_restored():
@@ -194,13 +202,7 @@ def test_all_together_are_the_hand_written_loop(precision, clip, accumulate, nam
     expected = hand_written(
         by_hand, batches, OPTIMIZERS[name], dtype=dtype, clip=clip, accumulate=accumulate
     )
-    step = make_step(
-        module,
-        LOSS,
-        OPTIMIZERS[name](module),
-        precision=Precision.named(precision, "cpu"),
-        clip_norm=clip,
-    )
+    step = step_of(module, OPTIMIZERS[name](module), precision, clip)
     losses, sizes = train_epoch(module, step, batches, accumulate=accumulate)
     assert losses == pytest.approx(expected, rel=1e-6)
     assert sizes == [5, 5, 5, 5, 3]
@@ -214,9 +216,7 @@ def test_accumulation_is_neither_a_sum_nor_single_steps():
     for name, accumulate, lr in [("mean", 3, 0.5), ("sum", 3, 1.5), ("single", 1, 0.5)]:
         models[name] = make_module()
         optimizer = torch.optim.SGD(models[name].parameters(), lr=lr)
-        train_epoch(
-            models[name], make_step(models[name], LOSS, optimizer), batches, accumulate=accumulate
-        )
+        train_epoch(models[name], step_of(models[name], optimizer), batches, accumulate=accumulate)
     for wrong in ("sum", "single"):
         assert not torch.allclose(models["mean"][0].weight, models[wrong][0].weight, rtol=1e-3)
 
@@ -225,7 +225,7 @@ def test_a_step_after_an_overflow_is_left_out():
     module, (X, y) = make_module(torch.float32), make_data(dtype=torch.float32)
     before = copy.deepcopy(module)
     precision = Precision.named("float16", "cpu")
-    step = make_step(module, LOSS, sgd(module), precision=precision)
+    step = step_of(module, sgd(module), precision=precision)
     scale = precision.scaler.get_scale()
     step((X * 1e6, y, None))  # float16 ends at 65,504.
     assert_same(module, before, rtol=0, atol=0)
@@ -246,7 +246,7 @@ def test_clipped_lbfgs_is_the_hand_written_closure():
         nn.utils.clip_grad_norm_(by_hand.parameters(), 0.05)
         return loss
 
-    step = make_step(module, LOSS, optimizers[0], clip_norm=0.05)
+    step = step_of(module, optimizers[0], clip_norm=0.05)
     for _ in range(3):
         expected = optimizers[1].step(closure)
         assert step((X, y, None))[0] == expected
@@ -273,7 +273,41 @@ def test_a_closure_leaves_gradients_without_a_scale(precision, clip):
     hand_written(by_hand, batches, sgd, dtype=dtype, clip=clip)
 
     optimizer = Demanding(module.parameters(), lr=0.5)
-    make_step(module, LOSS, optimizer, precision=Precision.named(precision, "cpu"), clip_norm=clip)(
-        batches[0]
-    )
+    step_of(module, optimizer, precision=precision, clip_norm=clip)(batches[0])
     assert_same(module, by_hand, rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_the_pure_step_has_the_gradients_of_the_eager_one(clip):
+    module, (X, y) = make_module(), make_data()
+    objective = Objective(module, nn.CrossEntropyLoss())
+    trained = dict(objective.named_parameters())
+    loss, gradients = loss_and_gradients(objective, trained, {}, {}, (X, y, None), clip_norm=clip)
+    expected, _ = step_of(module, torch.optim.SGD(module.parameters(), lr=0.0), clip_norm=clip)(
+        (X, y, None)
+    )
+    torch.testing.assert_close(loss, expected)
+    for name, parameter in trained.items():
+        torch.testing.assert_close(gradients[name], parameter.grad)
+
+
+def test_only_gradients_of_the_module_are_clipped():
+    class Scaled(nn.CrossEntropyLoss):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+        def forward(self, output, y):
+            return super().forward(output * self.scale, y)
+
+    (X, y), seen = make_data(), []
+    for clip in (None, 0.01):
+        objective = Objective(make_module(), Scaled())
+        trained = dict(objective.named_parameters())
+        _, gradients = loss_and_gradients(objective, trained, {}, {}, (X, y, None), clip_norm=clip)
+        precision = Precision.named("float32", "cpu")
+        step = make_step(objective, torch.optim.SGD(trained.values(), lr=0.0), precision, clip)
+        step((X, y, None))
+        torch.testing.assert_close(gradients["criterion.scale"], trained["criterion.scale"].grad)
+        seen.append(gradients["criterion.scale"])
+    assert torch.equal(*seen)

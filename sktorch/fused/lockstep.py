@@ -1,0 +1,137 @@
+"""A stack on its way through the batches of its models, in lockstep."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sktorch._private.torch import tree_leaves
+from sktorch.fused.epoch import EpochTask
+from sktorch.fused.stack import Stack
+from sktorch.fused.trial import Program, stacked_batches
+from sktorch.recording.replayed_optimizer import ReplayedOptimizer
+from sktorch.training.cuda_graph import CapturedStep, is_capturable
+from sktorch.training.optimizers import without_hooks
+
+StackBatch = Sequence[Tensor]
+
+
+class LockstepEpoch:
+    """The batches of several tasks, each step one of all of them."""
+
+    def __init__(self, tasks: list[EpochTask], stack: Stack, program: Program, seed: int) -> None:
+        self.tasks, self.stack = tasks, stack
+        self.losses: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self._cancelled = {task.cancelled for task in tasks}
+        make_step = _evaluation_step if stack.optimizer is None else _training_step
+        self._step = make_step(tasks, stack, program, seed)
+
+    def run(self) -> None:
+        """Go on while all have a batch of as many rows; then give every task what is its own.
+
+        What fails in a step leaves all models as they were before that batch.
+        """
+        n_rows = self.tasks[0].n_rows
+        while all(task.n_rows == n_rows and not task.is_over for task in self.tasks):
+            n_before = len(self.losses)
+            try:
+                for batch in stacked_batches(self.tasks, self.stack.width):
+                    loss, output = self._step(batch)
+                    self.losses.append(loss)
+                    self.outputs.append(output)
+            except BaseException:
+                self._advance(len(self.losses) - n_before)
+                self._finish()
+                raise
+            self._advance(len(self.losses) - n_before)
+            if all(cancelled() for cancelled in self._cancelled):
+                break
+        self._finish()
+
+    def _advance(self, n_batches: int) -> None:
+        for task in self.tasks:
+            task.n_done += n_batches
+            try:
+                if not task.is_over:
+                    task.next_block()
+            except Exception as error:  # of reading its rows: the others can go on
+                task.error = error
+
+    def _finish(self) -> None:
+        if not self.losses:
+            return
+        self.stack.unstack()
+        losses = torch.stack(self.losses, 1)[: len(self.tasks)].tolist()
+        for task, own in zip(self.tasks, losses, strict=True):
+            task.losses += own
+        if self.stack.optimizer is None:
+            for number, task in enumerate(self.tasks):
+                task.outputs += [output[number] for output in self.outputs]
+
+
+def _evaluation_step(
+    tasks: list[EpochTask], stack: Stack, program: Program, seed: int
+) -> Callable[[StackBatch], tuple[Tensor, Tensor]]:
+    """Return a function from a batch of every model to their losses and outputs."""
+    generator = torch.Generator(tasks[0].device).manual_seed(seed)
+    run = partial(program.recording.flat(), generator)
+    tensors = tree_leaves((stack.fixed, stack.buffers))
+    return lambda batch: run(*tensors, *batch)
+
+
+def _training_step(
+    tasks: list[EpochTask], stack: Stack, program: Program, seed: int
+) -> Callable[[StackBatch], tuple[Tensor, Tensor]]:
+    """Return the stack's training step, that of its last epoch if there is one."""
+    if program not in stack.steps:
+        step = captured = StackStep(tasks, stack, program)
+        if _can_be_captured(tasks[0], stack):
+            captured = CapturedStep(step, stack, stack.optimizer, [step.generator])
+        stack.steps[program] = step, captured
+    step, captured = stack.steps[program]
+    step.begin(tasks, seed)
+    return captured
+
+
+def _can_be_captured(task: EpochTask, stack: Stack) -> bool:
+    """Say whether a CUDA graph may hold a stack's step: a schedule changes the settings in it."""
+    on_cuda = task.device.type == "cuda"
+    return on_cuda and task.after_step is None and is_capturable(stack.optimizer)
+
+
+class StackStep:
+    """A training step of a stack: from a batch of every model to their losses."""
+
+    def __init__(self, tasks: list[EpochTask], stack: Stack, program: Program) -> None:
+        self.generator = torch.Generator(tasks[0].device)
+        self._run = partial(program.recording.flat(), self.generator)
+        self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
+        self._renew_settings = stack.renew_settings
+        self._is_scheduled = tasks[0].after_step is not None
+        self._after_steps: list[Callable[[], object]] = []
+        stack.use_gradients(program.without_gradient)
+        self._optimizer = without_hooks(stack.optimizer)
+        if not self._is_scheduled:  # The settings stay.
+            self._optimizer = ReplayedOptimizer(self._optimizer)
+
+    def begin(self, tasks: list[EpochTask], seed: int) -> None:
+        """Prepare for another epoch."""
+        self.generator.manual_seed(seed)
+        if self._is_scheduled:
+            self._after_steps = [task.after_step for task in tasks]
+            self._renew_settings()
+
+    def __call__(self, batch: StackBatch) -> tuple[Tensor, Tensor]:
+        """Step every model; return the losses, also in the place of the outputs."""
+        (loss,) = self._run(*self._tensors, *batch)
+        self._optimizer.step()
+        for after_step in self._after_steps:
+            after_step()
+        if self._is_scheduled:
+            self._renew_settings()
+        return loss, loss
+
+    def zero_grad(self) -> None:
+        """Do nothing: gradients are written anew, where the optimizer reads them."""

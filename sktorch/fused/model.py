@@ -1,0 +1,115 @@
+"""One model among many, and what was found out about it for its further epochs."""
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from sktorch.fused.fingerprint import Snapshot, fingerprint
+from sktorch.training.engine import Engine
+from sktorch.training.objective import Objective
+from sktorch.training.runner import Trainee
+
+
+class Model:
+    """A net, the engine that trains it alone, and what was found out about it.
+
+    Between two epochs anybody may change the net: callbacks, scorers, the module's own `train`.
+    What was found out holds only while a snapshot of the net does.
+    """
+
+    def __init__(self, net: Trainee, engine: Engine) -> None:
+        self.net, self.engine = net, engine
+        self._objective: Objective | None = None
+        self._findings: dict[bool, _Findings] = {}
+
+    @property
+    def objective(self) -> Objective:
+        """The loss of the net's module and criterion; the same object while these are."""
+        known, net = self._objective, self.net
+        if known is None or (known.module, known.criterion) != (net.module_, net.criterion_):
+            autocast = self.engine.precision.autocast
+            known = self._objective = Objective(net.module_, net.criterion_, autocast)
+            self._findings = {}
+        return known
+
+    def structure(self, training: bool) -> Hashable:
+        """Return what models of one stack have in common; raise `NotStackable` if it is alone."""
+        findings = self._current(training)
+        if findings.structure is None:
+            findings.structure = fingerprint(self.objective), self._groups_by_name(training)
+        return findings.structure
+
+    def set_mode(self, training: bool) -> None:
+        """Set train or eval mode, as ``module.train()`` and ``module.eval()`` set it."""
+        set_mode(self.net.module_, training)
+
+    @contextmanager
+    def random_numbers(self, training: bool) -> Iterator[None]:
+        """Inside, the model draws from its own stream, if it draws.
+
+        Streams exclude each other, so that a model of which it is known that it draws nothing does
+        without. Of layers that are not torch's own it is known after an epoch.
+        """
+        findings = self._current(training)
+        if not findings.may_draw:
+            yield
+            return
+        with self.net.stream_:
+            before = torch.get_rng_state()
+            yield
+            on_cpu = self.engine.device.type == "cpu"
+            findings.may_draw = not on_cpu or not torch.equal(before, torch.get_rng_state())
+
+    def _current(self, training: bool) -> "_Findings":
+        objective, groups = self.objective, self._groups(training)
+        findings = self._findings.get(training)
+        if findings is None or findings.groups != groups or not findings.snapshot.holds():
+            on_cpu = self.engine.device.type == "cpu"
+            may_draw = not on_cpu or not all(map(_never_draws, self.net.module_.modules()))
+            findings = _Findings(Snapshot(objective), groups, may_draw)
+            self._findings[training] = findings
+        return findings
+
+    def _groups(self, training: bool) -> list:
+        """Return the optimizer's class and parameter groups."""
+        if not training:
+            return []
+        optimizer = self.net.optimizer_
+        groups = optimizer.param_groups
+        return [type(optimizer), *([id(p) for p in group["params"]] for group in groups)]
+
+    def _groups_by_name(self, training: bool) -> Hashable:
+        if not training:
+            return None
+        names = {id(p): name for name, p in self.objective.named_parameters()}
+        kind, *groups = self._groups(training)
+        return kind, *(tuple(map(names.get, group)) for group in groups)
+
+
+class _Findings:
+    """What was found out about a model in train or in eval mode."""
+
+    def __init__(self, snapshot: Snapshot, groups: list, may_draw: bool) -> None:
+        self.snapshot, self.groups, self.may_draw = snapshot, groups, may_draw
+        self.structure: Hashable = None
+
+
+def _never_draws(layer: nn.Module) -> bool:
+    """Say whether a layer is one of torch's, or of ours, that draws no random numbers."""
+    own = type(layer).__module__.startswith(("torch.nn.", "sktorch.modules."))
+    by_name = type(layer).__name__.startswith(("Dropout", "RReLU", "FractionalMaxPool"))
+    by_name = by_name or "AlphaDropout" in type(layer).__name__
+    return own and not (by_name or getattr(layer, "dropout", 0))
+
+
+def set_mode(module: nn.Module, training: bool) -> None:
+    """Set train or eval mode, as ``module.train()`` and ``module.eval()`` set it."""
+    layers = [*module.modules()]
+    if any(type(layer).train is not nn.Module.train for layer in layers):
+        module.train() if training else module.eval()  # Some layers know better, as frozen norms.
+        return
+    for layer in layers:
+        if layer.training is not training:  # Module.train() sets every one, which is slower.
+            layer.training = training
