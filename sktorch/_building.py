@@ -14,7 +14,8 @@ from sktorch._components import criterion_factory, is_required, module_factory, 
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
 from sktorch.data.source import n_inputs
-from sktorch.data.structure import tree_leaves
+from sktorch.data.structure import n_rows_of, tree_leaves
+from sktorch.targets.own import OwnLoss
 from sktorch.training.optimizer_names import optimizer_class
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 
@@ -116,11 +117,13 @@ def _criterion(estimator: BaseEstimator, seed: int) -> tuple[Callable, nn.Module
 
 
 def _known_from_data(
-    estimator: BaseEstimator, n_outputs: int, dtype: torch.dtype
+    estimator: BaseEstimator, n_outputs: int | None, dtype: torch.dtype
 ) -> dict[str, Any]:
     """Return the constructor parameters of a module that the data decide."""
     shape = estimator.input_shape_
-    known = {"n_outputs": n_outputs, "input_shape": shape, "dtype": dtype}
+    known = {"input_shape": shape, "dtype": dtype}
+    if n_outputs is not None:
+        known["n_outputs"] = n_outputs
     if not isinstance(shape, dict) and None not in shape and n_inputs(shape) == 1:
         n_features = int(np.prod(shape))
         known["n_features"] = n_features
@@ -148,9 +151,15 @@ def _filled_in(
 def _try_loss(net: Net, part: Part, seed: int) -> None:
     """Raise if output, target and criterion don't fit, before anything is trained."""
     output, codec = net.example_output_, net.codec_
+    if not isinstance(output, torch.Tensor) and not isinstance(codec, OwnLoss):
+        raise TypeError(
+            f"module {type(net.module_).__name__} returned {type(output).__name__}; expected one "
+            "tensor. Return just that from its forward, or give the criterion a method "
+            "predict(output) that makes predictions of such outputs."
+        )
     codec.check_output(net.criterion_, output, tree_leaves(net.example_)[0].shape[0])
     with RandomStream(seed, torch.device(net.device)):
-        target = codec.target(net.criterion_, part.y[: len(output)], output)
+        target = codec.target(net.criterion_, part.y[: n_rows_of(output)], output)
         net.check_loss(target, weighted=part.weights is not None)
 
 

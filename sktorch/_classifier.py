@@ -9,13 +9,14 @@ from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sktorch._estimator import TorchEstimator, as_array_of, dispatches
 from sktorch._net import ClassifierNet
 from sktorch._scoring import accuracy, comparable
 from sktorch.losses.adapters import ignore_index_of, innermost
-from sktorch.losses.registry import link_of
+from sktorch.losses.registry import has_probabilities
 from sktorch.targets.choice import label_codec
 from sktorch.targets.entries import EntryLabels
 from sktorch.targets.labels import Labels
@@ -30,7 +31,7 @@ def _has_probabilities(estimator: Any) -> bool:
     else:
         with suppress(ValueError):  # `fit` raises for an unknown name.
             criterion = estimator._component_class("criterion")
-    if link_of(criterion).log_probabilities is None:
+    if not has_probabilities(criterion):
         raise AttributeError(
             f"criterion {innermost(criterion)!r} defines no probabilities. Use predict or "
             "decision_function, or a criterion that does, such as nn.CrossEntropyLoss."
@@ -394,7 +395,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """
         X, outputs = self._outputs(X)
         encoded = self.codec_.predicted(self.net_.criterion_, outputs)
-        return _beside(self.codec_.decode(encoded.cpu().numpy()), X)
+        return _beside(self.codec_.decode_predicted(encoded.cpu().numpy()), X)
 
     def decision_function(self, X):
         """Return the scores of the classes: the module's output before it becomes probabilities.
@@ -505,9 +506,13 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         >>> TorchClassifier(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.93
         True
         """
+        check_is_fitted(self)
+        own = self._own_score(X, y, sample_weight)
+        if own is not None:
+            return own
         predicted, y = self._predicted_and_targets(X, y)
-        if not isinstance(self.codec_, Labels):
-            y = self.codec_.check(y, y)
+        if not isinstance(self.codec_.targets, Labels):
+            y = self.codec_.targets.check(y, y)
             return self.codec_.accuracy(y, predicted, check_sample_weight(sample_weight, len(y)))
         if sample_weight is None and comparable(y, predicted):
             return self.codec_.accuracy(y, predicted)  # scikit-learn's checks take 20x as long.
@@ -523,13 +528,13 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return tags
 
     def _check_target(self, X, y, classes, reset, per_entry=False):
-        per_entry = per_entry or (not reset and isinstance(self.codec_, EntryLabels))
+        per_entry = per_entry or (not reset and isinstance(self.codec_.targets, EntryLabels))
         codec = label_codec(y, classes, per_entry)
         y = codec.check(y, X)
         if reset:
             criterion = self._given_criterion() or codec.default_criterion
             ignored = ignore_index_of(criterion, self._component_parameters("criterion"))
-            self.codec_ = codec.made(y, classes, ignored)
+            self.codec_ = self._reading_of(codec.made(y, classes, ignored))
             self.classes_ = _beside(self.codec_.classes, X)
         elif classes is not None and not self.codec_.is_of(classes):
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sktorch.data.structure import tree_map
+from sktorch.data.structure import Outputs, tree_leaves, tree_map
 from sktorch.data.tensors import as_tensors, is_integer
 from sktorch.losses.adapters import FunctionLoss, innermost
 from sktorch.training.cost import Work, measure_work
@@ -82,7 +82,7 @@ def is_required(parameter: inspect.Parameter) -> bool:
 
 
 @torch.no_grad()
-def try_module(module: nn.Module, example: Any) -> tuple[torch.dtype, torch.Tensor, Work]:
+def try_module(module: nn.Module, example: Any) -> tuple[torch.dtype, Outputs, Work]:
     """Return the input dtype, output and cost of a module, called on a few rows in eval mode."""
     tensors = [*module.parameters(), *module.buffers()]
     dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())
@@ -101,12 +101,13 @@ def try_module(module: nn.Module, example: Any) -> tuple[torch.dtype, torch.Tens
         except RuntimeError:
             raise _unfit(module, example, error) from error
     module.train(was_training)
-    if not isinstance(output, torch.Tensor):
+    if not all(isinstance(part, torch.Tensor) for part in tree_leaves(output)):
         raise TypeError(
             f"module {type_name(module)} returned {type_name(output)}; expected one tensor "
-            "of logits, of shape (n_rows, n_outputs). Return just that from its forward."
+            "of logits, of shape (n_rows, n_outputs), or a tuple or dict of tensors where the "
+            "criterion has a method predict(output). Return just that from its forward."
         )
-    return dtype, output.cpu(), work
+    return dtype, tree_map(torch.Tensor.cpu, output), work
 
 
 def _unfit(module: nn.Module, example: Any, error: Exception) -> ValueError:

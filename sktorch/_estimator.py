@@ -27,9 +27,12 @@ from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out, split_by
-from sktorch.losses.registry import criterion_class
+from sktorch.data.structure import Outputs, n_rows_of, tree_leaves
+from sktorch.losses.adapters import innermost
+from sktorch.losses.registry import criterion_class, reads_outputs
 from sktorch.modules import MLP
-from sktorch.targets.codec import LabelsOfSteps
+from sktorch.targets.codec import Codec, LabelsOfSteps
+from sktorch.targets.own import OwnLoss
 from sktorch.training.randomness import all_seeded
 
 
@@ -129,12 +132,16 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """Return X, y and weights, checked and encoded, as one part with all rows."""
         source = as_source(
             X,
-            has_targets=y is None,
+            has_targets=y is None and not self._without_target(),
             collate_fn=self._component_parameters("iterator_train").get("collate_fn"),
             fitted_shape=None if reset else self.input_shape_,
             checked_for=type(self).__name__,
         )
         with _seeded_for(source, seed):
+            if self._without_target():
+                n_rows = source.n_rows if source.is_indexable else sum(1 for _ in source)
+                check_consistent_length(y, range(n_rows))
+                y = np.zeros((n_rows, 0))
             y = source.targets if y is None else y
             check_features(self, source, reset=reset)
         # A stream does not know its length: that of y is compared with it as it is read.
@@ -205,7 +212,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             checked_for=type(self).__name__,
         )
 
-    def _outputs(self, X: Any) -> tuple[Any, torch.Tensor]:
+    def _outputs(self, X: Any) -> tuple[Any, Outputs]:
         """Return X, checked, and the module's outputs for it, on the module's device."""
         options = self._inference_options()
         source = self._source_to_predict(X, options)
@@ -220,7 +227,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 f"fitted on samples of shape {self.input_shape_}, and its module does not take "
                 f"others: {error}. Reshape X."
             ) from error
-        if source.runs_user_code and not torch.isfinite(outputs).all():
+        if source.runs_user_code and not all(torch.isfinite(x).all() for x in tree_leaves(outputs)):
             raise ValueError(
                 "The module's outputs for the dataset hold NaN or infinity: its samples do, or "
                 "they are too large. Impute or drop them first."
@@ -230,6 +237,39 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _given_criterion(self) -> Any:
         """Return the criterion that was asked for, by name or itself; None for "auto"."""
         return None if is_auto(self.criterion) else criterion_class(self.criterion)
+
+    def _without_target(self) -> bool:
+        """Return whether the criterion trains on X alone."""
+        return False
+
+    def _reading_of(self, codec: Codec) -> Codec:
+        """Return the codec, inside another if the criterion says what its outputs predict."""
+        given = self._given_criterion()
+        parameters = self._component_parameters("criterion")
+        return OwnLoss(codec) if given and reads_outputs(given, parameters) else codec
+
+    def _own_score(self, X: Any, y: Any, sample_weight: Any) -> float | None:
+        """Return the score that the criterion defines; None if it leaves that to the estimator."""
+        codec, criterion = self.codec_, self.net_.criterion_
+        if not isinstance(codec, OwnLoss) or codec.score_name(criterion) not in ("score", None):
+            return None
+        loss = innermost(criterion)
+        if not hasattr(loss, "score") or sample_weight is not None:
+            raise ValueError(
+                f"The criterion {loss!r} does not say how to score "
+                f"{'with sample_weight' if hasattr(loss, 'score') else 'its predictions'}. Give it "
+                "a method score(output, target) and leave sample_weight out, or pass scoring to "
+                "what asks for the score."
+            )
+        if y is None and not self._without_target():
+            source = self._source_to_predict(X, self._inference_options(), has_targets=True)
+            X, outputs = self._outputs(source)
+            y = source.targets
+        else:
+            X, outputs = self._outputs(X)
+        rows = np.zeros((n_rows_of(outputs), 0))
+        y = rows if self._without_target() else self._check_target(rows, y, None, False)
+        return codec.score(criterion, outputs, y)
 
     def _row_weights(
         self, encoded: np.ndarray, sample_weight: Any, counted: np.ndarray | None = None

@@ -18,7 +18,8 @@ from sktorch._components import accepts, try_module, type_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
 from sktorch.data.sources import as_source
-from sktorch.data.structure import Batch
+from sktorch.data.structure import Batch, floating_dtype, moved, tree_map
+from sktorch.data.tensors import as_tensors
 from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
 from sktorch.training.cost import rows_at_once
@@ -39,11 +40,11 @@ class Net(NeuralNet):
 
     Attributes
     ----------
-    codec_ : Labels, Indicators, LabelColumns or Numbers
+    codec_ : Codec
         What encodes targets, and decodes outputs.
     example_ : ndarray, sparse array or torch.Tensor, or a dict or tuple of them
         Up to two rows of the data, to try the module on before anything is trained.
-    example_output_ : torch.Tensor
+    example_output_ : torch.Tensor, or a dict or tuple of them
         What the module made of them.
     work_ : Work
         What a row costs the module.
@@ -86,8 +87,9 @@ class Net(NeuralNet):
                 f"criterion={self.criterion!r} returned {type_name(self.criterion_)}; expected an "
                 "nn.Module. Pass an nn loss class, an instance, or a function of two tensors."
             )
-        if self.example_output_.is_floating_point():
-            self.criterion_.to(self.example_output_.dtype)
+        dtype = floating_dtype(self.example_output_)
+        if dtype.is_floating_point:
+            self.criterion_.to(dtype)
         return self
 
     def initialize_callbacks(self):
@@ -214,7 +216,7 @@ class Net(NeuralNet):
         inputs = source.inputs(self.input_dtype_, own_device, n_rows=n_rows, options=options)
         with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
             outputs = infer(self.module_, inputs, source.n_rows, autocast=precision.autocast)
-        return outputs.to(device, self.example_output_.dtype)
+        return moved(outputs, device, floating_dtype(self.example_output_))
 
     def predict(self, X):
         """Encoded predictions for the rows of X, ndarray of shape (n_rows, ...)."""
@@ -250,15 +252,20 @@ class Net(NeuralNet):
         TypeError, ValueError
             If it returns no single number, or does not take the two.
         """
-        output = self.example_output_.to(self.device)
-        weight = output.new_ones(len(target)) if weighted else None
+        dtype = floating_dtype(self.example_output_)
+        output = moved(self.example_output_, self.device, dtype)
+        X = as_tensors(self.example_, self.input_dtype_, torch.device(self.device), copy=True)
+        weight = torch.ones(len(target), dtype=dtype, device=self.device) if weighted else None
         try:
-            loss = LossFunction(self.criterion_)(output, target.to(self.device), weight)
+            loss = LossFunction(self.criterion_)(
+                output, target.to(self.device), weight, X=X, module=self.module_
+            )
         except RuntimeError as error:
             raise ValueError(
                 f"criterion {self.criterion_} does not take an output of shape "
-                f"{tuple(output.shape)} and a target of shape {tuple(target.shape)} and dtype "
-                f"{target.dtype}: {error}. Change criterion or the module's output."
+                f"{tree_map(lambda x: tuple(x.shape), output)} and a target of shape "
+                f"{tuple(target.shape)} and dtype {target.dtype}: {error}. Change criterion or the "
+                "module's output."
             ) from error
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             got = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type_name(loss)

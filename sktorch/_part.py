@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 from sktorch._net import Net
 from sktorch.data.loaders import loader_options
 from sktorch.data.source import BatchSettings, Loader, Source
+from sktorch.data.structure import floating_dtype
 from sktorch.data.tensors import as_array
 
 
@@ -70,7 +71,7 @@ class Part:
         codec, output = estimator.codec_, net.example_output_
         weights = None
         if self.weights is not None:
-            weights = torch.as_tensor(self.weights, dtype=output.dtype)
+            weights = torch.as_tensor(self.weights, dtype=floating_dtype(output))
 
         def target(y: np.ndarray) -> torch.Tensor:
             return codec.target(net.criterion_, y, output)

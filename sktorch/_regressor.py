@@ -11,6 +11,7 @@ from torch import nn
 from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
 from sktorch._scoring import r2, r_squared
+from sktorch.losses.adapters import loss_arguments
 from sktorch.targets.numbers import Numbers
 
 
@@ -356,17 +357,18 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         (2,)
         """
         X, outputs = self._outputs(X)
-        criterion = self.net_.criterion_
-        predicted = as_array_of(self.codec_.decode(self.codec_.predicted(criterion, outputs)), X)
+        codec, criterion = self.codec_, self.net_.criterion_
+        encoded = codec.predicted(criterion, outputs)
+        predicted = as_array_of(codec.decode_predicted(encoded), X)
         if not return_std:
             return predicted
-        deviation = self.codec_.standard_deviation(criterion, outputs)
+        deviation = codec.standard_deviation(criterion, outputs)
         if deviation is None:
             raise ValueError(
                 f"return_std=True needs a criterion that learns a standard deviation, and "
                 f"{criterion} does not. Set criterion='gaussian_nll' and fit."
             )
-        return predicted, as_array_of(self.codec_.decode(deviation), X)
+        return predicted, as_array_of(codec.decode_predicted(deviation), X)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the coefficient of determination, R², of ``predict(X)``.
@@ -397,7 +399,10 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         True
         """
         check_is_fitted(self)
-        if self.codec_.has_several_quantiles(self.net_.criterion_):
+        own = self._own_score(X, y, sample_weight)
+        if own is not None:
+            return own
+        if self.codec_.targets.has_several_quantiles(self.net_.criterion_):
             raise ValueError(
                 "R² compares one number a target, and predict(X) gives several quantiles. Judge "
                 "each column by sklearn.metrics.mean_pinball_loss, or pass scoring to what asks "
@@ -414,11 +419,17 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         return tags
 
     def _check_target(self, X, y, classes, reset, per_entry=False):
-        y = Numbers.check(y, X)
+        if not self._without_target():
+            y = Numbers.check(y, X)
         if reset:
-            self.codec_ = Numbers.of(y, self._given_criterion())
+            self.codec_ = self._reading_of(Numbers.of(y, self._given_criterion()))
         return y
 
+    def _without_target(self):
+        given = self._given_criterion()
+        parameters = self._component_parameters("criterion")
+        return given is not None and not loss_arguments(given, parameters).has_target
+
     def _fit_codec(self, train):
-        if self.scale_target:
+        if self.scale_target and isinstance(self.codec_, Numbers):
             self.codec_.fit_scale(train.y[train.index], train.used_weights)

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.metrics import get_scorer, r2_score
 
+from sktorch.data.structure import Outputs, floating_dtype, moved, n_rows_of
 from sktorch.targets.arrays import as_numpy, as_target_array
 
 # ``scorer(estimator, X, y, sample_weight)``; higher is better.
@@ -34,18 +34,19 @@ class Evaluation:
     targets: Callable[[], np.ndarray]
     weights: np.ndarray | None
 
-    def scores(self, outputs: torch.Tensor) -> dict[str, float]:
+    def scores(self, outputs: Outputs) -> dict[str, float]:
         """Return the scores of these outputs by name."""
         y = self.targets()
-        if len(outputs) != len(y):
+        n_rows = n_rows_of(outputs)
+        if n_rows != len(y):
             raise ValueError(
-                f"The {len(y)} rows to score came with {len(outputs)} outputs: the dataset does "
+                f"The {len(y)} rows to score came with {n_rows} outputs: the dataset does "
                 "not give the same samples in every pass."
             )
-        outputs = outputs.to("cpu", self.net.example_output_.dtype)
+        outputs = moved(outputs, "cpu", floating_dtype(self.net.example_output_))
         X = np.empty((len(y), 0))  # A placeholder: the outputs of these rows are known.
 
-        def outputs_of(given: Any) -> tuple[np.ndarray, torch.Tensor]:
+        def outputs_of(given: Any) -> tuple[np.ndarray, Outputs]:
             if given is not X:
                 raise ValueError(
                     "A scorer asks for predictions of other rows than those it was given. In "
@@ -126,6 +127,9 @@ def _weighted_score(
 
 def accuracy(estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the share of the rows, or of the entries of rows, that are right."""
+    own = estimator._own_score(X, y, None)
+    if own is not None:
+        return own
     return estimator.codec_.accuracy(y, estimator.predict(X), weights)
 
 
@@ -137,7 +141,8 @@ def comparable(y: Any, predicted: Any) -> bool:
 
 def r2(estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the coefficient of determination."""
-    return r_squared(y, estimator.predict(X), weights)
+    own = estimator._own_score(X, y, None)
+    return r_squared(y, estimator.predict(X), weights) if own is None else own
 
 
 def r_squared(y: Any, predicted: Any, weights: Any) -> float:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
 from sktorch._private.torch import tree_leaves
+from sktorch.data.structure import tree_map
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, stacked_batches
@@ -68,7 +70,7 @@ class LockstepEpoch:
             task.losses += own
         if self.stack.optimizer is None:
             for number, task in enumerate(self.tasks):
-                task.outputs += [output[number] for output in self.outputs]
+                task.outputs += [tree_map(itemgetter(number), output) for output in self.outputs]
 
 
 def _evaluation_step(

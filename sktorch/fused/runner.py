@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-import torch
-
 from sktorch.data.batches import Batches
-from sktorch.data.structure import Batch
+from sktorch.data.structure import Batch, concatenated
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.model import Model
 from sktorch.fused.rendezvous import TaskHandle, current_task, detached
@@ -54,7 +52,7 @@ class FusedRunner:
             with detached():
                 return self._engine.evaluate(net, batches, observer)
         epoch = self._run(net, batches, training=False)
-        return epoch.losses, epoch.sizes, torch.cat(epoch.outputs)
+        return epoch.losses, epoch.sizes, concatenated(epoch.outputs)
 
     def _goes_along(self, batches: Iterable[Batch], observer: Observer | None) -> bool:
         """Say whether an epoch is one step a batch, of batches that are cut from whole tensors."""

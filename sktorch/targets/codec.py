@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sktorch.losses.adapters import Criterion
-from sktorch.losses.registry import TargetKind, check_criterion
+from sktorch.losses.registry import TargetKind, check_criterion, is_known
 from sktorch.targets.weights import row_weights
 
 
@@ -43,6 +44,15 @@ class Codec(ABC):
         """Return encoded targets as the user gave them."""
         return encoded
 
+    def decode_predicted(self, predicted: Any) -> Any:
+        """Return predictions, encoded as `predicted` returns them, as the user gets them."""
+        return self.decode(predicted)
+
+    @property
+    def targets(self) -> "Codec":
+        """The codec of y, which is this one unless a loss has outputs of its own."""
+        return self
+
     def strata(self, encoded: np.ndarray) -> np.ndarray | None:
         """Return the codes that a hold-out is stratified by, or None to hold out at random."""
         return None
@@ -73,9 +83,9 @@ class Codec(ABC):
     def widths(self, criterion: Criterion) -> tuple[int, ...]:
         """Return the widths of an output that fit, the usual one first."""
 
-    def n_outputs(self, criterion: Criterion) -> int:
-        """Return the number of outputs that a module usually has."""
-        return self.widths(criterion)[0]
+    def n_outputs(self, criterion: Criterion) -> int | None:
+        """Return the number of outputs that a module usually has; None if any will do."""
+        return next(iter(self.widths(criterion)), None)
 
     def check_output(self, criterion: nn.Module, output: Tensor, n_rows: int) -> None:
         """Raise ValueError if the module's output does not fit."""
@@ -84,7 +94,7 @@ class Codec(ABC):
             raise ValueError(
                 f"module returned an output of shape {tuple(output.shape)} for a batch of {n_rows} "
                 f"rows; {self._expected(criterion, shapes)}. Change the module, or let its "
-                "constructor take n_outputs, which is filled in."
+                f"constructor take n_outputs, which is filled in.{_own_way(criterion)}"
             )
 
     def _shapes(self, criterion: nn.Module, n_rows: int) -> list[tuple[int, ...]]:
@@ -99,6 +109,10 @@ class Codec(ABC):
     @abstractmethod
     def target(self, criterion: nn.Module, encoded: np.ndarray, output: Tensor) -> Tensor:
         """Return the criterion's target for encoded targets and an example of an output."""
+
+    def plain_target(self, encoded: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """Return the target of a loss of the user's own, which takes codes of classes."""
+        return torch.as_tensor(encoded, device="cpu")
 
     @abstractmethod
     def predicted(self, criterion: nn.Module, output: Tensor) -> Tensor:
@@ -149,6 +163,13 @@ class LabelCodec(Codec):
     @abstractmethod
     def log_probabilities(self, criterion: nn.Module, output: Tensor) -> Tensor | list[Tensor]:
         """Return log-probabilities, (n_rows, n_classes); a list for columns."""
+
+
+def _own_way(criterion: nn.Module) -> str:
+    """Return how a loss of the user's own makes sense of any output, for an error."""
+    if is_known(criterion):
+        return ""
+    return " Or give the criterion a method predict(output) that makes predictions of such outputs."
 
 
 def check_not_steps(output: Tensor, n_columns: int) -> None:

@@ -92,8 +92,11 @@ class Indicators(LabelCodec):
 
     def target(self, criterion: nn.Module, encoded: np.ndarray, output: Tensor) -> Tensor:
         """Return what the criterion's link makes of indicators in the output's dtype."""
-        indicators = torch.as_tensor(encoded, device="cpu").to(output.dtype)
-        return indicator_link_of(criterion).encode(indicators)
+        return indicator_link_of(criterion).encode(self.plain_target(encoded, output.dtype))
+
+    def plain_target(self, encoded: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """Return zeros and ones."""
+        return torch.as_tensor(encoded, device="cpu").to(dtype)
 
     def predicted(self, criterion: nn.Module, output: Tensor) -> Tensor:
         """Return ones for labels that are likelier than not, int64 of shape (n_rows, n_labels)."""

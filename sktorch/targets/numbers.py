@@ -114,7 +114,7 @@ class Numbers(Codec):
     def decode(self, encoded: Any) -> Any:
         """Return numbers in the shape of the y of ``fit``; several quantiles stay columns."""
         is_one_each = encoded.shape[1] == self.n_targets
-        return encoded.reshape(-1, *self.shape) if is_one_each else encoded
+        return encoded.reshape(len(encoded), *self.shape) if is_one_each else encoded
 
     def check_criterion(self, criterion: Criterion) -> None:
         """Raise ValueError if the criterion can't learn numbers, or as many."""
@@ -163,17 +163,21 @@ class Numbers(Codec):
 
     def target(self, criterion: nn.Module, encoded: np.ndarray, output: Tensor) -> Tensor:
         """Return scaled numbers in the output's dtype and number of dimensions."""
+        target = self.plain_target(encoded, output.dtype)
+        if len(self.shape) > 1:
+            return target
+        return target.reshape(-1) if output.ndim == 1 else target.reshape(-1, self.n_targets)
+
+    def plain_target(self, encoded: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """Return scaled numbers in the shape of y."""
         with np.errstate(over="ignore"):
-            scaled = torch.from_numpy((encoded - self.mean) / self.scale).to(output.dtype)
+            scaled = torch.from_numpy((encoded - self.mean) / self.scale).to(dtype)
         if not torch.isfinite(scaled).all():
             raise ValueError(
                 f"y holds numbers from {encoded.min()} to {encoded.max()}, which the module's "
-                f"{output.dtype} can't hold. Set scale_target=True, or divide y by a constant."
+                f"{dtype} can't hold. Set scale_target=True, or divide y by a constant."
             )
-        return scaled.reshape(-1) if output.ndim == 1 else self._shaped(scaled)
-
-    def _shaped(self, values: Tensor) -> Tensor:
-        return values if len(self.shape) < 2 else values.reshape(-1, *self.shape)
+        return scaled.reshape(len(scaled), *self.shape)
 
     def predicted(self, criterion: nn.Module, output: Tensor) -> Tensor:
         """Return numbers in the scale of y, of shape (n_rows, n_columns)."""

@@ -8,7 +8,16 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from sktorch.data.structure import Batch, Inputs, call_module
+from sktorch.data.structure import (
+    Batch,
+    Inputs,
+    Outputs,
+    call_module,
+    concatenated,
+    n_rows_of,
+    tree_leaves,
+    tree_map,
+)
 from sktorch.training.objective import Context, Objective, clip_factor
 from sktorch.training.optimizers import without_hooks
 from sktorch.training.precision import Precision
@@ -34,7 +43,7 @@ def train_epoch(
             observer.before(batch)
             module.train()  # An observer may have looked at predictions.
             loss, output = step(batch, *place, observer.on_gradient)
-            observer.after(batch, loss, output.detach())
+            observer.after(batch, loss, tree_map(Tensor.detach, output))
         if after_step is not None and place[1]:
             after_step()
         losses.append(loss)
@@ -63,7 +72,7 @@ class TrainStep:
         last: bool = True,
         share: float = 1.0,
         on_gradient: Callable[[Batch], object] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Outputs]:
         """Fit the parameters to a batch; return the loss and the output of before.
 
         Gradients are added up, each with its share, from the first batch of a group to its last.
@@ -129,7 +138,7 @@ def evaluate(
         losses.append(loss)
         sizes.append(len(batch[1]))
         outputs.append(output)
-    return torch.stack(losses).tolist(), sizes, torch.cat(outputs)
+    return torch.stack(losses).tolist(), sizes, concatenated(outputs)
 
 
 # Under no_grad, not inference_mode: a module that keeps a tensor (a cached mask, a positional
@@ -141,21 +150,23 @@ def infer(
     n_rows: int | None,
     *,
     autocast: Context = nullcontext,
-) -> Tensor:
+) -> Outputs:
     """Return the outputs of all rows, in eval mode; `n_rows` counts them, where it is known."""
     module.eval()
     if n_rows is None:
-        return torch.cat([*_outputs(module, inputs, autocast)])
-    outputs, done = None, 0
+        return concatenated([*_outputs(module, inputs, autocast)])
+    rows, done = None, 0
     for output in _outputs(module, inputs, autocast):
-        if outputs is None:
-            outputs = output.new_empty(n_rows, *output.shape[1:])
-        outputs[done : done + len(output)] = output
-        done += len(output)
-    return outputs
+        if rows is None:
+            rows = tree_map(lambda x: x.new_empty(n_rows, *x.shape[1:]), output)
+        n_done = done + n_rows_of(output)
+        for whole, part in zip(tree_leaves(rows), tree_leaves(output), strict=True):
+            whole[done:n_done] = part
+        done = n_done
+    return rows
 
 
-def _outputs(module: nn.Module, inputs: Iterable[Inputs], autocast: Context) -> Iterator[Tensor]:
+def _outputs(module: nn.Module, inputs: Iterable[Inputs], autocast: Context) -> Iterator[Outputs]:
     for X in inputs:
         with autocast():
             output = call_module(module, X)

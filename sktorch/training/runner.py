@@ -6,12 +6,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from sktorch.data.structure import Batch
+from sktorch.data.structure import Batch, Outputs
 from sktorch.training.cost import Work
 from sktorch.training.randomness import RandomStream
 
 Trained = tuple[list[float], list[int]]
-Evaluated = tuple[list[float], list[int], Tensor]
+Evaluated = tuple[list[float], list[int], Outputs]
 
 
 class Trainee(Protocol):
@@ -33,7 +33,7 @@ class Observer(Protocol):
     def on_gradient(self, batch: Batch) -> object:
         """Look at a batch when its gradients are there, before they are clipped."""
 
-    def after(self, batch: Batch, loss: Tensor, output: Tensor) -> object:
+    def after(self, batch: Batch, loss: Tensor, output: Outputs) -> object:
         """Look at a batch after its step, with the loss and the output of before."""
 
 
@@ -47,7 +47,7 @@ class Step(Protocol):
         last: bool = True,
         share: float = 1.0,
         on_gradient: Callable[[Batch], object] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Outputs]:
         """Fit the parameters to a batch; return the loss and the output of before."""
         ...
 
