@@ -20,7 +20,7 @@ from sktorch.losses.registry import has_probabilities
 from sktorch.targets.choice import label_codec
 from sktorch.targets.entries import EntryLabels
 from sktorch.targets.labels import Labels
-from sktorch.targets.weights import check_sample_weight
+from sktorch.targets.weights import check_sample_weight, near_one
 
 
 def _has_probabilities(estimator: Any) -> bool:
@@ -511,9 +511,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         if own is not None:
             return own
         predicted, y = self._predicted_and_targets(X, y)
+        if sample_weight is not None:
+            sample_weight = near_one(check_sample_weight(sample_weight, len(predicted)))
         if not isinstance(self.codec_.targets, Labels):
             y = self.codec_.targets.check(y, y)
-            return self.codec_.accuracy(y, predicted, check_sample_weight(sample_weight, len(y)))
+            return self.codec_.accuracy(y, predicted, sample_weight)
         if sample_weight is None and comparable(y, predicted):
             return self.codec_.accuracy(y, predicted)  # scikit-learn's checks take 20x as long.
         return accuracy_score(y, predicted, sample_weight=sample_weight)

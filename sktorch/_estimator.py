@@ -137,11 +137,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             fitted_shape=None if reset else self.input_shape_,
             checked_for=type(self).__name__,
         )
+        check_consistent_length(y, source.values if source.is_indexable else None)
         with _seeded_for(source, seed):
             if self._without_target():
-                n_rows = source.n_rows if source.is_indexable else sum(1 for _ in source)
-                check_consistent_length(y, range(n_rows))
-                y = np.zeros((n_rows, 0))
+                y = np.zeros((source.count_rows(), 0))
             y = source.targets if y is None else y
             check_features(self, source, reset=reset)
         # A stream does not know its length: that of y is compared with it as it is read.

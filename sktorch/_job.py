@@ -3,6 +3,7 @@
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import fields
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,21 @@ import torch
 
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
+from sktorch._net import check_outputs_finite
 from sktorch._part import Part
 from sktorch._private.scikit_learn import callback_context
 from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch.data.batches import AugmentedBatches
 from sktorch.data.loaders import check_keeps_rows
 from sktorch.data.structure import Batch
+from sktorch.data.tensors import as_tensors
 from sktorch.fused.rendezvous import threads_of_a_task
 from sktorch.fused.runner import choose_runner
 from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.engine import Engine, StepSettings
+from sktorch.training.loop import infer
 from sktorch.training.named_schedules import make_schedule
+from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 from sktorch.training.schedule import Schedule
 from sktorch.training.stopping import BestWeights, Plateau
 
@@ -106,9 +111,20 @@ class TrainingJob:
             if self.schedule is not None:  # The next training begins at the learning rate given.
                 self.schedule.restore()
         estimator.best_epoch_ = self._restore_best()
+        if self.valid is None:  # Losses of validation show what the last step did.
+            self._check_outputs()
         net.end_training(self.train.source.values, self.train.y)
         estimator.eager_reason_ = self.engine.eager_reason
         context.call_on_fit_task_end(estimator=estimator, **arguments)
+
+    def _check_outputs(self) -> None:
+        """Raise ValueError if the last step has left a module that returns no finite numbers."""
+        net = self.net
+        with RandomStream(0, self.device), numpy_and_python_seeded(0), suppress(RuntimeError):
+            example = self.train.source.example
+            inputs = as_tensors(example, net.input_dtype_, self.device, copy=True)
+            # A module may refuse so few rows: then there is nothing to see.
+            check_outputs_finite(infer(net.module_, [inputs], None), net)
 
     def _user_code_draws(self) -> bool:
         """Say whether code of the user, in a dataset or an augmentation, may draw numbers."""

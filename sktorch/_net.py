@@ -18,7 +18,7 @@ from sktorch._components import accepts, try_module, type_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
 from sktorch.data.sources import as_source
-from sktorch.data.structure import Batch, floating_dtype, moved, tree_map
+from sktorch.data.structure import Batch, Outputs, floating_dtype, moved, tree_leaves, tree_map
 from sktorch.data.tensors import as_tensors
 from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
@@ -338,8 +338,22 @@ def _can_be_fused(optimizer, module):
 def _check_finite(prefix, losses, net):
     for number, loss in enumerate(losses, start=1):
         if not math.isfinite(loss):
-            raise ValueError(
+            raise _diverged(
                 f"{prefix}_loss is {loss} in epoch {len(net.history)}, batch {number} of "
-                f"{len(losses)}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), "
-                "or clip gradients (gradient_clip=1.0)."
+                f"{len(losses)}",
+                net,
             )
+
+
+def check_outputs_finite(outputs: Outputs, net: Net) -> None:
+    """Raise ValueError for NaN or infinity; a score may be minus infinity, that of a class."""
+    lowest = math.nan if net.codec_.classes is None else -math.inf
+    if not all((torch.isfinite(x) | (x == lowest)).all() for x in tree_leaves(outputs)):
+        raise _diverged("The module's outputs are not finite after the last step", net)
+
+
+def _diverged(what, net):
+    return ValueError(
+        f"{what}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), or clip gradients "
+        "(gradient_clip=1.0)."
+    )

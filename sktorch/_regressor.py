@@ -13,6 +13,7 @@ from sktorch._net import RegressorNet
 from sktorch._scoring import r2, r_squared
 from sktorch.losses.adapters import loss_arguments
 from sktorch.targets.numbers import Numbers
+from sktorch.targets.weights import check_sample_weight, near_one
 
 
 class TorchRegressor(RegressorMixin, TorchEstimator):
@@ -409,6 +410,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
                 "for the score."
             )
         predicted, y = self._predicted_and_targets(X, y)
+        if sample_weight is not None:
+            sample_weight = near_one(check_sample_weight(sample_weight, len(predicted)))
         return r_squared(y, predicted, sample_weight)
 
     def __sklearn_tags__(self):

@@ -118,7 +118,7 @@ class LabelColumns(LabelCodec):
         return [column.log_probabilities(criterion, part) for column, part in parts]
 
     def _column_widths(self, criterion: Criterion) -> list[int]:
-        return [column.n_outputs(criterion) for column in self.columns]
+        return [column.widths(criterion)[0] for column in self.columns]
 
     def _parts(self, criterion: nn.Module, output: Tensor) -> Iterable[tuple[Labels, Tensor]]:
         """Return each column's codec with its part of the output."""

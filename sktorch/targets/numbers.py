@@ -198,7 +198,8 @@ class Numbers(Codec):
             farthest = np.abs(mean) + FARTHEST * self.scale
         if farthest.max() > limits.max or self.scale.min() < limits.tiny:
             values = values.to("cpu", torch.float64)
-        return values * _like(self.scale, values) + _like(mean, values)
+        limit = torch.finfo(values.dtype).max  # Beyond it there is no number to predict.
+        return (values * _like(self.scale, values) + _like(mean, values)).clamp(-limit, limit)
 
 
 def _columns(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sktorch._private.torch import tree_leaves
 from sktorch.losses.adapters import Criterion, innermost, loss_arguments
-from sktorch.targets.codec import Codec
+from sktorch.targets.codec import Codec, LabelCodec
 from sktorch.targets.indicators import Indicators
 from sktorch.targets.numbers import Numbers
 
@@ -61,10 +61,12 @@ class OwnLoss(Codec):
 
     def is_of(self, classes: Any) -> bool:
         """Return whether these are the classes of y."""
+        assert isinstance(self.targets, LabelCodec)
         return self.targets.is_of(classes)
 
     def accuracy(self, y: np.ndarray, predicted: np.ndarray, weights: Any = None) -> float:
         """Return the accuracy that targets of this kind have."""
+        assert isinstance(self.targets, LabelCodec)
         return self.targets.accuracy(y, predicted, weights)
 
     def widths(self, criterion: Criterion) -> tuple[int, ...]:

@@ -10,6 +10,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from sktorch.targets.arrays import as_numpy
 
 
+# Of float64, in powers of two, it is 1024; a product and a sum of many weights stay far below.
+LARGEST_EXPONENT = 300
+
+
 def row_weights(
     encoded: np.ndarray,
     classes: Any,
@@ -24,11 +28,11 @@ def row_weights(
     """
     if sample_weight is None and class_weight is None:
         return None
-    weights = check_sample_weight(sample_weight, len(encoded))
+    weights = near_one(check_sample_weight(sample_weight, len(encoded)))
     if class_weight is not None:
         seen = weights if counted is None else weights * counted
         factor = _weights_of_columns if isinstance(classes, list) else _weights_of_classes
-        weights = weights * factor(encoded, classes, seen, class_weight)
+        weights = weights * near_one(factor(encoded, classes, seen, class_weight))
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError(
             "Sample weights must contain at least one non-zero number, no negative one, no NaN and "
@@ -36,6 +40,15 @@ def row_weights(
             "included. Change sample_weight or class_weight."
         )
     return weights
+
+
+def near_one(weights: np.ndarray) -> np.ndarray:
+    """Return weights divided by a power of two if their sums or products might overflow.
+
+    Only their ratios matter, which this keeps to the bit.
+    """
+    exponent = np.frexp(weights.max())[1]
+    return weights if abs(exponent) < LARGEST_EXPONENT else np.ldexp(weights, -exponent)
 
 
 def check_sample_weight(sample_weight: Any, n_samples: int) -> np.ndarray:
