@@ -154,8 +154,8 @@ def _try_loss(net: Net, part: Part, seed: int) -> None:
     if not isinstance(output, torch.Tensor) and not isinstance(codec, OwnLoss):
         raise TypeError(
             f"module {type(net.module_).__name__} returned {type(output).__name__}; expected one "
-            "tensor. Return just that from its forward, or give the criterion a method "
-            "predict(output) that makes predictions of such outputs."
+            "tensor of logits, of shape (n_rows, n_outputs). Return just that from its forward, or "
+            "give the criterion a method predict(output) that makes predictions of such outputs."
         )
     codec.check_output(net.criterion_, output, tree_leaves(net.example_)[0].shape[0])
     with RandomStream(seed, torch.device(net.device)):

@@ -9,6 +9,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler
 from skorch.utils import TeeGenerator
 
+from sktorch.data.structure import Outputs
+
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -73,7 +75,7 @@ class BatchObserver:
             training=self.training,
         )
 
-    def after(self, batch: tuple, loss: torch.Tensor, output: torch.Tensor) -> None:
+    def after(self, batch: tuple, loss: torch.Tensor, output: Outputs) -> None:
         """Record a batch's loss, and notify the callbacks."""
         self.net.history.record_batch(f"{self.prefix}_loss", loss.item())
         self.net.history.record_batch(f"{self.prefix}_batch_size", len(batch[1]))

@@ -137,9 +137,9 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             fitted_shape=None if reset else self.input_shape_,
             checked_for=type(self).__name__,
         )
-        check_consistent_length(y, source.values if source.is_indexable else None)
         with _seeded_for(source, seed):
             if self._without_target():
+                check_consistent_length(y, source.values if source.is_indexable else None)
                 y = np.zeros((source.count_rows(), 0))
             y = source.targets if y is None else y
             check_features(self, source, reset=reset)

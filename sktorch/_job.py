@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import fields
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from sklearn.base import BaseEstimator
 
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
-from sktorch._net import check_outputs_finite
+from sktorch._net import Net
 from sktorch._part import Part
 from sktorch._private.scikit_learn import callback_context
 from sktorch._scoring import Evaluation, scorers_by_part
@@ -24,15 +25,10 @@ from sktorch.fused.rendezvous import threads_of_a_task
 from sktorch.fused.runner import choose_runner
 from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.engine import Engine, StepSettings
-from sktorch.training.loop import infer
 from sktorch.training.named_schedules import make_schedule
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 from sktorch.training.schedule import Schedule
 from sktorch.training.stopping import BestWeights, Plateau
-
-if TYPE_CHECKING:
-    from sktorch._estimator import TorchEstimator
-    from sktorch._net import Net
 
 
 class TrainingJob:
@@ -44,8 +40,8 @@ class TrainingJob:
 
     def __init__(
         self,
-        estimator: "TorchEstimator",
-        net: "Net",
+        estimator: BaseEstimator,
+        net: Net,
         train: Part,
         valid: Part | None,
         n_epochs: int,
@@ -124,7 +120,7 @@ class TrainingJob:
             example = self.train.source.example
             inputs = as_tensors(example, net.input_dtype_, self.device, copy=True)
             # A module may refuse so few rows: then there is nothing to see.
-            check_outputs_finite(infer(net.module_, [inputs], None), net)
+            net.check_outputs(inputs)
 
     def _user_code_draws(self) -> bool:
         """Say whether code of the user, in a dataset or an augmentation, may draw numbers."""

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, InputShapeSetter, PrintLog
+from skorch.callbacks import Callback, EpochTimer, InputShapeSetter, PrintLog
 from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
@@ -18,14 +18,23 @@ from sktorch._components import accepts, try_module, type_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
 from sktorch.data.sources import as_source
-from sktorch.data.structure import Batch, Outputs, floating_dtype, moved, tree_leaves, tree_map
+from sktorch.data.structure import (
+    Batch,
+    Inputs,
+    Outputs,
+    floating_dtype,
+    moved,
+    tree_leaves,
+    tree_map,
+)
 from sktorch.data.tensors import as_tensors
 from sktorch.losses.adapters import LossFunction
 from sktorch.modules import initialize
-from sktorch.training.cost import rows_at_once
+from sktorch.training.cost import Work, rows_at_once
 from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
 from sktorch.training.precision import Precision
+from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import Runner
 from sktorch.training.schedule import Schedule
 
@@ -37,35 +46,27 @@ class Net(NeuralNet):
 
     Everything a skorch callback looks at is there: ``history``, ``module_``, ``optimizer_``,
     ``notify``, ``save_params``, ``predict``. Targets are encoded throughout.
-
-    Attributes
-    ----------
-    codec_ : Codec
-        What encodes targets, and decodes outputs.
-    example_ : ndarray, sparse array or torch.Tensor, or a dict or tuple of them
-        Up to two rows of the data, to try the module on before anything is trained.
-    example_output_ : torch.Tensor, or a dict or tuple of them
-        What the module made of them.
-    work_ : Work
-        What a row costs the module.
-    bests_ : dict
-        The best value so far of each loss and score in the history.
-    inference_options_ : dict
-        Arguments of the ``DataLoader`` through which datasets are predicted.
-    initializer_ : str, callable, dict or None
-        What initialises the parameters.
-    input_dtype_ : torch.dtype
-        What inputs are cast to.
-    stream_ : RandomStream
-        Where the random numbers of training come from.
     """
 
-    def initialize_module(self):
+    __dict__: dict[str, Any]
+    optimizer: Any
+    codec_: Any  # encodes targets, decodes outputs
+    example_: Any  # up to two rows of the data, to try the module before training
+    example_output_: Outputs
+    work_: Work  # the cost of a row
+    bests_: dict[str, float]  # the best value so far of each loss and score in the history
+    inference_options_: dict[str, Any]  # of the DataLoader through which datasets are predicted
+    initializer_: Any
+    input_dtype_: torch.dtype
+    precision_: str
+    stream_: RandomStream  # the random numbers of training
+
+    def initialize_module(self) -> "Net":
         """Build the module and try it on two rows, which materialises lazy layers."""
         for _, callback in self.callbacks_:
             if isinstance(callback, InputShapeSetter):  # It would come after the trial.
                 name = f"{callback.module_name}__{callback.param_name}"
-                vars(self)[name] = callback.get_input_dim(self.example_)
+                self.__dict__[name] = callback.get_input_dim(self.example_)
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
@@ -79,7 +80,7 @@ class Net(NeuralNet):
             initialize(self.module_, self.initializer_)
         return self
 
-    def initialize_criterion(self):
+    def initialize_criterion(self) -> "Net":
         """Build the criterion, its tensors in the dtype of the module's output."""
         super().initialize_criterion()
         if not isinstance(self.criterion_, nn.Module):
@@ -92,7 +93,7 @@ class Net(NeuralNet):
             self.criterion_.to(dtype)
         return self
 
-    def initialize_callbacks(self):
+    def initialize_callbacks(self) -> Any:
         """Build the callbacks; refuse parameters of one that is not there."""
         known = callback_names(self)
         for name in self.get_params_for("callbacks"):
@@ -103,28 +104,28 @@ class Net(NeuralNet):
                 )
         return super().initialize_callbacks()
 
-    def initialize_optimizer(self, triggered_directly=None):
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> Any:
         """Build the optimizer, with its fused step where there is one and nothing else is asked."""
         chosen = any(hasattr(self, f"optimizer__{name}") for name in _IMPLEMENTATIONS)
         if not chosen and _can_be_fused(self.optimizer, self.module_):
             self.optimizer__fused = True
         on_cuda = torch.device(self.device).type == "cuda"
         if on_cuda and accepts(self.optimizer, "capturable"):
-            vars(self).setdefault("optimizer__capturable", True)
+            self.__dict__.setdefault("optimizer__capturable", True)
         return super().initialize_optimizer(triggered_directly)
 
-    def initialize_history(self):
+    def initialize_history(self) -> Any:
         """Start with an empty history."""
         self.bests_ = {}
         return super().initialize_history()
 
-    def get_default_callbacks(self):
-        """The timer, and the log where it prints."""
-        names_log = any(name.startswith("callbacks__print_log") for name in vars(self))
+    def get_default_callbacks(self) -> list[tuple[str, Callback]]:
+        """Return the timer, and the log where it prints."""
+        names_log = any(name.startswith("callbacks__print_log") for name in self.__dict__)
         log = [("print_log", PrintLog())] if self.verbose or names_log else []
         return [("epoch_timer", EpochTimer()), *log]
 
-    def notify(self, method_name, **cb_kwargs):
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Tell the callbacks; one that raises KeyboardInterrupt asks for the end of training."""
         try:
             super().notify(method_name, **cb_kwargs)
@@ -166,7 +167,7 @@ class Net(NeuralNet):
             return True
         return False
 
-    def end_training(self, X, y):
+    def end_training(self, X: Any, y: Any) -> None:
         """Tell the callbacks, and forget what only training needs."""
         if self.history and "train_loss" not in self.history[-1]:
             del self.history[-1]  # an epoch that was broken off
@@ -175,11 +176,13 @@ class Net(NeuralNet):
             self.notify("on_train_end", X=X, y=y)
         self.example_ = None
 
-    def _observer(self, training):
+    def _observer(self, training: bool) -> BatchObserver | None:
         listens = any(listens_to_batches(callback) for _, callback in self.callbacks_)
         return BatchObserver(self, training) if listens else None
 
-    def _record(self, row, prefix, losses, sizes):
+    def _record(
+        self, row: dict[str, Any], prefix: str, losses: list[float], sizes: list[int]
+    ) -> None:
         """Write an epoch's losses to its row of the history, as skorch does batch by batch."""
         _check_finite(prefix, losses, self)
         batches = row["batches"]
@@ -197,15 +200,21 @@ class Net(NeuralNet):
         mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
         self._record_best(row, f"{prefix}_loss", mean, sign=-1)
 
-    def _record_best(self, row, name, value, sign):
+    def _record_best(self, row: dict[str, Any], name: str, value: float, sign: int) -> None:
         is_best = name not in self.bests_ or sign * value > sign * self.bests_[name]
         if is_best:
             self.bests_[name] = value
         row[name] = value
         row[f"{name}_best"] = is_best
 
-    def forward(self, X, training=False, device="cpu", options=None):
-        """Outputs of all rows of X, a tensor on ``device``; ``options`` are a DataLoader's."""
+    def forward(
+        self,
+        X: Any,
+        training: bool = False,
+        device: str | torch.device = "cpu",
+        options: dict[str, Any] | None = None,
+    ) -> Any:
+        """Return the outputs of all rows of X on a device; the options are a DataLoader's."""
         if training:
             return super().forward(X, training=True, device=device)
         own_device = torch.device(self.device)
@@ -218,11 +227,11 @@ class Net(NeuralNet):
             outputs = infer(self.module_, inputs, source.n_rows, autocast=precision.autocast)
         return moved(outputs, device, floating_dtype(self.example_output_))
 
-    def predict(self, X):
-        """Encoded predictions for the rows of X, ndarray of shape (n_rows, ...)."""
+    def predict(self, X: Any) -> np.ndarray:
+        """Return encoded predictions for the rows of X."""
         return self.codec_.predicted(self.criterion_, self.forward(X)).numpy()
 
-    def set_optimizer(self, optimizer, lr, parameters):
+    def set_optimizer(self, optimizer: type, lr: float, parameters: dict[str, Any]) -> None:
         """Take over settings that have changed; an optimizer of another class starts afresh."""
         settings = {"lr": lr} | parameters
         changed = {
@@ -230,12 +239,12 @@ class Net(NeuralNet):
             for name, value in settings.items()
             if params_differ(value, getattr(self, _parameter_name(name), None))
         }
-        vars(self).update({_parameter_name(name): value for name, value in settings.items()})
+        self.__dict__.update({_parameter_name(name): value for name, value in settings.items()})
         if optimizer is not self.optimizer or "param_groups" in changed:
             self.optimizer = optimizer
             for name in _IMPLEMENTATIONS:
                 if name not in parameters:
-                    vars(self).pop(f"optimizer__{name}", None)
+                    self.__dict__.pop(f"optimizer__{name}", None)
             self.initialize_optimizer()
             return
         (own_settings,), _ = self.get_params_for_optimizer(
@@ -244,14 +253,8 @@ class Net(NeuralNet):
         for group, own in zip(self.optimizer_.param_groups, own_settings, strict=True):
             group.update({name: changed[name] for name in changed.keys() - own.keys()})
 
-    def check_loss(self, target, weighted):
-        """Try the criterion on the example's output and target, before anything is trained.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it returns no single number, or does not take the two.
-        """
+    def check_loss(self, target: torch.Tensor, weighted: bool) -> None:
+        """Raise if the criterion does not make one number of the example's output and target."""
         dtype = floating_dtype(self.example_output_)
         output = moved(self.example_output_, self.device, dtype)
         X = as_tensors(self.example_, self.input_dtype_, torch.device(self.device), copy=True)
@@ -274,10 +277,17 @@ class Net(NeuralNet):
                 "the mean loss of the rows. Change criterion, or its reduction to 'mean'."
             )
 
+    def check_outputs(self, inputs: Inputs) -> None:
+        """Raise ValueError if inputs give NaN or infinity, but for scores of minus infinity."""
+        outputs = infer(self.module_, [inputs], None)
+        lowest = math.nan if self.codec_.classes is None else -math.inf
+        if not all((torch.isfinite(x) | (x == lowest)).all() for x in tree_leaves(outputs)):
+            raise _diverged("The module's outputs are not finite after the last step", self)
+
     @contextmanager
-    def undone_on_failure(self):
+    def undone_on_failure(self) -> Iterator[None]:
         """Bring module, optimizer, history and random numbers back if training fails."""
-        before = vars(self).copy() | {
+        before = self.__dict__.copy() | {
             "bests_": self.bests_.copy(),
             "stream_": copy.copy(self.stream_),
         }
@@ -287,8 +297,8 @@ class Net(NeuralNet):
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             self.module_.load_state_dict(module_state)
             self.module_.eval()
             self.optimizer_.load_state_dict(optimizer_state)
@@ -300,11 +310,12 @@ class ClassifierNet(ClassifierMixin, Net):
     """A net whose ``predict`` gives encoded labels, for callbacks that score it."""
 
     @property
-    def classes_(self):
+    def classes_(self) -> np.ndarray:
+        """The encoded labels."""
         return np.arange(len(self.codec_.classes))
 
-    def predict_proba(self, X):
-        """Probabilities of the rows of X, ndarray of shape (n_rows, n_classes) or a list."""
+    def predict_proba(self, X: Any) -> np.ndarray | list[np.ndarray]:
+        """Return the probabilities of the rows of X, for several columns of labels a list."""
         log_p = self.codec_.log_probabilities(self.criterion_, self.forward(X))
         return [p.exp().numpy() for p in log_p] if isinstance(log_p, list) else log_p.exp().numpy()
 
@@ -313,8 +324,8 @@ class RegressorNet(RegressorMixin, Net):
     """A net whose ``predict`` gives numbers in the scale of y."""
 
 
-def params_differ(new, old):
-    """Whether two values of a parameter are not the same; arrays and tensors by their entries."""
+def params_differ(new: Any, old: Any) -> bool:
+    """Say whether two values of a parameter differ; arrays and tensors by their entries."""
     arrays = torch.Tensor | np.ndarray
     if new is old:
         return False
@@ -324,18 +335,18 @@ def params_differ(new, old):
     return bool(different.any() if isinstance(different, arrays) else different)
 
 
-def _parameter_name(name):
+def _parameter_name(name: str) -> str:
     return "lr" if name == "lr" else f"optimizer__{name}"
 
 
-def _can_be_fused(optimizer, module):
-    """Whether an optimizer has a fused step and the module's parameters admit it."""
+def _can_be_fused(optimizer: type, module: nn.Module) -> bool:
+    """Say whether an optimizer has a fused step and the module's parameters admit it."""
     sparse_gradients = any(getattr(layer, "sparse", False) for layer in module.modules())
     floating = all(parameter.is_floating_point() for parameter in module.parameters())
     return accepts(optimizer, "fused") and floating and not sparse_gradients
 
 
-def _check_finite(prefix, losses, net):
+def _check_finite(prefix: str, losses: list[float], net: Net) -> None:
     for number, loss in enumerate(losses, start=1):
         if not math.isfinite(loss):
             raise _diverged(
@@ -345,14 +356,7 @@ def _check_finite(prefix, losses, net):
             )
 
 
-def check_outputs_finite(outputs: Outputs, net: Net) -> None:
-    """Raise ValueError for NaN or infinity; a score may be minus infinity, that of a class."""
-    lowest = math.nan if net.codec_.classes is None else -math.inf
-    if not all((torch.isfinite(x) | (x == lowest)).all() for x in tree_leaves(outputs)):
-        raise _diverged("The module's outputs are not finite after the last step", net)
-
-
-def _diverged(what, net):
+def _diverged(what: str, net: Net) -> ValueError:
     return ValueError(
         f"{what}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), or clip gradients "
         "(gradient_clip=1.0)."

@@ -83,9 +83,12 @@ TESTED_IN = {
     "_private.scikit_learn": "tests/test_private.py",
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",
+    "fused.lockstep": "tests/fused/test_fuser.py",
     "modules._layers": "tests/modules",
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
     "preprocessing._parameters": "tests/preprocessing/test_cleaner.py",
+    "training.objective": "tests/training/test_step.py",
+    "training.runner": "tests/fused/test_runner.py",
 }
 
 

@@ -3,10 +3,10 @@
 A batch is ``(X, y, weight)``, tensors on the training device; ``weight`` may be None.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import chain, repeat
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -78,8 +78,8 @@ class Batches:
     def _cut(self, block: Batch) -> Iterator[Batch]:
         inputs, targets, weights = block
         pieces = repeat(None) if weights is None else weights.split(self.batch_size)
-        inputs, targets = split_rows(inputs, self.batch_size), targets.split(self.batch_size)
-        return zip(inputs, targets, pieces, strict=False)
+        size = self.batch_size
+        return zip(split_rows(inputs, size), targets.split(size), pieces, strict=False)
 
     def fetch(self, index: Tensor) -> Batch:
         """Return inputs, targets and weights of the rows of an index."""
@@ -129,7 +129,7 @@ class EpochBatches:
 class AugmentedBatches:
     """Batches whose inputs a function changes as they come, differently in every epoch."""
 
-    def __init__(self, batches: Iterable[Batch], augment: Callable[[Inputs], Inputs]) -> None:
+    def __init__(self, batches: Any, augment: Callable[[Inputs], Inputs]) -> None:
         self.batches, self.augment = batches, augment
 
     def __len__(self) -> int:

@@ -30,7 +30,7 @@ def n_rows_of(X: Inputs) -> int:
     return len(tree_leaves(X)[0])
 
 
-def concatenated(parts: Sequence[Outputs]) -> Outputs:
+def concatenated(parts: Sequence[Any]) -> Any:
     """Return rows of the same structure as one."""
     first = parts[0]
     if isinstance(first, dict):
@@ -65,4 +65,6 @@ def call_module(module: nn.Module, X: Inputs) -> Any:
         output = module(**X)
     else:
         output = module(*X) if isinstance(X, tuple) else module(X)
-    return tuple(output) if isinstance(output, list) else output
+    if isinstance(output, list) and all(isinstance(part, Tensor) for part in output):
+        return tuple(output)
+    return output

@@ -3,35 +3,33 @@
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
-from sktorch.data.structure import Batch, tree_leaves, tree_map
+from sktorch.data.structure import Batch, Outputs, tree_leaves, tree_map
 from sktorch.fused.fingerprint import NotStackable
 from sktorch.fused.model import Model
 from sktorch.fused.stack import stackable_settings
-from sktorch.training.engine import StepSettings
 
 
-class _Batches(Protocol):
+class BlockedBatches(Protocol):
     """The batches of an epoch, as `sktorch.data.batches.EpochBatches` has them."""
 
     sizes: list[int]
 
-    def block(self, number: int) -> tuple[int, Batch]: ...
+    def block(self, number: int) -> tuple[int, Batch]:
+        """Return the batches fetched together with a batch, and the number of the first."""
+        ...
 
 
 class StackKey(NamedTuple):
-    """What tasks have in common that go together in a stack."""
+    """What tasks of one stack have in common: their models, and the shape of their next batch."""
 
-    training: bool
-    structure: Hashable
-    settings: StepSettings
-    is_scheduled: bool
+    model: Hashable
     batch_shape: Hashable
+    is_scheduled: bool
 
 
 @dataclass(eq=False)
@@ -45,14 +43,14 @@ class EpochTask:
     """
 
     model: Model
-    batches: _Batches
+    batches: BlockedBatches
     training: bool
     after_step: Callable[[], object] | None = None
     cancelled: Callable[[], bool] = bool
     order: tuple[int, ...] = ()
     data_key: Hashable = None
     losses: list[float] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Outputs] = field(default_factory=list)
     error: BaseException | None = None
     settings: tuple = ()  # the optimizer's, as `stack_key` found them
     n_done: int = 0
@@ -93,7 +91,7 @@ class EpochTask:
         activations = self.model.net.work_.activation_bytes * self.n_rows
         return 4 * parameters + 2 * activations if self.training else parameters + activations
 
-    def next_block(self) -> list:
+    def next_block(self) -> list[Any]:
         """Return the next batches of one length that are fetched together, along a new dimension.
 
         Inputs, targets, and weights if there are any. Other tasks share them: nobody may write to
@@ -106,7 +104,7 @@ class EpochTask:
         shape, rows = (n_batches, n_rows), slice(start, start + n_batches * n_rows)
         return [tree_map(lambda x: x[rows].unflatten(0, shape), x) for x in block if x is not None]
 
-    def next_batch(self) -> list:
+    def next_batch(self) -> list[Any]:
         """Return a copy of the next batch: inputs, targets, and weights if there are any."""
         return [tree_map(lambda x: x[0].clone(), part) for part in self.next_block()]
 
@@ -136,16 +134,13 @@ class EpochTask:
             raise NotStackable("float16 needs a gradient scaler for each model")
         if self.training:
             self.settings = stackable_settings(self.model.net.optimizer_)
-        return StackKey(
-            self.training,
-            self.model.structure(self.training),
-            engine.settings,
-            self.after_step is not None,
-            shape_of(self.next_block()),
-        )
+        is_scheduled = self.after_step is not None
+        structure = self.model.structure(self.training)
+        model = self.training, structure, engine.settings, is_scheduled
+        return StackKey(model, shape_of(self.next_block()), is_scheduled)
 
 
-def shape_of(batches: list) -> Hashable:
+def shape_of(batches: list[Any]) -> Hashable:
     """Return shapes, dtypes and devices of the tensors of one of these batches."""
     return tuple(
         tuple((tuple(x.shape[1:]), x.dtype, x.device) for x in tree_leaves(part))

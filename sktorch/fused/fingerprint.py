@@ -49,7 +49,11 @@ def fingerprint(value: object, registered: Mapping[int, str] | None = None) -> H
         return value.func, inner(value.args), inner(value.keywords)
     if isinstance(value, (*_PLAIN, type)) or _is_function(value):
         return type(value), value
-    if callable(value) and getattr(value, "__module__", "").startswith("torch"):
+    if (
+        isinstance(value, Hashable)
+        and callable(value)
+        and getattr(value, "__module__", "").startswith("torch")
+    ):
         return value
     raise NotStackable(f"it holds a {type(value).__name__}")
 
@@ -63,7 +67,15 @@ def _module_fingerprint(module: nn.Module) -> Hashable:
     for name, tensor in tensors:
         if tensor_has_hooks(tensor):
             raise NotStackable(f"{name} has hooks")
+    return attributes(module), tuple(
+        (name, tuple(t.shape), t.dtype, t.device, t.requires_grad) for name, t in tensors
+    )
+
+
+def attributes(module: nn.Module) -> Hashable:
+    """Return the part of a fingerprint that has the layers with their own attributes."""
     layers = [*module.named_modules()]
+    tensors = [*module.named_parameters(), *module.named_buffers()]
     registered = {id(part): name for name, part in [*layers, *tensors]}
     parts = []
     for name, layer in layers:
@@ -71,9 +83,7 @@ def _module_fingerprint(module: nn.Module) -> Hashable:
             raise NotStackable(f"its {type(layer).__name__} has hooks")
         own = {key: vars(layer)[key] for key in sorted(_own_attributes(layer))}
         parts.append((name, type(layer), layer.training, fingerprint(own, registered)))
-    return tuple(parts), tuple(
-        (name, tuple(t.shape), t.dtype, t.device, t.requires_grad) for name, t in tensors
-    )
+    return tuple(parts)
 
 
 def _own_attributes(layer: nn.Module) -> set[str]:
@@ -137,9 +147,10 @@ class Snapshot:
 def _is_same(container: dict | list, before: dict | list) -> bool:
     if len(container) != len(before):
         return False
-    if isinstance(container, list):
-        return all(map(is_, container, before))
-    return all(map(is_, container.values(), before.values())) and container.keys() == before.keys()
+    if isinstance(container, dict) and isinstance(before, dict):
+        is_same = all(map(is_, container.values(), before.values()))
+        return is_same and container.keys() == before.keys()
+    return all(map(is_, container, before))
 
 
 def _facts(tensor: Tensor) -> tuple:

@@ -10,14 +10,16 @@ import math
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import chain, pairwise
 
 import torch
 
-from sktorch.fused.epoch import EpochTask, StackKey
+from sktorch.fused.epoch import BlockedBatches, EpochTask, StackKey
 from sktorch.fused.lockstep import LockstepEpoch
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, make_program
@@ -35,13 +37,12 @@ GPU_FRACTION = 0.4
 
 
 @dataclass
-class Job:
-    """Tasks for one worker thread: a stack of this width, or without a key each alone."""
+class StackJob:
+    """Tasks that go together, and the width of their stack, which may be wider."""
 
     tasks: list[EpochTask]
-    key: StackKey | None = None
-    width: int = 1
-    n_threads: int = 1
+    key: StackKey
+    width: int
 
 
 class Fuser:
@@ -77,15 +78,14 @@ class Fuser:
         with ThreadPoolExecutor(self.n_workers if on_cpu else 1) as pool:
             while waiting := [task for task in waiting if _goes_on(task)]:
                 jobs = self._jobs(waiting)
-                for job in jobs:
-                    job.n_threads = max(self.n_workers // len(jobs), 1)
-                for outcome in [pool.submit(self._work, job) for job in jobs]:
+                n_threads = max(self.n_workers // len(jobs), 1)
+                for outcome in [pool.submit(job, n_threads) for job in jobs]:
                     outcome.result()
         first = self._n_runs - N_RUNS_KEPT
         self._stacks = {key: kept for key, kept in self._stacks.items() if kept[0] > first}
 
-    def _jobs(self, tasks: list[EpochTask]) -> list[Job]:
-        """Return stacks of tasks with one key, and jobs of the others."""
+    def _jobs(self, tasks: list[EpochTask]) -> list[Callable[[int], None]]:
+        """Return functions of a number of threads: those of the stacks, and of single tasks."""
         by_key: defaultdict[StackKey, list[EpochTask]] = defaultdict(list)
         by_reason: defaultdict[str, list[EpochTask]] = defaultdict(list)
         for task in tasks:
@@ -95,17 +95,21 @@ class Fuser:
                 by_reason[f"alone: {error}"].append(task)
         for why, others in by_reason.items():
             self._tell(others, why, len(others))
-        jobs = [Job([task]) for others in by_reason.values() for task in others]
+        alone = [*chain.from_iterable(by_reason.values())]
+        stacks: list[StackJob] = []
         for key, alike in by_key.items():
             n_tasks = self._n_tasks[key] = max(len(alike), self._n_tasks.get(key, 0))
             if len(alike) > 1:
-                stacks = sorted(self._cut(key, alike), key=len, reverse=True)
-                jobs += [Job(stack, key, self._width(key, len(stack))) for stack in stacks]
+                parts = sorted(self._cut(key, alike), key=len, reverse=True)
+                stacks += [StackJob(part, key, self._width(key, len(part))) for part in parts]
                 continue
             if n_tasks == 1:  # else it is the last of several
                 self._tell(alike, "alone: there is no other of its kind", 1)
-            jobs.append(Job(alike))
-        return jobs
+            alone += alike
+        return [
+            *(partial(self._run_together, stack) for stack in stacks),
+            *(partial(self._run_alone, task) for task in alone),
+        ]
 
     def _cut(self, key: StackKey, tasks: list[EpochTask]) -> list[list[EpochTask]]:
         """Cut tasks into stacks, with the same settings of the optimizer beside each other."""
@@ -134,40 +138,33 @@ class Fuser:
         known.add(width)
         return width
 
-    def _work(self, job: Job) -> None:
-        first = job.tasks[0]
-        work = first.model.net.work_.multiply_adds * first.n_rows * len(job.tasks)
-        try:
-            with threads_for(work, job.n_threads), subnormals_flushed():
-                if job.key is None:
-                    first.run_alone()
-                else:
-                    self._run_together(job)
-        except BaseException as error:
-            for task in job.tasks:
-                task.error = error
+    def _run_alone(self, task: EpochTask, n_threads: int) -> None:
+        with _at_work([task], n_threads):
+            task.run_alone()
 
-    def _run_together(self, job: Job) -> None:
+    def _run_together(self, job: StackJob, n_threads: int) -> None:
         """Take a stack through the batches that all its tasks have of the same shape."""
-        try:
-            if self._run_in_lockstep(job):
+        tasks = job.tasks
+        with _at_work(tasks, n_threads):
+            try:
+                if self._run_in_lockstep(job):
+                    return
+            except torch.OutOfMemoryError:
+                self._stacks.clear()
+                half = len(tasks) // 2
+                self._max_width[job.key] = min(self._max_width[job.key], len(tasks) - half)
+                for part in (tasks[:half], tasks[half:]):
+                    if len(part) > 1:
+                        self._run_together(StackJob(part, job.key, len(part)), n_threads)
+                    else:
+                        self._run_alone(part[0], n_threads)
                 return
-            parts = [[task] for task in job.tasks]
-        except torch.OutOfMemoryError:
-            if len(job.tasks) == 1:
-                raise
-            self._stacks.clear()
-            half = len(job.tasks) // 2
-            self._max_width[job.key] = min(self._max_width[job.key], len(job.tasks) - half)
-            parts = [job.tasks[:half], job.tasks[half:]]
-        except Exception as error:  # The rows of a single task may be why: alone it shows whose.
-            self._tell(job.tasks, f"alone after an error: {error}", len(job.tasks))
-            parts = [[task] for task in job.tasks if _goes_on(task)]
-        for part in parts:
-            key = job.key if len(part) > 1 else None
-            self._work(Job(part, key, len(part), job.n_threads))
+            except Exception as error:  # The rows of one task may be why: alone it shows whose.
+                self._tell(tasks, f"alone after an error: {error}", len(tasks))
+            for task in filter(_goes_on, tasks):
+                self._run_alone(task, n_threads)
 
-    def _run_in_lockstep(self, job: Job) -> bool:
+    def _run_in_lockstep(self, job: StackJob) -> bool:
         """Return whether the stack could be trained; nothing has changed otherwise."""
         known = self._programs.get((job.key, job.width))
         if known is not None and known.recording is None:
@@ -183,7 +180,7 @@ class Fuser:
             self._stacks[_stack_id(job)] = self._n_runs, stack
         return True
 
-    def _stack(self, job: Job) -> Stack:
+    def _stack(self, job: StackJob) -> Stack:
         """Return the stack of these tasks' last epoch if the models are the same, or a new one."""
         objectives = [task.model.objective for task in job.tasks]
         if not job.tasks[0].training:
@@ -195,7 +192,7 @@ class Fuser:
         settings = None if job.key.is_scheduled else [task.settings for task in job.tasks]
         return Stack(objectives, optimizers, settings, job.width)
 
-    def _program(self, job: Job, stack: Stack) -> Program:
+    def _program(self, job: StackJob, stack: Stack) -> Program:
         key = job.key, stack.width
         with self._trial_lock:
             if key not in self._programs:
@@ -220,15 +217,27 @@ class Fuser:
             self._report(f"{n_models} × {line}")
 
 
-def _stack_id(job: Job) -> Hashable:
+@contextmanager
+def _at_work(tasks: list[EpochTask], n_threads: int) -> Iterator[None]:
+    """Inside, compute with as many threads as the work is worth; errors are the tasks'."""
+    first = tasks[0]
+    work = first.model.net.work_.multiply_adds * first.n_rows * len(tasks)
+    try:
+        with threads_for(work, n_threads), subnormals_flushed():
+            yield
+    except BaseException as error:
+        for task in tasks:
+            task.error = error
+
+
+def _stack_id(job: StackJob) -> Hashable:
     """Return what identifies a stack from epoch to epoch, whatever the length of its batches."""
-    key = job.key._replace(batch_shape=None)
-    return key, job.width, *(id(task.model.objective) for task in job.tasks)
+    return job.key.model, job.width, *(id(task.model.objective) for task in job.tasks)
 
 
 def _share_batches(tasks: list[EpochTask]) -> None:
     """Let tasks with the same batches in the same order share them: they are fetched once."""
-    shared: dict[Hashable, object] = {}
+    shared: dict[Hashable, BlockedBatches] = {}
     for task in tasks:
         if task.data_key is not None:
             # Share a copy: a module trained alone may write to its own batches.

@@ -1,14 +1,13 @@
 """A stack on its way through the batches of its models, in lockstep."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from operator import itemgetter
 
 import torch
 from torch import Tensor
 
 from sktorch._private.torch import tree_leaves
-from sktorch.data.structure import tree_map
+from sktorch.data.structure import Outputs, tree_map
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, stacked_batches
@@ -25,7 +24,7 @@ class LockstepEpoch:
     def __init__(self, tasks: list[EpochTask], stack: Stack, program: Program, seed: int) -> None:
         self.tasks, self.stack = tasks, stack
         self.losses: list[Tensor] = []
-        self.outputs: list[Tensor] = []
+        self.outputs: list[Outputs] = []
         self._cancelled = {task.cancelled for task in tasks}
         make_step = _evaluation_step if stack.optimizer is None else _training_step
         self._step = make_step(tasks, stack, program, seed)
@@ -78,9 +77,14 @@ def _evaluation_step(
 ) -> Callable[[StackBatch], tuple[Tensor, Tensor]]:
     """Return a function from a batch of every model to their losses and outputs."""
     generator = torch.Generator(tasks[0].device).manual_seed(seed)
-    run = partial(program.recording.flat(), generator)
+    run = program.replay(generator)
     tensors = tree_leaves((stack.fixed, stack.buffers))
-    return lambda batch: run(*tensors, *batch)
+
+    def step(batch: StackBatch) -> tuple[Tensor, Tensor]:
+        loss, output = run(*tensors, *batch)
+        return loss, output
+
+    return step
 
 
 def _training_step(
@@ -88,10 +92,16 @@ def _training_step(
 ) -> Callable[[StackBatch], tuple[Tensor, Tensor]]:
     """Return the stack's training step, that of its last epoch if there is one."""
     if program not in stack.steps:
-        step = captured = StackStep(tasks, stack, program)
-        if _can_be_captured(tasks[0], stack):
-            captured = CapturedStep(step, stack, stack.optimizer, [step.generator])
-        stack.steps[program] = step, captured
+        step = StackStep(tasks, stack, program)
+        can_be_captured = _can_be_captured(tasks[0], stack)
+        stack.steps[program] = (
+            step,
+            (
+                CapturedStep(step, stack, stack.optimizer, [step.generator])
+                if can_be_captured
+                else step
+            ),
+        )
     step, captured = stack.steps[program]
     step.begin(tasks, seed)
     return captured
@@ -108,7 +118,7 @@ class StackStep:
 
     def __init__(self, tasks: list[EpochTask], stack: Stack, program: Program) -> None:
         self.generator = torch.Generator(tasks[0].device)
-        self._run = partial(program.recording.flat(), self.generator)
+        self._run = program.replay(self.generator)
         self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
         self._renew_settings = stack.renew_settings
         self._is_scheduled = tasks[0].after_step is not None
@@ -122,7 +132,7 @@ class StackStep:
         """Prepare for another epoch."""
         self.generator.manual_seed(seed)
         if self._is_scheduled:
-            self._after_steps = [task.after_step for task in tasks]
+            self._after_steps = [task.after_step for task in tasks if task.after_step is not None]
             self._renew_settings()
 
     def __call__(self, batch: StackBatch) -> tuple[Tensor, Tensor]:

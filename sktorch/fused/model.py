@@ -101,7 +101,7 @@ def _never_draws(layer: nn.Module) -> bool:
     own = type(layer).__module__.startswith(("torch.nn.", "sktorch.modules."))
     by_name = type(layer).__name__.startswith(("Dropout", "RReLU", "FractionalMaxPool"))
     by_name = by_name or "AlphaDropout" in type(layer).__name__
-    return own and not (by_name or getattr(layer, "dropout", 0))
+    return own and not (by_name or getattr(layer, "dropout", False))
 
 
 def set_mode(module: nn.Module, training: bool) -> None:

@@ -23,7 +23,10 @@ class Epoch(Protocol):
     """One model's epoch, as a thread hands it in."""
 
     error: BaseException | None  # raised in that thread afterwards
-    cancelled: Callable[[], bool]  # says whether the result is not waited for any more
+
+    def cancelled(self) -> bool:
+        """Say whether the result is not waited for any more."""
+        ...
 
 
 class TaskHandle:

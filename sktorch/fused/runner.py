@@ -38,30 +38,29 @@ class FusedRunner:
         after_step: Callable[[], object] | None = None,
     ) -> Trained:
         """Fit a net to every batch once."""
-        if not self._goes_along(batches, observer):
-            with detached():
-                return self._engine.train(net, batches, observer, after_step)
-        epoch = self._run(net, batches, training=True, after_step=after_step)
-        return epoch.losses, epoch.sizes
+        if type(batches) is Batches and self._goes_along(batches, observer):
+            epoch = self._run(net, batches, training=True, after_step=after_step)
+            return epoch.losses, epoch.sizes
+        with detached():
+            return self._engine.train(net, batches, observer, after_step)
 
     def evaluate(
         self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
     ) -> Evaluated:
         """Evaluate a net on every batch."""
-        if not self._goes_along(batches, observer):
-            with detached():
-                return self._engine.evaluate(net, batches, observer)
-        epoch = self._run(net, batches, training=False)
-        return epoch.losses, epoch.sizes, concatenated(epoch.outputs)
+        if type(batches) is Batches and self._goes_along(batches, observer):
+            epoch = self._run(net, batches, training=False)
+            return epoch.losses, epoch.sizes, concatenated(epoch.outputs)
+        with detached():
+            return self._engine.evaluate(net, batches, observer)
 
-    def _goes_along(self, batches: Iterable[Batch], observer: Observer | None) -> bool:
-        """Say whether an epoch is one step a batch, of batches that are cut from whole tensors."""
+    def _goes_along(self, batches: Batches, observer: Observer | None) -> bool:
+        """Say whether an epoch is one step of the module itself for each batch, and unobserved."""
         settings = self._engine.settings
         return (
             observer is None
             and settings.gradient_accumulation == 1
             and not settings.is_compiled
-            and type(batches) is Batches
             and len(batches) > 0
             # A fit inside a fit (of a callback) would wait for others, which wait to draw random
             # numbers until the outer fit lets them.
@@ -79,9 +78,10 @@ class FusedRunner:
         """Wait until the epoch is over, in which the other tasks take part."""
         if self._model is None or self._model.net is not net:
             self._model = Model(net, self._engine)
+        drawn = batches.epoch(BLOCK_BYTES_TOGETHER)
         epoch = EpochTask(
             self._model,
-            batches.epoch(BLOCK_BYTES_TOGETHER),
+            drawn,
             training,
             after_step,
             cancelled=self._task.is_cancelled,
@@ -89,7 +89,7 @@ class FusedRunner:
         )
         with net.stream_.paused():
             if batches.rows.is_whole:
-                epoch.data_key = self._shared(batches).key(epoch.batches.seed)
+                epoch.data_key = self._shared(batches).key(drawn.seed)
             self._task.rendezvous.run(epoch)
         return epoch
 

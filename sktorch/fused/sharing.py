@@ -47,4 +47,4 @@ def digest(tensor: Tensor | None) -> Hashable:
         return None
     values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
     # Two tensors have the same digest by chance with a probability of 2**-128.
-    return tuple(tensor.shape), tensor.dtype, tensor.device, sha256(values).digest()
+    return tuple(tensor.shape), tensor.dtype, tensor.device, sha256(values.data).digest()

@@ -35,6 +35,8 @@ _COUNTERS = {"step", "mu_product", "eta", "mu"}
 
 # Consecutive models of a stack, the name of a parameter, and their slice of the stacked one.
 _Run = tuple[list[int], str, Tensor]
+# Each model's tensors by name.
+_Models = list[dict[str, Tensor]]
 
 
 def skeleton(objective: Objective) -> Objective:
@@ -68,15 +70,15 @@ class Stack:
         self.width = width or len(objectives)
         self.steps: dict = {}
         self._seen: list | None = None
-        self._parameters = [dict(objective.named_parameters()) for objective in objectives]
-        self._buffers = [dict(objective.named_buffers()) for objective in objectives]
+        self._parameters: _Models = [dict(o.named_parameters()) for o in objectives]
+        self._buffers: _Models = [dict(o.named_buffers()) for o in objectives]
         stepped = _stepped(self._parameters[0], optimizers[0]) if optimizers else set()
         parameters = _stacked(self._parameters, self.width)
         self.trained = {name: parameters.pop(name) for name in [*parameters] if name in stepped}
         self.fixed, self.buffers = parameters, _stacked(self._buffers, self.width)
         self.gradients = {name: torch.empty_like(tensor) for name, tensor in self.trained.items()}
         self._runs: list[_Run] = []
-        self.optimizer: Optimizer | None = None
+        self.optimizer: Any = None
         if optimizers:
             keys = range(len(optimizers)) if settings is None else settings
             runs = groupby(range(len(keys)), keys.__getitem__)
@@ -94,7 +96,8 @@ class Stack:
                 slices = [self.trained[name][rows] for name in trained]
                 groups.append(_settings(group) | {"params": slices})
                 self._runs += zip([models] * len(trained), trained, slices, strict=True)
-        optimizer = type(self._optimizers[0])(groups)
+        kind: Any = type(self._optimizers[0])
+        optimizer = kind(groups)
         for models, name, piece in self._runs:
             states = [self._state(model, name) for model in models]
             if states[0]:
@@ -123,9 +126,9 @@ class Stack:
 
     def _look(self) -> list:
         """Return what shows a change: tensors count how often they were written to."""
-        seen = [id(t) for own in (*self._parameters, *self._buffers) for t in own.values()]
+        seen: list = [id(t) for own in (*self._parameters, *self._buffers) for t in own.values()]
         for optimizer in self._optimizers:
-            entries = chain(optimizer.state.values(), optimizer.param_groups)
+            entries: Iterable[dict] = chain(optimizer.state.values(), optimizer.param_groups)
             values = [v for entry in entries for key, v in entry.items() if key != "params"]
             seen += [(id(v), version(v)) if isinstance(v, Tensor) else v for v in values]
         return seen
@@ -169,12 +172,12 @@ def _stepped(parameters: dict[str, Tensor], optimizer: Optimizer) -> set[str]:
     return {name for name, p in parameters.items() if id(p) in stepped and p.requires_grad}
 
 
-def _stacked(models: list[dict[str, Tensor]], width: int) -> dict[str, Tensor]:
+def _stacked(models: _Models, width: int) -> dict[str, Tensor]:
     rows = models + models[:1] * (width - len(models))
     return {name: torch.stack([own[name].detach() for own in rows]) for name in models[0]}
 
 
-def _stack_into(stacked: dict[str, Tensor], models: list[dict[str, Tensor]]) -> None:
+def _stack_into(stacked: dict[str, Tensor], models: _Models) -> None:
     for name, tensor in stacked.items():
         torch.stack([own[name] for own in models], out=tensor[: len(models)])
 

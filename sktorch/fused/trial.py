@@ -3,9 +3,10 @@
 import copy
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from sktorch._private.torch import tree_flatten, tree_leaves, tree_unflatten
 from sktorch.fused.epoch import EpochTask
-from sktorch.fused.fingerprint import NotStackable, fingerprint
+from sktorch.fused.fingerprint import NotStackable, attributes
 from sktorch.fused.stack import Stack, skeleton
 from sktorch.recording.record import Recording, record
 from sktorch.training.objective import Objective, loss_and_gradients
@@ -51,6 +52,12 @@ class Program:
     recording: Recording | None = None
     without_gradient: frozenset[str] = frozenset()
     reason: str | None = None
+
+    def replay(self, generator: torch.Generator) -> Callable[..., Sequence[Tensor]]:
+        """Return a function that replays the recording, for one thread at a time."""
+        if self.recording is None:
+            raise NotWorthStacking(self.reason)
+        return partial(self.recording.flat(), generator)
 
 
 class NotWorthStacking(Exception):
@@ -186,7 +193,7 @@ def _check_worth(
 def _has_changed(bare: Objective, objective: Objective) -> bool:
     """Say whether a call has changed an attribute, which a recording would not do again."""
     try:
-        return fingerprint(bare)[0] != fingerprint(objective)[0]
+        return attributes(bare) != attributes(objective)
     except NotStackable:
         return True
 
@@ -242,18 +249,11 @@ def _embedding_or_nan(input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) 
     return rows.masked_fill(unknown.unsqueeze(-1), torch.nan)
 
 
-class _Frozen:
-    """An optimizer that steps nothing."""
+class _Frozen(torch.optim.Optimizer):
+    """An optimizer that leaves the parameters as they are."""
 
-    def __init__(self, parameters: list[Tensor]) -> None:
-        self._parameters = parameters
-
-    def zero_grad(self) -> None:
-        for parameter in self._parameters:
-            parameter.grad = None
-
-    def step(self, closure: object = None) -> None:
-        """Leave the parameters as they are."""
+    def step(self, closure: Any = None) -> Any:
+        """Do nothing."""
 
 
 def _step_alone(task: EpochTask) -> tuple[Callable, frozenset[str]]:
@@ -269,13 +269,14 @@ def _step_alone(task: EpochTask) -> tuple[Callable, frozenset[str]]:
             return objective(*batch), _buffers(objective)
 
         return evaluate, frozenset()
-    stepped = {id(p) for group in task.optimizer.param_groups for p in group["params"]}
+    groups = task.model.net.optimizer_.param_groups
+    stepped = {id(p) for group in groups for p in group["params"]}
     own = zip(objective.named_parameters(), task.model.objective.parameters(), strict=True)
     trained = {n: p for (n, p), source in own if p.requires_grad and id(source) in stepped}
-    engine, frozen = task.model.engine, _Frozen([*trained.values()])
+    engine, frozen = task.model.engine, _Frozen([*trained.values()], {})
     train = make_step(objective, frozen, engine.precision, engine.settings.gradient_clip)
 
-    def step(batch: list) -> tuple:
+    def step(batch: Any) -> tuple:
         loss, _ = train(batch)
         gradients = {name: parameter.grad for name, parameter in trained.items()}
         return (gradients, loss), _buffers(objective)

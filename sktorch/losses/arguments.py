@@ -23,14 +23,15 @@ def arguments_of(loss: Any, given: Iterable[str] = ()) -> Arguments:
     if isinstance(loss, type):
         return _of_class(loss)
     if isinstance(loss, nn.Module):
+        loss_class: Any = type(loss)
         replaced = vars(loss).get("forward")
-        return _of_class(type(loss)) if replaced is None else _of_function(replaced, 1)
+        return _of_class(loss_class) if replaced is None else _of_function(replaced, 1)
     return _of_function(loss, 1, frozenset(given))
 
 
 # Every epoch asks for those of its criterion. Functions are read anew, as a partial may hold data.
 @lru_cache(maxsize=256)
-def _of_class(loss_class: type) -> Arguments:
+def _of_class(loss_class: Any) -> Arguments:
     forward = getattr(loss_class, "forward", None)
     if forward is None or loss_class.__module__.startswith("torch.nn."):
         return Arguments()

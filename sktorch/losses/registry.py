@@ -98,6 +98,8 @@ def number_link_of(criterion: Criterion) -> links.NumberLink:
 
 def reads_outputs(criterion: Criterion, given: Iterable[str] = ()) -> bool:
     """Return whether a loss says itself what its outputs predict, or trains without targets."""
+    if is_known(criterion):
+        return False
     loss = innermost(criterion)
     says = hasattr(loss, "predict") or hasattr(loss, "predict_proba")
     return says or not loss_arguments(criterion, given).has_target

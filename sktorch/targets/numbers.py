@@ -197,9 +197,9 @@ class Numbers(Codec):
         with np.errstate(over="ignore"):
             farthest = np.abs(mean) + FARTHEST * self.scale
         if farthest.max() > limits.max or self.scale.min() < limits.tiny:
-            values = values.to("cpu", torch.float64)
-        limit = torch.finfo(values.dtype).max  # Beyond it there is no number to predict.
-        return (values * _like(self.scale, values) + _like(mean, values)).clamp(-limit, limit)
+            values, limit = values.to("cpu", torch.float64), torch.finfo(torch.float64).max
+            return (values * _like(self.scale, values) + _like(mean, values)).clamp(-limit, limit)
+        return values * _like(self.scale, values) + _like(mean, values)
 
 
 def _columns(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,7 +9,6 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from sktorch.targets.arrays import as_numpy
 
-
 # Of float64, in powers of two, it is 1024; a product and a sum of many weights stay far below.
 LARGEST_EXPONENT = 300
 

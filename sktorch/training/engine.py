@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,7 +37,7 @@ class Engine:
     def __init__(self, device: torch.device, settings: StepSettings) -> None:
         self.device, self.settings = device, settings
         self.precision = Precision.named(settings.precision, device.type)
-        self._compiled: tuple[nn.Module, nn.Module] | None = None
+        self._compiled: tuple[nn.Module, Any] | None = None
         self._captured: CapturedStep | None = None
         self._reason: str | None = "no step was made"
 
@@ -90,12 +91,13 @@ class Engine:
         self._captured.renew(step, _constants(objective))
         return self._captured
 
-    def _compile(self, module: nn.Module) -> nn.Module:
+    def _compile(self, module: nn.Module) -> Any:
         """Return the module compiled, once for all epochs; it shares its parameters."""
-        if self._compiled is None or self._compiled[0] is not module:
+        known = self._compiled
+        if known is None or known[0] is not module:
             options = self.settings.compile if isinstance(self.settings.compile, dict) else {}
-            self._compiled = module, torch.compile(module, **options)
-        return self._compiled[1]
+            known = self._compiled = module, torch.compile(module, **options)
+        return known[1]
 
     def _why_eager(
         self, optimizer: torch.optim.Optimizer, observed: bool, scheduled: bool

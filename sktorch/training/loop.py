@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
@@ -155,10 +155,10 @@ def infer(
     module.eval()
     if n_rows is None:
         return concatenated([*_outputs(module, inputs, autocast)])
-    rows, done = None, 0
-    for output in _outputs(module, inputs, autocast):
-        if rows is None:
-            rows = tree_map(lambda x: x.new_empty(n_rows, *x.shape[1:]), output)
+    computed = _outputs(module, inputs, autocast)
+    first = next(computed)
+    rows, done = tree_map(lambda x: x.new_empty(n_rows, *x.shape[1:]), first), 0
+    for output in chain([first], computed):
         n_done = done + n_rows_of(output)
         for whole, part in zip(tree_leaves(rows), tree_leaves(output), strict=True):
             whole[done:n_done] = part

@@ -11,6 +11,8 @@ from sktorch.training.cost import Work
 from sktorch.training.randomness import RandomStream
 
 Trained = tuple[list[float], list[int]]
+# A training step of a batch, as `sktorch.training.loop.TrainStep`: to the loss and the output.
+Step = Callable[..., tuple[Tensor, Outputs]]
 Evaluated = tuple[list[float], list[int], Outputs]
 
 
@@ -35,21 +37,6 @@ class Observer(Protocol):
 
     def after(self, batch: Batch, loss: Tensor, output: Outputs) -> object:
         """Look at a batch after its step, with the loss and the output of before."""
-
-
-class Step(Protocol):
-    """A training step, as `sktorch.training.loop.TrainStep` defines it."""
-
-    def __call__(
-        self,
-        batch: Batch,
-        first: bool = True,
-        last: bool = True,
-        share: float = 1.0,
-        on_gradient: Callable[[Batch], object] | None = None,
-    ) -> tuple[Tensor, Outputs]:
-        """Fit the parameters to a batch; return the loss and the output of before."""
-        ...
 
 
 class Runner(Protocol):

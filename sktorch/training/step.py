@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,13 +58,18 @@ class ClosureStep(TrainStep):
             self.clip()
             return evaluations[-1][0]
 
-        self.optimizer.step(closure)
+        optimizer: Any = self.optimizer  # torch's annotation asks for a closure of floats
+        optimizer.step(closure)
         loss, output = evaluations[0]
         return loss.detach(), output
 
 
-@cache
 def demands_closure(optimizer_class: type[torch.optim.Optimizer]) -> bool:
     """Say whether the optimizer's ``step`` has to be given a closure."""
-    closure = inspect.signature(optimizer_class.step).parameters.get("closure")
+    return _has_required_closure(optimizer_class.step)
+
+
+@cache
+def _has_required_closure(step: Callable) -> bool:
+    closure = inspect.signature(step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
