@@ -60,7 +60,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         "cross_entropy" or "bce_with_logits", an instance, or a function. "auto" is
         ``CrossEntropyLoss``, and ``BCEWithLogitsLoss`` if y holds indicators. torch's losses
         receive the target that they expect. Your own loss receives class codes (int64), or zeros
-        and ones for indicators, and the module's output counts as logits.
+        and ones for indicators, and the module's output counts as logits. If it has methods
+        ``predict(output)`` or ``predict_proba(output)``, these say what its outputs mean, which
+        may be a tuple or dict of tensors; ``score(output, target)`` judges them. Its ``forward``
+        may name ``X`` and ``module``, too.
     optimizer : str or torch.optim.Optimizer subclass, default=torch.optim.AdamW
         A class of ``torch.optim`` or its name, such as "sgd". Its other parameters are
         ``optimizer__*``. ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
@@ -293,10 +296,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             arguments of the module's ``forward`` by name. A list of arrays of several lengths is
             passed as ``(padded, lengths)``. A ``torch.utils.data.Dataset`` or ``IterableDataset``
             holds samples ``(input, target)``, or only inputs if y is given.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+        y : array-like of shape (n_samples,) or (n_samples, ...), default=None
             Labels. Zeros and ones in several columns are indicators: a row may have several of
-            the labels. With other labels, each column is a target of its own. None for a dataset
-            whose samples hold their targets.
+            the labels. With other labels, each column is a target of its own. In more dimensions,
+            or if the module returns (n_samples, n_classes, n_steps), each entry has a label. None
+            for a dataset whose samples hold their targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more. Rows of weight zero are left out.
         groups : array-like of shape (n_samples,), default=None
@@ -381,7 +385,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         y : array of shape (n_samples,) or (n_samples, n_labels)
-            In the dtype of ``classes_`` and the shape of the y of ``fit``. Here and below, a numpy
+            In the dtype of ``classes_`` and the shape of a y. Here and below, a numpy
             array, or a tensor on X's device if X is a tensor and scikit-learn's
             ``array_api_dispatch`` is on.
 
@@ -435,7 +439,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         p : array of shape (n_samples, n_classes)
             In the module's dtype, columns in the order of ``classes_``. For indicators, one column
             with each label's own probability. For several columns of labels, a list with an array
-            for each.
+            for each. For a label for each entry, (n_samples, ..., n_classes).
 
         Raises
         ------
@@ -485,7 +489,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return _arrays(self.codec_.log_probabilities(self.net_.criterion_, outputs), X)
 
     def score(self, X, y=None, sample_weight=None):
-        """Return the accuracy: the share of the rows of which all labels are predicted right.
+        """Return the accuracy: the share of the rows, or entries of rows, predicted right.
 
         Parameters
         ----------

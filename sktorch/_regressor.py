@@ -38,7 +38,10 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         ``MSELoss``. With ``PoissonNLLLoss``, ``predict`` returns the expected count. With
         ``GaussianNLLLoss``, the module returns two outputs per target, of which the second becomes
         the variance by softplus, and ``predict`` can return the standard deviation. With
-        "quantile", `sktorch.losses.QuantileLoss`, ``predict`` returns a quantile.
+        "quantile", `sktorch.losses.QuantileLoss`, ``predict`` returns a quantile. If your own loss
+        has a method ``predict(output)``, it says what its outputs mean, which may be a tuple or
+        dict of tensors, and ``score(output, target)`` judges them. Its ``forward`` may name ``X``
+        and ``module``, too; without a target it trains by ``fit(X)``.
     optimizer : str or torch.optim.Optimizer subclass, default=torch.optim.AdamW
         A class of ``torch.optim`` or its name, such as "sgd". Its other parameters are
         ``optimizer__*``. ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
@@ -94,7 +97,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         Smallest change of the monitored loss or score that counts as an improvement.
     scale_target : bool, default=True
         Whether to train on targets scaled to mean zero and variance one, by the mean and variance
-        of the training rows; predictions are scaled back. ``PoissonNLLLoss`` never scales.
+        of the training rows; predictions are scaled back. ``PoissonNLLLoss`` and a loss with its
+        own ``predict`` never scale.
     callbacks : list or None, default=None
         Callbacks of skorch, each with or without a name: ``[("stop", EarlyStopping())]``. Every
         ``fit`` uses copies of them. Pass scikit-learn's callbacks to ``set_callbacks`` instead.
@@ -263,8 +267,9 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
             As in `TorchClassifier.fit`.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
-            Numbers. None for a dataset whose samples hold their targets.
+        y : array-like of shape (n_samples,) or (n_samples, ...), default=None
+            Numbers; in more than two dimensions, pictures or sequences that the module returns.
+            None for a dataset whose samples hold their targets, or a loss that takes none.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more. Rows of weight zero are left out.
         groups : array-like of shape (n_samples,), default=None
@@ -337,10 +342,10 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
 
         Returns
         -------
-        y : array of shape (n_samples,) or (n_samples, n_targets)
-            In the module's dtype and the shape of the y of ``fit``; one column per quantile if the
-            criterion has several. A numpy array, or a tensor on X's device if X is a tensor and
-            scikit-learn's ``array_api_dispatch`` is on.
+        y : array of shape (n_samples,) or (n_samples, ...)
+            In the module's dtype, or float64 if that can't hold them, and the shape of the y of
+            ``fit``; one column per quantile if the criterion has several. A numpy array, or a
+            tensor on X's device if X is a tensor and scikit-learn's ``array_api_dispatch`` is on.
         std : array of the same shape
             Only if ``return_std``.
 

@@ -125,6 +125,12 @@ class Numbers(Codec):
                 "quantile, or fit one estimator a target (MultiOutputRegressor)."
             )
 
+        if len(self.shape) > 2 and self._n_outputs_each(criterion) > 1:
+            raise ValueError(
+                f"{innermost(criterion)} takes y of three dimensions at most, y has "
+                f"{len(self.shape) + 1}. Write a loss that reads its outputs, by a method predict."
+            )
+
     def criterion_adapter(self, criterion: Criterion) -> Callable[..., nn.Module] | None:
         """Return the adapter that the criterion's link has."""
         return number_link_of(criterion).adapt
