@@ -125,7 +125,7 @@ class Numbers(Codec):
                 "quantile, or fit one estimator a target (MultiOutputRegressor)."
             )
 
-        if len(self.shape) > 2 and self._n_outputs_each(criterion) > 1:
+        if len(self.shape) > 2 and number_link_of(criterion).standard_deviation is not None:
             raise ValueError(
                 f"{innermost(criterion)} takes y of three dimensions at most, y has "
                 f"{len(self.shape) + 1}. Write a loss that reads its outputs, by a method predict."
