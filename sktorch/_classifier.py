@@ -538,8 +538,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         codec = label_codec(y, classes, per_entry)
         y = codec.check(y, X)
         if reset:
-            criterion = self._given_criterion() or codec.default_criterion
-            ignored = ignore_index_of(criterion, self._component_parameters("criterion"))
+            ignored = None
+            if codec is EntryLabels:
+                criterion = self._given_criterion() or codec.default_criterion
+                ignored = ignore_index_of(criterion, self._component_parameters("criterion"))
             self.codec_ = self._reading_of(codec.made(y, classes, ignored))
             self.classes_ = _beside(self.codec_.classes, X)
         elif classes is not None and not self.codec_.is_of(classes):

@@ -1,5 +1,6 @@
 """One training: from a net and its data, through the epochs, to the best weights."""
 
+import copy
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
@@ -26,7 +27,6 @@ from sktorch.fused.runner import choose_runner
 from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.named_schedules import make_schedule
-from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 from sktorch.training.schedule import Schedule
 from sktorch.training.stopping import BestWeights, Plateau
 
@@ -116,11 +116,10 @@ class TrainingJob:
     def _check_outputs(self) -> None:
         """Raise ValueError if the last step has left a module that returns no finite numbers."""
         net = self.net
-        with RandomStream(0, self.device), numpy_and_python_seeded(0), suppress(RuntimeError):
+        # A copy: numbers that are drawn here are not missing in a further epoch.
+        with copy.copy(net.stream_), suppress(RuntimeError):  # It may refuse so few rows.
             example = self.train.source.example
-            inputs = as_tensors(example, net.input_dtype_, self.device, copy=True)
-            # A module may refuse so few rows: then there is nothing to see.
-            net.check_outputs(inputs)
+            net.check_outputs(as_tensors(example, net.input_dtype_, self.device, copy=True))
 
     def _user_code_draws(self) -> bool:
         """Say whether code of the user, in a dataset or an augmentation, may draw numbers."""
