@@ -23,7 +23,7 @@ class Array(RowSource):
 
     @staticmethod
     def accepts(X: Any, settings: Settings) -> bool:
-        """Accept anything: what is no array at last fails where it is converted."""
+        """Accept anything; X that is not an array raises when it is converted."""
         return True
 
     @property

@@ -18,7 +18,7 @@ BLOCK_BYTES = 16 * 2**20
 
 
 class _Rows(Protocol):
-    """What batches are cut from."""
+    """Rows from which batches are cut."""
 
     values: object
     is_whole: bool

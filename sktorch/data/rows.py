@@ -27,7 +27,7 @@ class RowSource(Source):
     def __init__(self, X: Any, settings: Settings) -> None:
         super().__init__(X, settings)
         # Rows to train and rows to validate on share what is converted and moved.
-        self._placed: dict[torch.device, Rows] = {}
+        self._placed: dict[tuple, Rows] = {}
 
     @property
     def n_rows(self) -> int:
@@ -99,9 +99,10 @@ class RowSource(Source):
     def _rows(self, dtype: torch.dtype, home: torch.device, placement: str) -> "Rows":
         if placement == "source":
             return Rows(self, dtype, home, whole=False)
-        if home not in self._placed:
-            self._placed[home] = Rows(self, dtype, home, pinned=placement == "host")
-        return self._placed[home]
+        key = dtype, home, placement
+        if key not in self._placed:
+            self._placed[key] = Rows(self, dtype, home, pinned=placement == "host")
+        return self._placed[key]
 
 
 class Rows:

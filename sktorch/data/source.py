@@ -23,7 +23,7 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the caller knows of X.
+    """Settings with which X becomes a source.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """How batches are made.
+    """Settings of the batches of a source.
 
     Attributes
     ----------

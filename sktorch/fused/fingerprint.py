@@ -109,14 +109,14 @@ class Snapshot:
         self._is_certain = all(map(self._take, self._layers))
 
     def _take(self, layer: nn.Module) -> bool:
-        """Note the attributes of a layer; return whether no change of them can go unseen."""
+        """Note the attributes of a layer; return False if a change could go unnoticed."""
         attributes = vars(layer)
         self._containers.append((attributes, attributes.copy()))
         own = _own_attributes(layer)
         return all(self._note(value) or key not in own for key, value in attributes.items())
 
     def _note(self, value: object) -> bool:
-        """Note what a container holds; return whether no change inside a value can go unseen."""
+        """Note what a container holds; return False if a change inside could go unnoticed."""
         if type(value) in _PLAIN or id(value) in self._known:
             return True
         if isinstance(value, dict | list):

@@ -33,10 +33,13 @@ def row_weights(
         factor = _weights_of_columns if isinstance(classes, list) else _weights_of_classes
         weights = weights * near_one(factor(encoded, classes, seen, class_weight))
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        included, change = "", "sample_weight"
+        if class_weight is not None:
+            included, change = ", class weights included", "sample_weight or class_weight"
         raise ValueError(
             "Sample weights must contain at least one non-zero number, no negative one, no NaN and "
-            f"no infinity; they range from {weights.min()} to {weights.max()}, class weights "
-            "included. Change sample_weight or class_weight."
+            f"no infinity; they range from {weights.min()} to {weights.max()}{included}. Change "
+            f"{change}."
         )
     return weights
 
@@ -71,7 +74,7 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> np.ndarray:
     if (weights < 0).any():
         raise ValueError(
             f"sample_weight holds negative weights (the least is {weights.min()}); "
-            "weights must be zero or more."
+            "weights must be zero or more. Change sample_weight."
         )
     return weights
 

@@ -46,6 +46,10 @@ class Engine:
         """The reason why steps are not replayed from a CUDA graph; None where they are."""
         return self._reason if self._captured is None else self._captured.reason
 
+    @property
+    def n_threads(self) -> None:
+        """None: a model alone has the threads that are set."""
+
     def train(
         self,
         net: Trainee,

@@ -1,6 +1,6 @@
 """The loss of a batch and its gradients, as functions of tensors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
@@ -43,7 +43,9 @@ def loss_and_gradients(
     """Return the loss of a batch and the clipped gradients of the trained parameters.
 
     This is `sktorch.training.loop.TrainStep` up to the optimizer, as a pure function of tensors
-    that `torch.func` can batch. Only buffers are written to, where the module does.
+    that `torch.func` can batch; the two differ in how they differentiate. `backward()` runs hooks,
+    makes sparse gradients, adds up over batches, and is faster for one model. Only buffers are
+    written to, where the module does.
     """
 
     # Buffers are arguments of what is differentiated: only then may it write to them.
@@ -53,16 +55,15 @@ def loss_and_gradients(
     with backward():
         gradients, loss = grad_and_value(loss_of)(trained, fixed, buffers)
     if clip_norm is not None:
-        of_module = [name for name in gradients if name.startswith("module.")]
+        of_module = [g for name, g in gradients.items() if name.startswith("module.")]
         # torch.func can't batch the foreach operations that are the default on a GPU.
-        factor = clip_factor([gradients[name] for name in of_module], clip_norm, foreach=False)
-        gradients |= {name: gradients[name] * factor for name in of_module}
+        clip_(of_module, clip_norm, foreach=False)
     return loss.detach(), gradients
 
 
-def clip_factor(
-    gradients: Iterable[Tensor], max_norm: float, *, foreach: bool | None = None
-) -> Tensor:
-    """Return the factor by which `torch.nn.utils.clip_grad_norm_` scales these gradients."""
+def clip_(gradients: Sequence[Tensor], max_norm: float, *, foreach: bool | None = None) -> None:
+    """Scale gradients in place, as `torch.nn.utils.clip_grad_norm_` does those of parameters."""
     norm = nn.utils.get_total_norm(gradients, foreach=foreach)
-    return (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor)

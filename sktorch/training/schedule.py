@@ -15,8 +15,8 @@ SCHEDULED = ("lr", "momentum", "betas")
 class _ParameterGroups(Optimizer):
     """An optimizer's parameter groups, in the guise of an optimizer whose step does nothing.
 
-    A scheduler wraps the ``step`` of its optimizer, to warn if its own step comes first. On the
-    true optimizer the wrapper would keep `without_hooks` from the fast step, and would not see it.
+    A scheduler wraps the ``step`` of its optimizer, to warn if its own step comes first. Wrapping
+    the real optimizer's step would make `without_hooks` fall back to the slow step.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:

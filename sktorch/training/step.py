@@ -51,10 +51,7 @@ class ClosureStep(TrainStep):
 
         def closure() -> Tensor:
             self.zero_grad()
-            evaluations.append(self.objective(*batch))
-            self.backward(evaluations[-1][0])
-            if on_gradient is not None:
-                on_gradient(batch)
+            evaluations.append(self.forward_backward(batch, on_gradient=on_gradient))
             self.clip()
             return evaluations[-1][0]
 
