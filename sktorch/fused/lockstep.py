@@ -74,7 +74,7 @@ class LockstepEpoch:
 
 def _evaluation_step(
     tasks: list[EpochTask], stack: Stack, program: Program, seed: int
-) -> Callable[[StackBatch], tuple[Tensor, Tensor]]:
+) -> Callable[[StackBatch], tuple[Tensor, Outputs]]:
     """Return a function from a batch of every model to their losses and outputs."""
     generator = torch.Generator(tasks[0].device).manual_seed(seed)
     run = program.replay(generator)
@@ -89,7 +89,7 @@ def _evaluation_step(
 
 def _training_step(
     tasks: list[EpochTask], stack: Stack, program: Program, seed: int
-) -> Callable[[StackBatch], tuple[Tensor, Tensor]]:
+) -> Callable[[StackBatch], tuple[Tensor, Outputs]]:
     """Return the stack's training step, that of its last epoch if there is one."""
     if program not in stack.steps:
         step = StackStep(tasks, stack, program)
