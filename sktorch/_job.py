@@ -215,8 +215,14 @@ class TrainingJob:
         return scorers
 
     def _check_sampler(self, options: dict[str, Any]) -> None:
-        """Raise if a sampler is given while rows are held out or have weight zero."""
+        """Raise if a sampler is none, or given while rows are held out or have weight zero."""
         given = [name for name in ("sampler", "batch_sampler") if options.get(name) is not None]
+        for name in given:
+            if not isinstance(options[name], Iterable):
+                raise TypeError(
+                    f"iterator_train__{name}={options[name]!r} must be a sampler of torch, or "
+                    "another iterable of row numbers. Change it."
+                )
         if given and len(self.train.index) != len(self.train.y):
             raise ValueError(
                 f"iterator_train__{given[0]} numbers the rows that are trained on, and of "

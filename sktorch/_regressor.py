@@ -8,6 +8,7 @@ from sklearn.callback import with_callbacks
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sktorch._errors import errors_name
 from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
 from sktorch._scoring import r2, r_squared
@@ -418,6 +419,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         predicted, y = self._predicted_and_targets(X, y)
         if sample_weight is not None:
             sample_weight = near_one(check_sample_weight(sample_weight, len(predicted)))
+        with errors_name("y"):
+            y = Numbers.check(y, predicted)
         return r_squared(y, predicted, sample_weight)
 
     def __sklearn_tags__(self):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import get_scorer, r2_score
 
+from sktorch._errors import errors_name
 from sktorch.data.structure import Outputs, floating_dtype, moved, n_rows_of
 from sktorch.targets.arrays import as_numpy, as_target_array
 
@@ -56,9 +57,11 @@ class Evaluation:
 
         judged = copy.copy(self.estimator)
         judged.net_, judged._outputs = self.net, outputs_of
-        return {
-            name: float(scorer(judged, X, y, self.weights)) for name, scorer in self.scorers.items()
-        }
+        with errors_name("scoring"):
+            return {
+                name: float(score(judged, X, y, self.weights))
+                for name, score in self.scorers.items()
+            }
 
 
 def scorers_by_part(scoring: Any, has_valid: bool) -> dict[str, dict[str, Scorer]]:

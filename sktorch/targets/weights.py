@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight
 
+from sktorch._errors import errors_name
 from sktorch.targets.arrays import as_numpy
 
 # Of float64, in powers of two, it is 1024; a product and a sum of many weights stay far below.
@@ -28,10 +29,11 @@ def row_weights(
     if sample_weight is None and class_weight is None:
         return None
     weights = near_one(check_sample_weight(sample_weight, len(encoded)))
-    if class_weight is not None:
+    if class_weight is not None and weights.any():
         seen = weights if counted is None else weights * counted
         factor = _weights_of_columns if isinstance(classes, list) else _weights_of_classes
-        weights = weights * near_one(factor(encoded, classes, seen, class_weight))
+        with errors_name("class_weight"):
+            weights = weights * near_one(factor(encoded, classes, seen, class_weight))
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         included, change = "", "sample_weight"
         if class_weight is not None:
@@ -59,13 +61,14 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> np.ndarray:
         return np.ones(n_samples)
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, float(sample_weight))
-    weights = check_array(
-        as_numpy(sample_weight),
-        ensure_2d=False,
-        dtype=np.float64,
-        copy=True,
-        input_name="sample_weight",
-    )
+    with errors_name("sample_weight"):
+        weights = check_array(
+            as_numpy(sample_weight),
+            ensure_2d=False,
+            dtype=np.float64,
+            copy=True,
+            input_name="sample_weight",
+        )
     if weights.shape != (n_samples,):
         raise ValueError(
             f"sample_weight has shape {weights.shape}, expected ({n_samples},): one number per "
