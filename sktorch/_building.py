@@ -24,7 +24,8 @@ from sktorch._part import Part
 from sktorch._trial_call import try_loss
 from sktorch.data.dtypes import cast_inputs
 from sktorch.data.source import n_inputs
-from sktorch.data.structure import tree_leaves
+from sktorch.data.structure import n_rows_of, tree_leaves
+from sktorch.targets.own import OwnLoss
 from sktorch.training.optimizer_names import optimizer_class
 from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
 
@@ -130,11 +131,13 @@ def _criterion(estimator: BaseEstimator, seed: int) -> tuple[Callable, nn.Module
 
 
 def _known_from_data(
-    estimator: BaseEstimator, n_outputs: int, dtype: torch.dtype
+    estimator: BaseEstimator, n_outputs: int | None, dtype: torch.dtype
 ) -> dict[str, Any]:
     """Return the constructor parameters of a module that the data decide."""
     shape = estimator.input_shape_
-    known = {"n_outputs": n_outputs, "input_shape": shape, "dtype": dtype}
+    known = {"input_shape": shape, "dtype": dtype}
+    if n_outputs is not None:
+        known["n_outputs"] = n_outputs
     if not isinstance(shape, dict) and None not in shape and n_inputs(shape) == 1:
         n_features = int(np.prod(shape))
         known["n_features"] = n_features
@@ -174,12 +177,16 @@ def _tell_casts(net: Net, part: Part) -> None:
 def _try_loss(net: Net, part: Part, seed: int) -> None:
     """Raise if output, target and criterion don't fit, before anything is trained."""
     output, codec = net.example_output_, net.codec_
+    if not isinstance(output, torch.Tensor) and not isinstance(codec, OwnLoss):
+        raise TypeError(
+            f"module {type(net.module_).__name__} returned {type(output).__name__}; expected one "
+            "tensor of logits, of shape (n_rows, n_outputs). Return just that from its forward, or "
+            "give the criterion a method predict(output) that makes predictions of such outputs."
+        )
     codec.check_output(net.criterion_, output, net.n_example_rows_)
     with RandomStream(seed, torch.device(net.device)):
-        target = codec.target(net.criterion_, part.y[: len(output)], output)
-        given = net.get_params_for("criterion")
-        target = target.to(net.device)
-        try_loss(net.criterion_, given, output.to(net.device), target, part.weights is not None)
+        target = codec.target(net.criterion_, part.y[: n_rows_of(output)], output)
+        try_loss(net, part.source.example, target, weighted=part.weights is not None)
 
 
 def _floating_dtype(example: Any, device: torch.device) -> torch.dtype:

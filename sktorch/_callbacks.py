@@ -14,6 +14,7 @@ from skorch.dataset import Dataset
 from skorch.utils import TeeGenerator
 from torch.utils.data import Subset
 
+from sktorch.data.structure import Outputs
 from sktorch.data.tensors import take_rows
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -87,7 +88,7 @@ def rows_handed_out(dataset: Any) -> tuple[Any, np.ndarray] | None:
     return take_rows(dataset.dataset.X, index), dataset.dataset.y[index]
 
 
-def fill_caches(net: NeuralNet, datasets: dict[str, Any], outputs: torch.Tensor | None) -> None:
+def fill_caches(net: NeuralNet, datasets: dict[str, Any], outputs: Outputs | None) -> None:
     """Give skorch's scores the outputs and targets that they would collect batch by batch.
 
     Training batches are shuffled, and targets of batches scaled for the loss. ``outputs`` are those
@@ -144,7 +145,7 @@ class BatchObserver:
             training=self.training,
         )
 
-    def after(self, batch: tuple, loss: torch.Tensor, output: torch.Tensor) -> None:
+    def after(self, batch: tuple, loss: torch.Tensor, output: Outputs) -> None:
         """Record a batch's loss, and notify the callbacks."""
         self.net.history.record_batch(f"{self.prefix}_loss", loss.item())
         self.net.history.record_batch(f"{self.prefix}_batch_size", len(batch[1]))

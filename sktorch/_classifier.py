@@ -9,16 +9,18 @@ from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sktorch._estimator import TorchEstimator, as_array_of, dispatches
 from sktorch._net import ClassifierNet
-from sktorch._scoring import accuracy, comparable, rows_right
-from sktorch.losses.adapters import innermost
-from sktorch.losses.registry import link_of
-from sktorch.targets.arrays import is_label_matrix
+from sktorch._scoring import accuracy, comparable
+from sktorch.losses.adapters import ignore_index_of, innermost
+from sktorch.losses.registry import has_probabilities
 from sktorch.targets.choice import label_codec
-from sktorch.targets.weights import check_sample_weight
+from sktorch.targets.entries import EntryLabels
+from sktorch.targets.labels import Labels
+from sktorch.targets.weights import check_sample_weight, near_one
 
 
 def _has_probabilities(estimator: Any) -> bool:
@@ -29,7 +31,7 @@ def _has_probabilities(estimator: Any) -> bool:
     else:
         with suppress(ValueError):  # `fit` raises for an unknown name.
             criterion = estimator._component_class("criterion")
-    if link_of(criterion).log_probabilities is None:
+    if not has_probabilities(criterion):
         raise AttributeError(
             f"criterion {innermost(criterion)!r} defines no probabilities. Use predict or "
             "decision_function, or a criterion that does, such as nn.CrossEntropyLoss."
@@ -58,7 +60,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         "cross_entropy" or "bce_with_logits", an instance, or a function. "auto" is
         ``CrossEntropyLoss``, and ``BCEWithLogitsLoss`` if y holds indicators. torch's losses
         receive the target that they expect. Your own loss receives class codes (int64), or zeros
-        and ones for indicators, and the module's output counts as logits.
+        and ones for indicators, and the module's output counts as logits. If it has methods
+        ``predict(output)`` or ``predict_proba(output)``, these say what its outputs mean, which
+        may be a tuple or dict of tensors; ``score(output, target)`` judges them. Its ``forward``
+        may name ``X`` and ``module``, too.
     optimizer : str or torch.optim.Optimizer subclass, default=torch.optim.AdamW
         A class of ``torch.optim`` or its name, such as "sgd". Its other parameters are
         ``optimizer__*``. ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
@@ -298,10 +303,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             arguments of the module's ``forward`` by name. A list of arrays of several lengths is
             passed as ``(padded, lengths)``. A ``torch.utils.data.Dataset`` or ``IterableDataset``
             holds samples ``(input, target)``, or only inputs if y is given.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels), default=None
+        y : array-like of shape (n_samples,) or (n_samples, ...), default=None
             Labels. Zeros and ones in several columns are indicators: a row may have several of
-            the labels. With other labels, each column is a target of its own. None for a dataset
-            whose samples hold their targets.
+            the labels. With other labels, each column is a target of its own. In more dimensions,
+            or if the module returns (n_samples, n_classes, n_steps), each entry has a label. None
+            for a dataset whose samples hold their targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more. Rows of weight zero are left out.
         groups : array-like of shape (n_samples,), default=None
@@ -386,7 +392,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         y : array of shape (n_samples,) or (n_samples, n_labels)
-            In the dtype of ``classes_`` and the shape of the y of ``fit``. Here and below, a numpy
+            In the dtype of ``classes_`` and the shape of a y. Here and below, a numpy
             array, or a tensor on X's device if X is a tensor and scikit-learn's
             ``array_api_dispatch`` is on.
 
@@ -400,7 +406,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """
         X, outputs = self._outputs(X)
         encoded = self.codec_.predicted(self.net_.criterion_, outputs)
-        return _beside(self.codec_.decode(encoded.cpu().numpy()), X)
+        return _beside(self.codec_.decode_predicted(encoded.cpu().numpy()), X)
 
     def decision_function(self, X):
         """Return the scores of the classes: the module's output before it becomes probabilities.
@@ -440,7 +446,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         p : array of shape (n_samples, n_classes)
             In the module's dtype, columns in the order of ``classes_``. For indicators, one column
             with each label's own probability. For several columns of labels, a list with an array
-            for each.
+            for each. For a label for each entry, (n_samples, ..., n_classes).
 
         Raises
         ------
@@ -490,7 +496,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         return _arrays(self.codec_.log_probabilities(self.net_.criterion_, outputs), X)
 
     def score(self, X, y=None, sample_weight=None):
-        """Return the accuracy: the share of the rows of which all labels are predicted right.
+        """Return the accuracy: the share of the rows, or entries of rows, predicted right.
 
         Parameters
         ----------
@@ -511,12 +517,18 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         >>> TorchClassifier(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.93
         True
         """
+        check_is_fitted(self)
+        own = self._own_score(X, y, sample_weight)
+        if own is not None:
+            return own
         predicted, y = self._predicted_and_targets(X, y)
-        if is_label_matrix(y):
-            y = label_codec(y).check(y, y)
-            return rows_right(y, predicted, check_sample_weight(sample_weight, len(y)))
+        if sample_weight is not None:
+            sample_weight = near_one(check_sample_weight(sample_weight, len(predicted)))
+        if not isinstance(self.codec_.targets, Labels):
+            y = self.codec_.targets.check(y, y)
+            return self.codec_.accuracy(y, predicted, sample_weight)
         if sample_weight is None and comparable(y, predicted):
-            return rows_right(y, predicted)  # accuracy_score's checks take 20 times as long.
+            return self.codec_.accuracy(y, predicted)  # scikit-learn's checks take 20x as long.
         return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
@@ -528,11 +540,16 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         # No array_api_support: of all array libraries, only torch's tensors are accepted.
         return tags
 
-    def _check_target(self, X, y, classes, reset):
-        codec = label_codec(y, classes)
+    def _check_target(self, X, y, classes, reset, per_entry=False):
+        per_entry = per_entry or (not reset and isinstance(self.codec_.targets, EntryLabels))
+        codec = label_codec(y, classes, per_entry)
         y = codec.check(y, X)
         if reset:
-            self.codec_ = codec.of(y) if classes is None else codec.declared(classes)
+            ignored = None
+            if codec is EntryLabels:
+                criterion = self._given_criterion() or codec.default_criterion
+                ignored = ignore_index_of(criterion, self._component_parameters("criterion"))
+            self.codec_ = self._reading_of(codec.made(y, classes, ignored))
             self.classes_ = _beside(self.codec_.classes, X)
         elif classes is not None and not self.codec_.is_of(classes):
             raise ValueError(

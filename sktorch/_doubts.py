@@ -47,13 +47,15 @@ def doubts(estimator: BaseEstimator, net: Net, part: Part) -> Iterator[str]:
 def _doubts_of_outputs(net: Net, part: Part) -> Iterator[str]:
     """Yield the doubt that outputs are probabilities where the loss takes logits."""
     output, loss = net.example_output_, class_of(net.criterion_)
+    if not isinstance(output, torch.Tensor):  # Only a loss of the user's own takes others.
+        return
     several = output.ndim == 2 and output.shape[1] > 1
     if loss is nn.CrossEntropyLoss and several and _sum_to_one(output):
         yield (
             "The module's outputs are probabilities, of a softmax, and CrossEntropyLoss takes "
             "logits: it applies the softmax itself. Leave the softmax out of the module."
         )
-    if loss is nn.BCEWithLogitsLoss and _is_squashed(net, part):
+    if loss is nn.BCEWithLogitsLoss and _is_squashed(net, part, output):
         yield (
             "The module's outputs are probabilities, of a sigmoid, and BCEWithLogitsLoss takes "
             "logits: it applies the sigmoid itself. Leave the sigmoid out of the module, or choose "
@@ -70,9 +72,9 @@ def _sum_to_one(output: torch.Tensor) -> bool:
 
 
 @torch.no_grad()
-def _is_squashed(net: Net, part: Part) -> bool:
+def _is_squashed(net: Net, part: Part, output: torch.Tensor) -> bool:
     """Say whether outputs lie between zero and one whatever the parameters are."""
-    if not ((net.example_output_ > 0) & (net.example_output_ < 1)).all():
+    if not ((output > 0) & (output < 1)).all():
         return False
     inputs = as_tensors(part.source.example, net.input_dtypes_, torch.device(net.device))
     for factor in (-1e3, 1e3):

@@ -30,9 +30,13 @@ from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out, split_by
+from sktorch.data.structure import Outputs, n_rows_of, tree_leaves
 from sktorch.data.tensors import is_lazy_frame, length
-from sktorch.losses.registry import criterion_class
+from sktorch.losses.adapters import innermost
+from sktorch.losses.registry import criterion_class, reads_outputs
 from sktorch.modules import MLP
+from sktorch.targets.codec import Codec, LabelsOfSteps
+from sktorch.targets.own import OwnLoss
 from sktorch.training.randomness import all_seeded
 
 
@@ -82,32 +86,46 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         allow_pickling(state)
         return state
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> Self:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, groups: Any, per_entry: bool = False
+    ) -> Self:
         """Train on new weights or, with ``warm_start``, on those there are."""
         check_parameters(self)
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
         resume = self.warm_start and hasattr(self, "net_")
-        with _fitting(self):
-            data = self._check_data(X, y, sample_weight, seed=seed, reset=not resume)
-            with errors_name("groups"):
-                check_consistent_length(data.y, groups)
-            train, valid = self._split(data, sample_weight, groups, seed)
-            with self._net(train, device, seed, resume=resume) as net:
-                TrainingJob(self, net, train, valid, self.max_epochs).run()
-            self.net_ = net
+        try:
+            with _fitting(self):
+                data = self._check_data(
+                    X, y, sample_weight, seed=seed, reset=not resume, per_entry=per_entry
+                )
+                with errors_name("groups"):
+                    check_consistent_length(data.y, groups)
+                train, valid = self._split(data, sample_weight, groups, seed)
+                with self._net(train, device, seed, resume=resume) as net:
+                    TrainingJob(self, net, train, valid, self.max_epochs).run()
+                self.net_ = net
+        except LabelsOfSteps:
+            return self._fit(X, y, sample_weight, groups, per_entry=True)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+    def _partial_fit(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any = None, per_entry: bool = False
+    ) -> Self:
         """Train for one epoch on the weights there are, or on new ones."""
         check_parameters(self)
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
         resume = hasattr(self, "net_")
-        with _fitting(self):
-            data = self._check_data(X, y, sample_weight, classes, seed=seed, reset=not resume)
-            train = data.normalised()
-            with self._net(train, device, seed, resume=resume) as net:
-                TrainingJob(self, net, train, None, 1, partial=True).run()
-            self.net_ = net
+        try:
+            with _fitting(self):
+                data = self._check_data(
+                    X, y, sample_weight, classes, seed=seed, reset=not resume, per_entry=per_entry
+                )
+                train = data.normalised()
+                with self._net(train, device, seed, resume=resume) as net:
+                    TrainingJob(self, net, train, None, 1, partial=True).run()
+                self.net_ = net
+        except LabelsOfSteps:
+            return self._partial_fit(X, y, sample_weight, classes, per_entry=True)
         return self
 
     def _check_data(
@@ -119,26 +137,29 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         *,
         seed: int,
         reset: bool = False,
+        per_entry: bool = False,
     ) -> Part:
         """Return X, y and weights, checked and encoded, as one part with all rows."""
         y = y.collect() if is_lazy_frame(y) else y
         options = self._component_parameters("iterator_train")
-        arguments = forward_arguments(module_of(self))
         source = self._source(
             X,
             options,
-            has_targets=y is None,
+            has_targets=y is None and not self._without_target(),
             fitted=not reset,
             n_rows=length(y),
-            arguments=arguments,
+            arguments=forward_arguments(module_of(self)),
         )
         with _seeded_for(source, seed):
+            if self._without_target():
+                check_consistent_length(y, source.values if source.is_indexable else None)
+                y = np.zeros((source.count_rows(), 0))
             y = source.targets if y is None else y
             check_features(self, source, reset=reset)
         # A stream does not know its length: that of y is compared with it as it is read.
         rows = source.values if source.is_indexable else y
         with errors_name("y"):
-            y = self._check_target(rows, y, classes, reset)
+            y = self._check_target(rows, y, classes, reset, per_entry)
             encoded = self.codec_.encode(y)
         weights = self._row_weights(encoded, sample_weight)
         index = np.arange(len(y))
@@ -228,7 +249,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             arguments=self.net_.arguments_,
         )
 
-    def _outputs(self, X: Any) -> tuple[Any, torch.Tensor]:
+    def _outputs(self, X: Any) -> tuple[Any, Outputs]:
         """Return X, checked, and the module's outputs for it, on the module's device."""
         options = self._inference_options()
         source = self._source_to_predict(X, options)
@@ -243,7 +264,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 f"fitted on samples of shape {self.input_shape_}, and its module does not take "
                 f"others: {error}. Reshape X."
             ) from error
-        if source.runs_user_code and not torch.isfinite(outputs).all():
+        if source.runs_user_code and not all(torch.isfinite(x).all() for x in tree_leaves(outputs)):
             raise ValueError(
                 "The module's outputs for the dataset hold NaN or infinity: its samples do, or "
                 "they are too large. Impute or drop them first."
@@ -253,6 +274,39 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _given_criterion(self) -> Any:
         """Return the criterion that was asked for, by name or itself; None for "auto"."""
         return None if is_auto(self.criterion) else criterion_class(self.criterion)
+
+    def _without_target(self) -> bool:
+        """Return whether the criterion trains on X alone."""
+        return False
+
+    def _reading_of(self, codec: Codec) -> Codec:
+        """Return the codec, inside another if the criterion says what its outputs predict."""
+        given = self._given_criterion()
+        parameters = self._component_parameters("criterion")
+        return OwnLoss(codec) if given and reads_outputs(given, parameters) else codec
+
+    def _own_score(self, X: Any, y: Any, sample_weight: Any) -> float | None:
+        """Return the score that the criterion defines; None if it leaves that to the estimator."""
+        codec, criterion = self.codec_, self.net_.criterion_
+        if not isinstance(codec, OwnLoss) or codec.score_name(criterion) not in ("score", None):
+            return None
+        loss = innermost(criterion)
+        if not hasattr(loss, "score") or sample_weight is not None:
+            raise ValueError(
+                f"The criterion {loss!r} does not say how to score "
+                f"{'with sample_weight' if hasattr(loss, 'score') else 'its predictions'}. Give it "
+                "a method score(output, target) and leave sample_weight out, or pass scoring to "
+                "what asks for the score."
+            )
+        if y is None and not self._without_target():
+            source = self._source_to_predict(X, self._inference_options(), has_targets=True)
+            X, outputs = self._outputs(source)
+            y = source.targets
+        else:
+            X, outputs = self._outputs(X)
+        rows = np.zeros((n_rows_of(outputs), 0))
+        y = rows if self._without_target() else self._check_target(rows, y, None, False)
+        return codec.score(criterion, outputs, y)
 
     def _row_weights(
         self, encoded: np.ndarray, sample_weight: Any, counted: np.ndarray | None = None
@@ -281,8 +335,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """The score of every epoch, ``(estimator, X, y, weights) -> float``."""
 
     @abstractmethod
-    def _check_target(self, X: Any, y: Any, classes: Any, reset: bool) -> np.ndarray:
-        """Return checked targets; set ``codec_`` if ``reset``."""
+    def _check_target(
+        self, X: Any, y: Any, classes: Any, reset: bool, per_entry: bool = False
+    ) -> np.ndarray:
+        """Return checked targets; set ``codec_`` if ``reset``, to labels ``per_entry`` if so."""
 
 
 def resolve_seed(random_state: Any) -> int:

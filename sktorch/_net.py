@@ -33,7 +33,7 @@ from sktorch.data.batches import AugmentedBatches
 from sktorch.data.dtypes import Dtypes
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
-from sktorch.data.structure import Batch
+from sktorch.data.structure import Batch, Inputs, Outputs, floating_dtype, moved, tree_leaves
 from sktorch.modules import initialize
 from sktorch.training.cost import Work, rows_at_once
 from sktorch.training.cpu import threads_for
@@ -58,7 +58,7 @@ class Net(NeuralNet):
     optimizer: Any
     codec_: Any  # encodes targets, decodes outputs
     source_: Source  # the data, to try the module on; gone when the net is built
-    example_output_: torch.Tensor  # for the first rows
+    example_output_: Outputs  # for the first rows
     n_example_rows_: int
     work_: Work  # the cost of a row
     bests_: dict[str, float]  # the best value so far of each loss and score in the history
@@ -103,8 +103,9 @@ class Net(NeuralNet):
                 f"criterion={self.criterion!r} returned {type_name(self.criterion_)}; expected an "
                 "nn.Module. Pass an nn loss class, an instance, or a function of two tensors."
             )
-        if self.example_output_.is_floating_point():
-            self.criterion_.to(self.example_output_.dtype)
+        dtype = floating_dtype(self.example_output_)
+        if dtype.is_floating_point:
+            self.criterion_.to(dtype)
         return self
 
     def initialize_callbacks(self) -> Any:
@@ -284,7 +285,7 @@ class Net(NeuralNet):
         inputs = source.inputs(self.input_dtypes_, own_device, n_rows=n_rows, options=options)
         with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
             outputs = infer(self.module_, inputs, source.n_rows, autocast=precision.autocast)
-        return outputs.to(device, self.example_output_.dtype)
+        return moved(outputs, device, floating_dtype(self.example_output_))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return encoded predictions for the rows of X."""
@@ -322,6 +323,13 @@ class Net(NeuralNet):
         new = memo[id(self)] = type(self).__new__(type(self))
         new.__dict__.update(deepcopied(self.__dict__, memo))
         return new
+
+    def check_outputs(self, inputs: Inputs) -> None:
+        """Raise ValueError if inputs give NaN or infinity, but for scores of minus infinity."""
+        outputs = infer(self.module_, [inputs], None)
+        lowest = math.nan if self.codec_.classes is None else -math.inf
+        if not all((torch.isfinite(x) | (x == lowest)).all() for x in tree_leaves(outputs)):
+            raise _diverged("The module's outputs are not finite after the last step", self)
 
     @contextmanager
     def undone_on_failure(self) -> Iterator[None]:
@@ -388,8 +396,15 @@ def _can_be_fused(optimizer: type, module: nn.Module) -> bool:
 def _check_finite(prefix: str, losses: list[float], net: Net) -> None:
     for number, loss in enumerate(losses, start=1):
         if not math.isfinite(loss):
-            raise ValueError(
+            raise _diverged(
                 f"{prefix}_loss is {loss} in epoch {len(net.history)}, batch {number} of "
-                f"{len(losses)}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), "
-                "or clip gradients (gradient_clip=1.0)."
+                f"{len(losses)}",
+                net,
             )
+
+
+def _diverged(what: str, net: Net) -> ValueError:
+    return ValueError(
+        f"{what}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), or clip gradients "
+        "(gradient_clip=1.0)."
+    )

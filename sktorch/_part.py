@@ -16,6 +16,7 @@ from sktorch._trial_call import takes_one_row
 from sktorch.data.batches import JoinedBatches
 from sktorch.data.loaders import leaves_one_row, loader_options
 from sktorch.data.source import BatchSettings, Loader, Source
+from sktorch.data.structure import floating_dtype
 from sktorch.data.tensors import as_array, as_tensors
 
 
@@ -86,7 +87,7 @@ class Part:
         named = partial(errors_name, component, given)
         weights = None
         if self.weights is not None:
-            weights = torch.as_tensor(self.weights, dtype=output.dtype)
+            weights = torch.as_tensor(self.weights, dtype=floating_dtype(output))
 
         def target(y: np.ndarray) -> torch.Tensor:
             return codec.target(net.criterion_, y, output)

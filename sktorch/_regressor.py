@@ -1,20 +1,20 @@
 """The regressor: a module whose predictions are numbers in the scale of y."""
 
 from inspect import signature
-from typing import Any
 
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sktorch._errors import errors_name
 from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
-from sktorch._scoring import r2
+from sktorch._scoring import r2, r_squared
+from sktorch.losses.adapters import loss_arguments
 from sktorch.targets.numbers import Numbers
+from sktorch.targets.weights import check_sample_weight, near_one
 
 
 class TorchRegressor(RegressorMixin, TorchEstimator):
@@ -39,7 +39,10 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         ``MSELoss``. With ``PoissonNLLLoss``, ``predict`` returns the expected count. With
         ``GaussianNLLLoss``, the module returns two outputs per target, of which the second becomes
         the variance by softplus, and ``predict`` can return the standard deviation. With
-        "quantile", `sktorch.losses.QuantileLoss`, ``predict`` returns a quantile.
+        "quantile", `sktorch.losses.QuantileLoss`, ``predict`` returns a quantile. If your own loss
+        has a method ``predict(output)``, it says what its outputs mean, which may be a tuple or
+        dict of tensors, and ``score(output, target)`` judges them. Its ``forward`` may name ``X``
+        and ``module``, too; without a target it trains by ``fit(X)``.
     optimizer : str or torch.optim.Optimizer subclass, default=torch.optim.AdamW
         A class of ``torch.optim`` or its name, such as "sgd". Its other parameters are
         ``optimizer__*``. ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
@@ -97,7 +100,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         Smallest change of the monitored loss or score that counts as an improvement.
     scale_target : bool, default=True
         Whether to train on targets scaled to mean zero and variance one, by the mean and variance
-        of the training rows; predictions are scaled back. ``PoissonNLLLoss`` never scales.
+        of the training rows; predictions are scaled back. ``PoissonNLLLoss`` and a loss with its
+        own ``predict`` never scale.
     callbacks : list or None, default=None
         Callbacks of skorch, each with or without a name: ``[("stop", EarlyStopping())]``. Every
         ``fit`` uses copies of them. Pass scikit-learn's callbacks to ``set_callbacks`` instead.
@@ -266,8 +270,9 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, ...), or a dataset
             As in `TorchClassifier.fit`.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
-            Numbers. None for a dataset whose samples hold their targets.
+        y : array-like of shape (n_samples,) or (n_samples, ...), default=None
+            Numbers; in more than two dimensions, pictures or sequences that the module returns.
+            None for a dataset whose samples hold their targets, or a loss that takes none.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, zero or more. Rows of weight zero are left out.
         groups : array-like of shape (n_samples,), default=None
@@ -340,10 +345,10 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
 
         Returns
         -------
-        y : array of shape (n_samples,) or (n_samples, n_targets)
-            In the module's dtype and the shape of the y of ``fit``; one column per quantile if the
-            criterion has several. A numpy array, or a tensor on X's device if X is a tensor and
-            scikit-learn's ``array_api_dispatch`` is on.
+        y : array of shape (n_samples,) or (n_samples, ...)
+            In the module's dtype, or float64 if that can't hold them, and the shape of the y of
+            ``fit``; one column per quantile if the criterion has several. A numpy array, or a
+            tensor on X's device if X is a tensor and scikit-learn's ``array_api_dispatch`` is on.
         std : array of the same shape
             Only if ``return_std``.
 
@@ -361,17 +366,18 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         (2,)
         """
         X, outputs = self._outputs(X)
-        criterion = self.net_.criterion_
-        predicted = self._as_y(self.codec_.predicted(criterion, outputs), X)
+        codec, criterion = self.codec_, self.net_.criterion_
+        encoded = codec.predicted(criterion, outputs)
+        predicted = as_array_of(codec.decode_predicted(encoded), X)
         if not return_std:
             return predicted
-        deviation = self.codec_.standard_deviation(criterion, outputs)
+        deviation = codec.standard_deviation(criterion, outputs)
         if deviation is None:
             raise ValueError(
                 f"return_std=True needs a criterion that learns a standard deviation, and "
                 f"{criterion} does not. Set criterion='gaussian_nll' and fit."
             )
-        return predicted, self._as_y(deviation, X)
+        return predicted, as_array_of(codec.decode_predicted(deviation), X)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the coefficient of determination, R², of ``predict(X)``.
@@ -402,16 +408,21 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         True
         """
         check_is_fitted(self)
-        if self.codec_.has_several_quantiles(self.net_.criterion_):
+        own = self._own_score(X, y, sample_weight)
+        if own is not None:
+            return own
+        if self.codec_.targets.has_several_quantiles(self.net_.criterion_):
             raise ValueError(
                 "R² compares one number a target, and predict(X) gives several quantiles. Judge "
                 "each column by sklearn.metrics.mean_pinball_loss, or pass scoring to what asks "
                 "for the score."
             )
         predicted, y = self._predicted_and_targets(X, y)
+        if sample_weight is not None:
+            sample_weight = near_one(check_sample_weight(sample_weight, len(predicted)))
         with errors_name("y"):
             y = Numbers.check(y, predicted)
-        return r2_score(y, predicted, sample_weight=sample_weight)
+        return r_squared(y, predicted, sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -420,16 +431,18 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _check_target(self, X, y, classes, reset):
-        y = Numbers.check(y, X)
+    def _check_target(self, X, y, classes, reset, per_entry=False):
+        if not self._without_target():
+            y = Numbers.check(y, X)
         if reset:
-            self.codec_ = Numbers.of(y, self._given_criterion())
+            self.codec_ = self._reading_of(Numbers.of(y, self._given_criterion()))
         return y
 
-    def _fit_codec(self, train):
-        if self.scale_target:
-            self.codec_.fit_scale(train.y[train.index], train.used_weights)
+    def _without_target(self):
+        given = self._given_criterion()
+        parameters = self._component_parameters("criterion")
+        return given is not None and not loss_arguments(given, parameters).has_target
 
-    def _as_y(self, values: torch.Tensor, X: Any) -> Any:
-        """Return columns in the shape of the y of ``fit``."""
-        return as_array_of(self.codec_.decode(values) if values.shape[1] == 1 else values, X)
+    def _fit_codec(self, train):
+        if self.scale_target and isinstance(self.codec_, Numbers):
+            self.codec_.fit_scale(train.y[train.index], train.used_weights)

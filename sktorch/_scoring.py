@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.metrics import get_scorer, r2_score
 
 from sktorch._errors import errors_name
+from sktorch.data.structure import Outputs, floating_dtype, moved, n_rows_of
+from sktorch.targets.arrays import as_numpy, as_target_array
 
 # ``scorer(estimator, X, y, sample_weight)``; higher is better.
 Scorer = Callable[[Any, Any, np.ndarray, np.ndarray | None], float]
@@ -34,18 +35,19 @@ class Evaluation:
     targets: Callable[[], np.ndarray]
     weights: np.ndarray | None
 
-    def scores(self, outputs: torch.Tensor) -> dict[str, float]:
+    def scores(self, outputs: Outputs) -> dict[str, float]:
         """Return the scores of these outputs by name."""
         y = self.targets()
-        if len(outputs) != len(y):
+        n_rows = n_rows_of(outputs)
+        if n_rows != len(y):
             raise ValueError(
-                f"The {len(y)} rows to score came with {len(outputs)} outputs: the dataset does "
+                f"The {len(y)} rows to score came with {n_rows} outputs: the dataset does "
                 "not give the same samples in every pass."
             )
-        outputs = outputs.to("cpu", self.net.example_output_.dtype)
+        outputs = moved(outputs, "cpu", floating_dtype(self.net.example_output_))
         X = np.empty((len(y), 0))  # A placeholder: the outputs of these rows are known.
 
-        def outputs_of(given: Any) -> tuple[np.ndarray, torch.Tensor]:
+        def outputs_of(given: Any) -> tuple[np.ndarray, Outputs]:
             if given is not X:
                 raise ValueError(
                     "A scorer asks for predictions of other rows than those it was given. In "
@@ -127,14 +129,11 @@ def _weighted_score(
 
 
 def accuracy(estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> float:
-    """Return the share of the rows in which all labels are right."""
-    return rows_right(y, estimator.predict(X), weights)
-
-
-def rows_right(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Return the share of the rows in which the label, or each of several labels, is right."""
-    right = predicted == y
-    return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=weights))
+    """Return the share of the rows, or of the entries of rows, that are right."""
+    own = estimator._own_score(X, y, None)
+    if own is not None:
+        return own
+    return estimator.codec_.accuracy(y, estimator.predict(X), weights)
 
 
 def comparable(y: Any, predicted: Any) -> bool:
@@ -145,4 +144,17 @@ def comparable(y: Any, predicted: Any) -> bool:
 
 def r2(estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the coefficient of determination."""
-    return r2_score(y, estimator.predict(X), sample_weight=weights)
+    own = estimator._own_score(X, y, None)
+    return r_squared(y, estimator.predict(X), weights) if own is None else own
+
+
+def r_squared(y: Any, predicted: Any, weights: Any) -> float:
+    """Return the mean R² of all columns, or of all entries of arrays of more dimensions."""
+    if np.ndim(predicted) > 2:
+        y, predicted = as_target_array(y), as_numpy(predicted)
+        if y.shape != predicted.shape:
+            raise ValueError(
+                f"y has shape {y.shape}, but predict returns {predicted.shape}. Change y."
+            )
+        y, predicted = y.reshape(len(y), -1), predicted.reshape(len(y), -1)
+    return r2_score(y, predicted, sample_weight=weights)

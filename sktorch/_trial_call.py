@@ -15,7 +15,16 @@ from sktorch._private.torch import materialise, module_has_hooks
 from sktorch._state import deepcopied
 from sktorch.data.dtypes import Dtypes, dtypes_to_try
 from sktorch.data.source import Source
-from sktorch.data.structure import Inputs, call_module, tree_leaves, tree_map
+from sktorch.data.structure import (
+    Inputs,
+    Outputs,
+    call_module,
+    floating_dtype,
+    moved,
+    n_rows_of,
+    tree_leaves,
+    tree_map,
+)
 from sktorch.data.tensors import as_tensors
 from sktorch.losses.adapters import LossFunction
 from sktorch.training.cost import Work, measure_work
@@ -32,7 +41,7 @@ class Trial:
     """A call that a module took."""
 
     dtypes: Dtypes  # of the inputs
-    output: Tensor
+    output: Outputs
     n_rows: int
     work: Work
 
@@ -67,7 +76,7 @@ def try_module(
             except Exception as refusal:
                 error = refusal
             else:
-                return Trial(dtypes, _checked(output, module).cpu(), _n_rows(inputs), work)
+                return Trial(dtypes, _checked(output, module), n_rows_of(inputs), work)
     raise ValueError(
         f"module {type_name(module)} does not take a batch of shape "
         f"{' or '.join(dict.fromkeys(shapes))}: {error}. "
@@ -76,21 +85,23 @@ def try_module(
     ) from error
 
 
-def try_loss(
-    criterion: nn.Module, parameters: dict[str, Any], output: Tensor, target: Tensor, weighted: bool
-) -> None:
-    """Raise if a copy of the criterion does not make one number of an output and a target."""
-    weight = output.new_ones(len(target)) if weighted else None
+def try_loss(net: Any, example: Any, target: Tensor, *, weighted: bool) -> None:
+    """Raise if a copy of the criterion does not make one number of the trial's output."""
+    device, dtype = torch.device(net.device), floating_dtype(net.example_output_)
+    output = moved(net.example_output_, device, dtype)
+    X = as_tensors(example, net.input_dtypes_, device, copy=True)
+    weight = torch.ones(len(target), dtype=dtype, device=device) if weighted else None
     shapes = (
-        f" on an output of shape {tuple(output.shape)} and a target of shape "
-        f"{tuple(target.shape)} and {target.dtype}"
+        f" on an output of shape {tree_map(lambda x: tuple(x.shape), output)} and a target of "
+        f"shape {tuple(target.shape)} and {target.dtype}"
     )
-    with errors_name("criterion", parameters, shapes):
-        loss = LossFunction(isolated(criterion))(output, target, weight)
+    with errors_name("criterion", net.get_params_for("criterion"), shapes):
+        loss_function = LossFunction(isolated(net.criterion_))
+        loss = loss_function(output, target.to(device), weight, X=X, module=net.module_)
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         got = tuple(loss.shape) if isinstance(loss, Tensor) else type_name(loss)
         raise TypeError(
-            f"criterion {criterion} returned {got}; expected a tensor of one number, "
+            f"criterion {net.criterion_} returned {got}; expected a tensor of one number, "
             "the mean loss of the rows. Change criterion, or its reduction to 'mean'."
         )
 
@@ -177,13 +188,15 @@ def _recorded_lazy_calls(module: nn.Module) -> list[LazyCall]:
     return calls
 
 
-def _checked(output: Any, module: nn.Module) -> Tensor:
-    if not isinstance(output, Tensor):
+def _checked(output: Any, module: nn.Module) -> Outputs:
+    """Return the output on the CPU; raise if it holds something else than tensors."""
+    if not all(isinstance(part, Tensor) for part in tree_leaves(output)):
         raise TypeError(
             f"module {type_name(module)} returned {type_name(output)}; expected one tensor "
-            "of logits, of shape (n_rows, n_outputs). Return just that from its forward."
+            "of logits, of shape (n_rows, n_outputs), or a tuple or dict of tensors where the "
+            "criterion has a method predict(output). Return just that from its forward."
         )
-    return output
+    return tree_map(Tensor.cpu, output)
 
 
 @contextmanager
@@ -217,7 +230,3 @@ def _cells(function: FunctionType) -> tuple[CellType, ...]:
 
 def _names(module: nn.Module) -> list[str]:
     return [name for name, _ in module.named_parameters()]
-
-
-def _n_rows(inputs: Inputs) -> int:
-    return len(tree_leaves(inputs)[0])

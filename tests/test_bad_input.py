@@ -82,7 +82,7 @@ BAD_DATA = {
         np.eye(3)[Y][:, None],
         None,
         ValueError,
-        "Found array with dim 3.*dim <= 2 is required",
+        "classes in rows of shape .1, 3. expects|dim 3, while dim <= 2",
     ),
     "y of several numbers": (X, X, None, ValueError, "Unknown label type: continuous"),
     "y continuous": (X, Y + 0.5, None, ValueError, "Unknown label type: continuous"),

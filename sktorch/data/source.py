@@ -113,6 +113,11 @@ class Source(ABC):
     def n_rows(self) -> int | None:
         """The number of rows; None where only a pass over them tells."""
 
+    def count_rows(self) -> int:
+        """Return the number of rows."""
+        assert self.n_rows is not None
+        return self.n_rows
+
     @property
     def is_lazy(self) -> bool:
         """Whether the rows are never made dense as a whole."""

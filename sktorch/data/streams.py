@@ -106,6 +106,10 @@ class Stream(Source):
         """The shape of a sample."""
         return shape_of_samples(self.example, self._first_inputs[0])
 
+    def count_rows(self) -> int:
+        """Return the number of samples of a pass."""
+        return sum(1 for _ in self)
+
     @property
     def targets(self) -> np.ndarray:
         """The targets of the last pass: each may have another order."""

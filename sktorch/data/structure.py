@@ -1,11 +1,13 @@
-"""A module's input: one tensor, or several in a dict (by name) or a tuple (by position)."""
+"""A module's inputs or outputs: one tensor, or several in a dict (by name) or a tuple."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 Inputs = Tensor | dict[str, Tensor] | tuple[Tensor, ...]
+Outputs = Inputs
 Batch = tuple[Inputs, Tensor, Tensor | None]  # X, y, weights
 
 
@@ -38,6 +40,32 @@ def only_entry(X: Any, arguments: tuple[str, ...] | None) -> Any:
     return X if name in arguments[1:] or not isinstance(name, str) else X[name]
 
 
+def n_rows_of(X: Inputs) -> int:
+    """Return the number of rows."""
+    return len(tree_leaves(X)[0])
+
+
+def concatenated(parts: Sequence[Any]) -> Any:
+    """Return rows of the same structure as one."""
+    first = parts[0]
+    if isinstance(first, dict):
+        return {name: torch.cat([part[name] for part in parts]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(map(torch.cat, zip(*parts, strict=True)))
+    return torch.cat([*parts])
+
+
+def floating_dtype(X: Outputs) -> torch.dtype:
+    """Return the dtype of the first tensor of floats, or that of the first tensor."""
+    tensors = tree_leaves(X)
+    return next((x.dtype for x in tensors if x.is_floating_point()), tensors[0].dtype)
+
+
+def moved(X: Outputs, device: str | torch.device, dtype: torch.dtype) -> Outputs:
+    """Return tensors on a device, those of floats in a dtype."""
+    return tree_map(lambda x: x.to(device, dtype if x.is_floating_point() else x.dtype), X)
+
+
 def split_rows(X: Inputs, size: int) -> list[Any]:
     """Return X in pieces of ``size`` rows."""
     if isinstance(X, Tensor):
@@ -47,12 +75,14 @@ def split_rows(X: Inputs, size: int) -> list[Any]:
 
 
 def call_module(module: nn.Module, X: Inputs) -> Any:
-    """Return the module's output for X, a row for each of X's rows."""
+    """Return the module's output for X, a row for each of X's rows; a list as a tuple."""
     if isinstance(X, dict):
         output = module(**X)
     else:
         output = module(*X) if isinstance(X, tuple) else module(X)
-    return as_one_row(output) if len(tree_leaves(X)[0]) == 1 else output
+    if isinstance(output, list) and all(isinstance(part, Tensor) for part in output):
+        output = tuple(output)
+    return as_one_row(output) if n_rows_of(X) == 1 else output
 
 
 def as_one_row(output: Any) -> Any:

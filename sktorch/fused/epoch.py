@@ -6,10 +6,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
-from sktorch.data.structure import Batch, tree_leaves, tree_map
+from sktorch.data.structure import Batch, Outputs, tree_leaves, tree_map
 from sktorch.fused.fingerprint import NotStackable
 from sktorch.fused.model import Model
 from sktorch.fused.stack import stackable_settings
@@ -51,7 +50,7 @@ class EpochTask:
     order: tuple[int, ...] = ()
     data_key: Hashable = None
     losses: list[float] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Outputs] = field(default_factory=list)
     error: BaseException | None = None
     settings: tuple = ()  # the optimizer's, as `stack_key` found them
     n_done: int = 0

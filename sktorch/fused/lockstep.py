@@ -1,11 +1,13 @@
 """A stack on its way through the batches of its models, in lockstep."""
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
 from sktorch._private.torch import tree_leaves
+from sktorch.data.structure import Outputs, tree_map
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, stacked_batches
@@ -22,7 +24,7 @@ class LockstepEpoch:
     def __init__(self, tasks: list[EpochTask], stack: Stack, program: Program, seed: int) -> None:
         self.tasks, self.stack = tasks, stack
         self.losses: list[Tensor] = []
-        self.outputs: list[Tensor] = []
+        self.outputs: list[Outputs] = []
         self._cancelled = {task.cancelled for task in tasks}
         make_step = _evaluation_step if stack.optimizer is None else _training_step
         self._step = make_step(tasks, stack, program, seed)
@@ -67,12 +69,12 @@ class LockstepEpoch:
             task.losses += own
         if self.stack.optimizer is None:
             for number, task in enumerate(self.tasks):
-                task.outputs += [output[number] for output in self.outputs]
+                task.outputs += [tree_map(itemgetter(number), output) for output in self.outputs]
 
 
 def _evaluation_step(
     tasks: list[EpochTask], stack: Stack, program: Program, seed: int
-) -> Callable[[StackBatch], tuple[Tensor, Tensor]]:
+) -> Callable[[StackBatch], tuple[Tensor, Outputs]]:
     """Return a function from a batch of every model to their losses and outputs."""
     generator = torch.Generator(tasks[0].device).manual_seed(seed)
     run = program.replay(generator)
@@ -87,7 +89,7 @@ def _evaluation_step(
 
 def _training_step(
     tasks: list[EpochTask], stack: Stack, program: Program, seed: int
-) -> Callable[[StackBatch], tuple[Tensor, Tensor]]:
+) -> Callable[[StackBatch], tuple[Tensor, Outputs]]:
     """Return the stack's training step, that of its last epoch if there is one."""
     if program not in stack.steps:
         step = StackStep(tasks, stack, program)

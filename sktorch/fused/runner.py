@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-import torch
-
 from sktorch.data.batches import Batches
-from sktorch.data.structure import Batch
+from sktorch.data.structure import Batch, concatenated
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.model import Model
 from sktorch.fused.rendezvous import TaskHandle, current_task, detached
@@ -62,7 +60,7 @@ class FusedRunner:
         """Evaluate a net on every batch."""
         if type(batches) is Batches and self._can_run_together(batches, observer):
             epoch = self._run(net, batches, training=False)
-            return epoch.losses, epoch.sizes, torch.cat(epoch.outputs)
+            return epoch.losses, epoch.sizes, concatenated(epoch.outputs)
         with detached():
             return self._engine.evaluate(net, batches, observer)
 

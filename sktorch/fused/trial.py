@@ -296,10 +296,11 @@ def _check_agreement(alone: tuple, stacked: tuple, task: EpochTask) -> None:
     (value_alone, buffers_alone), (value, buffers) = alone, stacked
     pairs = [(buffers[name], buffer) for name, buffer in buffers_alone.items()]
     for single, many in zip(value_alone, value, strict=True):
-        if isinstance(single, dict):
+        if isinstance(single, dict):  # gradients, or outputs by name
             pairs += [(many[name][0], g) for name, g in single.items() if g is not None]
         else:
-            pairs.append((many[0], single))
+            singles, manys = tree_leaves(single), tree_leaves(many)
+            pairs += [(m[0], s) for s, m in zip(singles, manys, strict=True)]
     if not all(_close(*pair, _tolerances(task)) for pair in pairs):
         raise NotWorthStacking("batched it computes something else")
 

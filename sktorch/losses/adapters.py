@@ -2,13 +2,15 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from sktorch.losses.arguments import Arguments, arguments_of
 
 # A loss as users give it: an instance, a class, or a function of (output, target).
 Criterion = nn.Module | type[nn.Module] | Callable[..., Any]
@@ -20,6 +22,16 @@ def innermost(criterion: Criterion) -> Any:
         case AdaptedLoss(criterion=inner) | FunctionLoss(function=inner) | partial(func=inner):
             return innermost(inner)
     return criterion
+
+
+def loss_arguments(criterion: Criterion, given: Iterable[str] = ()) -> Arguments:
+    """Return what a criterion takes beside the output; ``given`` are its own parameters."""
+    match criterion:
+        case AdaptedLoss(criterion=inner):
+            return loss_arguments(inner)
+        case FunctionLoss():
+            return criterion.takes
+    return arguments_of(criterion, given)
 
 
 class AdaptedLoss(nn.Module):
@@ -70,13 +82,37 @@ class ColumnsLoss(AdaptedLoss):
         """Return the same loss around another criterion."""
         return type(self)(criterion, self.encode, self.n_classes, self.widths)
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+    def forward(self, output: Tensor, target: Tensor, **context: Any) -> Tensor:
         """Return the loss of an output (n_rows, sum of widths) and codes (n_rows, n_columns)."""
         parts = zip(output.split(self.widths, dim=1), target.T, self.n_classes, strict=True)
-        losses = [self.criterion(part, self.encode(codes, n, part)) for part, codes, n in parts]
+        losses = [
+            self.criterion(part, self.encode(codes, n, part), **context) for part, codes, n in parts
+        ]
         return torch.stack(
             [loss.flatten(1).mean(1) if loss.ndim > 1 else loss for loss in losses]
         ).mean(0)
+
+
+class EntriesLoss(AdaptedLoss):
+    """A loss of labels for each entry of a row, of which it leaves the ``ignored`` ones out.
+
+    Losses of single entries are scaled so that their mean is that of the entries that count.
+    """
+
+    def __init__(self, criterion: nn.Module, ignored: int) -> None:
+        super().__init__(criterion)
+        self.ignored = ignored
+
+    def around(self, criterion: nn.Module) -> Self:
+        """Return the same loss around another criterion."""
+        return type(self)(criterion, self.ignored)
+
+    def forward(self, output: Tensor, target: Tensor, **context: Any) -> Tensor:
+        """Return the criterion's loss."""
+        loss = self.criterion(output, target, **context)
+        if loss.ndim == 0:
+            return loss
+        return loss * (target.numel() / (target != self.ignored).sum())
 
 
 class FunctionLoss(nn.Module):
@@ -87,7 +123,7 @@ class FunctionLoss(nn.Module):
 
     def __init__(self, function: Callable[..., Tensor], **arguments: Any) -> None:
         super().__init__()
-        self.function = function
+        self.function, self.takes = function, arguments_of(function, arguments)
         tensors = {name: value for name, value in arguments.items() if torch.is_tensor(value)}
         self.arguments = {name: arguments[name] for name in arguments.keys() - tensors.keys()}
         for name, tensor in tensors.items():
@@ -97,9 +133,24 @@ class FunctionLoss(nn.Module):
         """Return the function's name."""
         return getattr(innermost(self), "__name__", repr(innermost(self)))
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+    def forward(self, output: Any, *target: Tensor, **context: Any) -> Tensor:
         """Return the function's loss."""
-        return self.function(output, target, **self.arguments, **dict(self.named_buffers()))
+        arguments = self.arguments | dict(self.named_buffers()) | context
+        return self.function(output, *target, **arguments)
+
+
+def ignore_index_of(criterion: Criterion, parameters: dict[str, Any]) -> int | None:
+    """Return the target that a criterion made with these parameters leaves out, or None."""
+    if isinstance(criterion, nn.Module):
+        return getattr(criterion, "ignore_index", None)
+    try:
+        known = inspect.signature(criterion).parameters
+    except (TypeError, ValueError):
+        return None
+    if "ignore_index" not in known:
+        return None
+    default = known["ignore_index"].default
+    return parameters.get("ignore_index", None if default is inspect.Parameter.empty else default)
 
 
 def per_row(criterion: nn.Module) -> nn.Module:
@@ -122,26 +173,33 @@ def _accepts_reduction(function: Callable[..., Tensor]) -> bool:
 
 
 class LossFunction:
-    """The mean loss of a batch, ``(output, y, weight) -> loss``.
+    """The mean loss of a batch, ``(output, y, weight, **context) -> loss``.
 
     Without weights it is the criterion's own. With weights it is ``mean(weight * loss)`` over the
     rows: with weights of mean one over the training data, the expected gradient of a batch is the
-    gradient of the weighted risk.
+    gradient of the weighted risk. Of the context the criterion gets what it names.
     """
 
     def __init__(self, criterion: nn.Module) -> None:
         self.criterion = criterion
 
     @cached_property
+    def arguments(self) -> Arguments:
+        """What the criterion takes."""
+        return loss_arguments(self.criterion)
+
+    @cached_property
     def per_row(self) -> nn.Module:
         """The criterion with one loss a row."""
         return per_row(self.criterion)
 
-    def __call__(self, output: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+    def __call__(self, output: Any, y: Tensor, weight: Tensor | None, **context: Any) -> Tensor:
         """Return the loss of a batch, a scalar."""
+        has_target, names = self.arguments
+        target, named = (y,) if has_target else (), {name: context[name] for name in names}
         if weight is None:
-            return self.criterion(output, y)
-        losses = self.per_row(output, y)
+            return self.criterion(output, *target, **named)
+        losses = self.per_row(output, *target, **named)
         if losses.ndim == 0 or len(losses) != len(y):
             raise ValueError(
                 f"sample_weight or class_weight was given, but criterion "

@@ -4,7 +4,7 @@ To add a loss, write it in a file of its own and give it a row in `LOSSES`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from torch import nn
 
 from sktorch._lookup import find
 from sktorch.losses import links
-from sktorch.losses.adapters import Criterion, innermost
+from sktorch.losses.adapters import Criterion, innermost, loss_arguments
 from sktorch.losses.quantile import QUANTILES, QuantileLoss
 
 TargetKind = Literal["labels", "indicators", "numbers"]
@@ -112,6 +112,22 @@ def number_link_of(criterion: Criterion) -> links.NumberLink:
     return _link("numbers", criterion) or links.NUMBERS
 
 
+def reads_outputs(criterion: Criterion, given: Iterable[str] = ()) -> bool:
+    """Return whether a loss says itself what its outputs predict, or trains without targets."""
+    if is_known(criterion):
+        return False
+    loss = innermost(criterion)
+    says = hasattr(loss, "predict") or hasattr(loss, "predict_proba")
+    return says or not loss_arguments(criterion, given).has_target
+
+
+def has_probabilities(criterion: Criterion) -> bool:
+    """Return whether a loss of labels defines probabilities."""
+    if reads_outputs(criterion):
+        return hasattr(innermost(criterion), "predict_proba")
+    return link_of(criterion).log_probabilities is not None
+
+
 def check_criterion(criterion: Criterion, kind: TargetKind, targets: str) -> None:
     """Raise ValueError if a loss of torch has no link for these targets; others may fit any."""
     loss = class_of(criterion)
@@ -121,6 +137,12 @@ def check_criterion(criterion: Criterion, kind: TargetKind, targets: str) -> Non
             f"criterion {loss.__name__} does not learn {targets}. Choose one of "
             f"{', '.join(fitting)}, or write a function of (output, target)."
         )
+
+
+def is_known(criterion: Criterion) -> bool:
+    """Return whether a loss is one of torch's or of ours."""
+    loss = class_of(criterion)
+    return loss.__module__.startswith("torch.nn.") or loss in _BY_CLASS
 
 
 def class_of(criterion: Criterion) -> Any:

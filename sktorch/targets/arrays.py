@@ -18,6 +18,14 @@ def as_numpy(values: Any) -> Any:
     return values.detach().cpu().numpy()
 
 
+def as_target_array(y: Any) -> np.ndarray:
+    """Return y as an ndarray; raise ValueError for rows of several shapes."""
+    try:
+        return np.asarray(as_numpy(y))
+    except ValueError as error:
+        raise ValueError(f"y can't be made one array: {error}. Give its rows one shape.") from error
+
+
 def is_nested(values: Any) -> bool:
     """Return whether values are a list or tuple of several others."""
     return isinstance(values, list | tuple) and len(values) > 0 and np.ndim(values[0]) > 0

@@ -5,11 +5,16 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sktorch.losses.adapters import Criterion
-from sktorch.losses.registry import TargetKind, check_criterion
+from sktorch.losses.registry import TargetKind, check_criterion, is_known
 from sktorch.targets.weights import row_weights
+
+
+class LabelsOfSteps(Exception):
+    """The columns of y turn out to be steps of a sequence, by the module's output."""
 
 
 class Codec(ABC):
@@ -38,6 +43,15 @@ class Codec(ABC):
     def decode(self, encoded: np.ndarray) -> np.ndarray:
         """Return encoded targets as the user gave them."""
         return encoded
+
+    def decode_predicted(self, predicted: Any) -> Any:
+        """Return predictions, encoded as `predicted` returns them, as the user gets them."""
+        return self.decode(predicted)
+
+    @property
+    def targets(self) -> "Codec":
+        """The codec of y, which is this one unless a loss has outputs of its own."""
+        return self
 
     def strata(self, encoded: np.ndarray) -> np.ndarray | None:
         """Return the codes that a hold-out is stratified by, or None to hold out at random."""
@@ -69,21 +83,24 @@ class Codec(ABC):
     def widths(self, criterion: Criterion) -> tuple[int, ...]:
         """Return the widths of an output that fit, the usual one first."""
 
-    def n_outputs(self, criterion: Criterion) -> int:
-        """Return the number of outputs that a module usually has."""
-        return self.widths(criterion)[0]
+    def n_outputs(self, criterion: Criterion) -> int | None:
+        """Return the number of outputs that a module usually has; None if any will do."""
+        return next(iter(self.widths(criterion)), None)
 
     def check_output(self, criterion: nn.Module, output: Tensor, n_rows: int) -> None:
         """Raise ValueError if the module's output does not fit."""
-        widths = self.widths(criterion)
-        shapes: list[tuple[int, ...]] = [(n_rows, width) for width in widths]
-        shapes += [(n_rows,)] if 1 in widths else []
+        shapes = self._shapes(criterion, n_rows)
         if tuple(output.shape) not in shapes:
             raise ValueError(
                 f"module returned an output of shape {tuple(output.shape)} for a batch of {n_rows} "
                 f"rows; {self._expected(criterion, shapes)}. Change the module, or let its "
-                "constructor take n_outputs, which is filled in."
+                f"constructor take n_outputs, which is filled in.{_own_way(criterion)}"
             )
+
+    def _shapes(self, criterion: nn.Module, n_rows: int) -> list[tuple[int, ...]]:
+        """Return the shapes of an output that fit, the usual one first."""
+        widths = self.widths(criterion)
+        return [(n_rows, width) for width in widths] + ([(n_rows,)] if 1 in widths else [])
 
     @abstractmethod
     def _expected(self, criterion: nn.Module, shapes: list[tuple[int, ...]]) -> str:
@@ -92,6 +109,10 @@ class Codec(ABC):
     @abstractmethod
     def target(self, criterion: nn.Module, encoded: np.ndarray, output: Tensor) -> Tensor:
         """Return the criterion's target for encoded targets and an example of an output."""
+
+    def plain_target(self, encoded: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """Return the target of a loss of the user's own, which takes codes of classes."""
+        return torch.as_tensor(encoded, device="cpu")
 
     @abstractmethod
     def predicted(self, criterion: nn.Module, output: Tensor) -> Tensor:
@@ -118,6 +139,19 @@ class LabelCodec(Codec):
     def declared(cls, classes: Any) -> Self:
         """Return the codec of classes that are declared before any target is seen."""
 
+    @classmethod
+    def made(cls, y: np.ndarray, classes: Any = None, ignored: int | None = None) -> Self:
+        """Return the codec of checked targets, or of the classes declared for them.
+
+        Where rows have many labels, one of them may be ``ignored`` by the criterion.
+        """
+        return cls.of(y) if classes is None else cls.declared(classes)
+
+    def accuracy(self, y: np.ndarray, predicted: np.ndarray, weights: Any = None) -> float:
+        """Return the share of the rows in which the label, or each of several labels, is right."""
+        right = predicted == y
+        return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=weights))
+
     @abstractmethod
     def is_of(self, classes: Any) -> bool:
         """Return whether these are the codec's classes."""
@@ -129,3 +163,16 @@ class LabelCodec(Codec):
     @abstractmethod
     def log_probabilities(self, criterion: nn.Module, output: Tensor) -> Tensor | list[Tensor]:
         """Return log-probabilities, (n_rows, n_classes); a list for columns."""
+
+
+def _own_way(criterion: nn.Module) -> str:
+    """Return how a loss of the user's own makes sense of any output, for an error."""
+    if is_known(criterion):
+        return ""
+    return " Or give the criterion a method predict(output) that makes predictions of such outputs."
+
+
+def check_not_steps(output: Tensor, n_columns: int) -> None:
+    """Raise if an output scores classes for each of as many steps, (n_rows, n_classes, n_steps)."""
+    if output.ndim == 3 and output.shape[2] == n_columns:
+        raise LabelsOfSteps

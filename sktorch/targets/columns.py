@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sktorch.losses.adapters import ColumnsLoss, Criterion
 from sktorch.losses.registry import link_of
 from sktorch.targets.arrays import check_matrix
-from sktorch.targets.codec import LabelCodec
+from sktorch.targets.codec import LabelCodec, check_not_steps
 from sktorch.targets.labels import Labels
 
 
@@ -89,6 +89,7 @@ class LabelColumns(LabelCodec):
 
     def check_output(self, criterion: nn.Module, output: Tensor, n_rows: int) -> None:
         """Raise ValueError for another shape, or if log-probabilities are expected of others."""
+        check_not_steps(output, len(self.columns))
         super().check_output(criterion, output, n_rows)
         for column, part in self._parts(criterion, output):
             column.check_log_probabilities(criterion, part)
@@ -117,7 +118,7 @@ class LabelColumns(LabelCodec):
         return [column.log_probabilities(criterion, part) for column, part in parts]
 
     def _column_widths(self, criterion: Criterion) -> list[int]:
-        return [column.n_outputs(criterion) for column in self.columns]
+        return [column.widths(criterion)[0] for column in self.columns]
 
     def _parts(self, criterion: nn.Module, output: Tensor) -> Iterable[tuple[Labels, Tensor]]:
         """Return each column's codec with its part of the output."""

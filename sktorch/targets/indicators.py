@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sktorch.losses.adapters import Criterion
 from sktorch.losses.registry import indicator_link_of
 from sktorch.targets.arrays import as_matrix, check_matrix, is_nested
-from sktorch.targets.codec import LabelCodec
+from sktorch.targets.codec import LabelCodec, check_not_steps
 from sktorch.targets.weights import row_weights
 
 
@@ -82,13 +82,21 @@ class Indicators(LabelCodec):
         """Return one output a label."""
         return (len(self.classes),)
 
+    def check_output(self, criterion: nn.Module, output: Tensor, n_rows: int) -> None:
+        """Raise ValueError for another shape than one output a label."""
+        check_not_steps(output, len(self.classes))
+        super().check_output(criterion, output, n_rows)
+
     def _expected(self, criterion: nn.Module, shapes: list[tuple[int, ...]]) -> str:
         return f"{len(self.classes)} labels expect {shapes[0]}"
 
     def target(self, criterion: nn.Module, encoded: np.ndarray, output: Tensor) -> Tensor:
         """Return what the criterion's link makes of indicators in the output's dtype."""
-        indicators = torch.as_tensor(encoded, device="cpu").to(output.dtype)
-        return indicator_link_of(criterion).encode(indicators)
+        return indicator_link_of(criterion).encode(self.plain_target(encoded, output.dtype))
+
+    def plain_target(self, encoded: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """Return zeros and ones."""
+        return torch.as_tensor(encoded, device="cpu").to(dtype)
 
     def predicted(self, criterion: nn.Module, output: Tensor) -> Tensor:
         """Return ones for labels that are likelier than not, int64 of shape (n_rows, n_labels)."""

@@ -1,6 +1,7 @@
-"""Numbers: one or several a row, scaled for training."""
+"""Numbers: one, several or an array of them a row, scaled for training."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any, Self
 
 import numpy as np
@@ -11,53 +12,93 @@ from torch import Tensor, nn
 
 from sktorch.losses.adapters import Criterion, innermost
 from sktorch.losses.registry import number_link_of
-from sktorch.targets.arrays import as_numpy
+from sktorch.targets.arrays import as_target_array
 from sktorch.targets.codec import Codec
+
+# Squares of larger numbers overflow float64, those of numbers below its inverse vanish.
+LARGEST_SQUARED = 1e150
+# Predictions are seldom farther from the mean than so many standard deviations.
+FARTHEST = 1000
 
 
 class Numbers(Codec):
     """The codec of numbers; encoded they are float64 of shape (n_samples, n_targets).
 
-    The loss compares them scaled to mean zero and variance one, by what `fit_scale` has seen;
-    counts are never scaled.
+    ``shape`` is that of a row of y. The loss compares them scaled to mean zero and variance one, by
+    what `fit_scale` has seen; counts are never scaled.
     """
 
     default_criterion = nn.MSELoss
     kind = "numbers"
     description = "numbers"
 
-    def __init__(self, n_targets: int, one_dimensional: bool, are_counts: bool = False) -> None:
-        self.n_targets, self.one_dimensional = n_targets, one_dimensional
+    def __init__(self, shape: tuple[int, ...], are_counts: bool = False) -> None:
+        self.shape, self.n_targets = shape, prod(shape)
         self.are_counts = are_counts
-        self.mean, self.scale = np.zeros(n_targets), np.ones(n_targets)
+        self.mean, self.scale = np.zeros(self.n_targets), np.ones(self.n_targets)
 
     @staticmethod
     def check(y: Any, X: Any) -> np.ndarray:
         """Return float64 of the same shape; raise for NaN, infinity or other rows than X's."""
         if y is None:
             raise ValueError("TorchRegressor requires y to be passed, but the target y is None.")
-        y = check_array(as_numpy(y), ensure_2d=False, dtype=np.float64, input_name="y")
+        y = as_target_array(y)
+        if y.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: y has dtype {y.dtype}. Change y.")
+        if y.dtype.kind in "USV":
+            raise ValueError(f"y has dtype {y.dtype}; expected numbers. Change y.")
+        if 0 in y.shape[2:]:
+            raise ValueError(f"y has shape {y.shape}, and no entries. Change y.")
+        y = check_array(y, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y")
         check_consistent_length(X, y)
         return y
 
     @classmethod
     def of(cls, y: np.ndarray, criterion: Criterion) -> Self:
         """Return the codec of checked numbers for a criterion, which may be a loss of counts."""
-        return cls(_n_columns(y), y.ndim == 1, number_link_of(criterion).counts)
+        return cls(y.shape[1:], number_link_of(criterion).counts)
 
     def fit_scale(self, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Take the scale from encoded targets, unless they are counts."""
         if self.are_counts:
             return
-        scaler = StandardScaler().fit(y, sample_weight=weights)
-        self.mean, self.scale = scaler.mean_, scaler.scale_
+        rows, channels = self._by_channel(y)
+        if weights is not None:
+            weights = np.repeat(weights, len(rows) // len(y))
+        largest = np.abs(rows).max(axis=0)
+        unit = np.where(
+            (largest > LARGEST_SQUARED) | ((largest > 0) & (largest < 1 / LARGEST_SQUARED)),
+            largest,
+            1.0,
+        )
+        scaler = StandardScaler().fit(rows / unit, sample_weight=weights)
+        self.mean, self.scale = ((part * unit)[channels] for part in (scaler.mean_, scaler.scale_))
+
+    @property
+    def _channel_axis(self) -> int:
+        """The dimension of a row whose entries are numbers of a kind each, by torch's habit."""
+        return 1 if len(self.shape) == 2 else 0
+
+    def _by_channel(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return y with a column for each mean and scale, and the column of each target.
+
+        A target of its own has its own scale; the steps of a sequence share those of their features
+        (n_steps, n_features), the pixels of a picture those of their channel (n_channels, ...).
+        """
+        if len(self.shape) < 2:
+            return y, np.arange(self.n_targets)
+        axis = self._channel_axis
+        channels = np.indices(self.shape)[axis].reshape(-1)
+        by_channel = np.moveaxis(y.reshape(-1, *self.shape), axis + 1, -1)
+        return by_channel.reshape(-1, self.shape[axis]), channels
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """Return (n_samples, n_targets); raise ValueError for other columns or negative counts."""
-        if _n_columns(y) != self.n_targets:
+        """Return (n_samples, n_targets); raise ValueError for another shape or negative counts."""
+        if _columns(y.shape[1:]) != _columns(self.shape):
+            first = self._in_words(self.shape).removesuffix(" targets")
             raise ValueError(
-                f"y has {_n_columns(y)} targets, but {self.n_targets} in the first fit. Change y, "
-                "or fit anew with warm_start=False."
+                f"y has {self._in_words(y.shape[1:])}, but {first} in the first fit. Change y, or "
+                "fit anew with warm_start=False."
             )
         if self.are_counts and (y < 0).any():
             raise ValueError(
@@ -66,9 +107,14 @@ class Numbers(Codec):
             )
         return y.reshape(len(y), self.n_targets)
 
-    def decode(self, encoded: np.ndarray) -> np.ndarray:
-        """Return numbers in the shape of the y of ``fit``."""
-        return encoded[:, 0] if self.one_dimensional else encoded
+    @staticmethod
+    def _in_words(shape: tuple[int, ...]) -> str:
+        return f"{prod(shape)} targets" if len(shape) < 2 else f"targets of shape {shape}"
+
+    def decode(self, encoded: Any) -> Any:
+        """Return numbers in the shape of the y of ``fit``; several quantiles stay columns."""
+        is_one_each = encoded.shape[1] == self.n_targets
+        return encoded.reshape(len(encoded), *self.shape) if is_one_each else encoded
 
     def check_criterion(self, criterion: Criterion) -> None:
         """Raise ValueError if the criterion can't learn numbers, or as many."""
@@ -77,6 +123,12 @@ class Numbers(Codec):
             raise ValueError(
                 f"{innermost(criterion)} takes one target, y has {self.n_targets}. Ask for one "
                 "quantile, or fit one estimator a target (MultiOutputRegressor)."
+            )
+
+        if len(self.shape) > 2 and number_link_of(criterion).standard_deviation is not None:
+            raise ValueError(
+                f"{innermost(criterion)} takes y of three dimensions at most, y has "
+                f"{len(self.shape) + 1}. Write a loss that reads its outputs, by a method predict."
             )
 
     def criterion_adapter(self, criterion: Criterion) -> Callable[..., nn.Module] | None:
@@ -93,32 +145,72 @@ class Numbers(Codec):
         return isinstance(loss, nn.Module) and number_link_of(loss).n_predictions(loss) > 1
 
     def widths(self, criterion: Criterion) -> tuple[int, ...]:
-        """Return as many outputs as the criterion's link says, for each target."""
-        return (self.n_targets * number_link_of(criterion).n_outputs(innermost(criterion)),)
+        """Return as many outputs as the criterion's link says, for each target or channel."""
+        n_channels = self.n_targets if len(self.shape) < 2 else self.shape[self._channel_axis]
+        return (n_channels * self._n_outputs_each(criterion),)
+
+    @staticmethod
+    def _n_outputs_each(criterion: Criterion) -> int:
+        return number_link_of(criterion).n_outputs(innermost(criterion))
+
+    def _shapes(self, criterion: nn.Module, n_rows: int) -> list[tuple[int, ...]]:
+        """Return the shapes of an output that fit: of arrays those of y, the last entry wider."""
+        if len(self.shape) < 2:
+            return super()._shapes(criterion, n_rows)
+        *others, last = self.shape
+        return [(n_rows, *others, last * self._n_outputs_each(criterion))]
 
     def _expected(self, criterion: nn.Module, shapes: list[tuple[int, ...]]) -> str:
         expected = " or ".join(map(str, shapes))
-        return f"{innermost(criterion)} on {self.n_targets} target(s) expects {expected}"
+        targets = f"{self.n_targets} target(s)"
+        if len(self.shape) > 1:
+            targets = f"y with {self._in_words(self.shape)}"
+        return f"{innermost(criterion)} on {targets} expects {expected}"
 
     def target(self, criterion: nn.Module, encoded: np.ndarray, output: Tensor) -> Tensor:
         """Return scaled numbers in the output's dtype and number of dimensions."""
-        scaled = torch.from_numpy((encoded - self.mean) / self.scale).to(output.dtype)
-        return scaled.reshape(-1) if output.ndim == 1 else scaled
+        target = self.plain_target(encoded, output.dtype)
+        if len(self.shape) > 1:
+            return target
+        return target.reshape(-1) if output.ndim == 1 else target.reshape(-1, self.n_targets)
+
+    def plain_target(self, encoded: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """Return scaled numbers in the shape of y."""
+        with np.errstate(over="ignore"):
+            scaled = torch.from_numpy((encoded - self.mean) / self.scale).to(dtype)
+        if not torch.isfinite(scaled).all():
+            raise ValueError(
+                f"y holds numbers from {encoded.min()} to {encoded.max()}, which the module's "
+                f"{dtype} can't hold. Set scale_target=True, or divide y by a constant."
+            )
+        return scaled.reshape(len(scaled), *self.shape)
 
     def predicted(self, criterion: nn.Module, output: Tensor) -> Tensor:
         """Return numbers in the scale of y, of shape (n_rows, n_columns)."""
         predictions = number_link_of(criterion).predict(innermost(criterion), output)
-        predictions = predictions.reshape(len(output), -1)
-        return predictions * _like(self.scale, output) + _like(self.mean, output)
+        return self._in_scale_of_y(predictions.reshape(len(output), -1), self.mean)
 
     def standard_deviation(self, criterion: nn.Module, output: Tensor) -> Tensor | None:
         """Return standard deviations in the scale of y, or None if the criterion learns none."""
         deviation = number_link_of(criterion).standard_deviation
-        return None if deviation is None else deviation(output) * _like(self.scale, output)
+        if deviation is None:
+            return None
+        return self._in_scale_of_y(deviation(output).reshape(len(output), -1), 0 * self.mean)
+
+    def _in_scale_of_y(self, values: Tensor, mean: np.ndarray) -> Tensor:
+        """Return values times the scale, plus the mean; as float64 if their dtype is too small."""
+        limits = torch.finfo(values.dtype)
+        with np.errstate(over="ignore"):
+            farthest = np.abs(mean) + FARTHEST * self.scale
+        if farthest.max() > limits.max or self.scale.min() < limits.tiny:
+            values, limit = values.to("cpu", torch.float64), torch.finfo(torch.float64).max
+            return (values * _like(self.scale, values) + _like(mean, values)).clamp(-limit, limit)
+        return values * _like(self.scale, values) + _like(mean, values)
 
 
-def _n_columns(y: np.ndarray) -> int:
-    return 1 if y.ndim == 1 else y.shape[1]
+def _columns(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a row in which one number and one column are the same."""
+    return shape or (1,)
 
 
 def _like(values: np.ndarray, tensor: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sktorch._errors import errors_name
 from sktorch.targets.arrays import as_numpy
 
+# Of float64, in powers of two, it is 1024; a product and a sum of many weights stay far below.
+LARGEST_EXPONENT = 300
+
 
 def row_weights(
     encoded: np.ndarray,
@@ -25,12 +28,12 @@ def row_weights(
     """
     if sample_weight is None and class_weight is None:
         return None
-    weights = check_sample_weight(sample_weight, len(encoded))
+    weights = near_one(check_sample_weight(sample_weight, len(encoded)))
     if class_weight is not None and weights.any():
         seen = weights if counted is None else weights * counted
         factor = _weights_of_columns if isinstance(classes, list) else _weights_of_classes
         with errors_name("class_weight"):
-            weights = weights * factor(encoded, classes, seen, class_weight)
+            weights = weights * near_one(factor(encoded, classes, seen, class_weight))
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         included, change = "", "sample_weight"
         if class_weight is not None:
@@ -41,6 +44,15 @@ def row_weights(
             f"{change}."
         )
     return weights
+
+
+def near_one(weights: np.ndarray) -> np.ndarray:
+    """Return weights divided by a power of two if their sums or products might overflow.
+
+    Only their ratios matter, which this keeps to the bit.
+    """
+    exponent = np.frexp(weights.max())[1]
+    return weights if abs(exponent) < LARGEST_EXPONENT else np.ldexp(weights, -exponent)
 
 
 def check_sample_weight(sample_weight: Any, n_samples: int) -> np.ndarray:

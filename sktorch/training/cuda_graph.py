@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sktorch.data.structure import tree_leaves, tree_map
+from sktorch.data.structure import Outputs, tree_leaves, tree_map
 
 # torch asks for a few steps on a side stream before a capture: they set up what can't be recorded.
 WARM_UP_STEPS = 3
@@ -18,7 +18,7 @@ CAPTURABLE = {torch.optim.SGD}
 class Capturable(Protocol):
     """A training step, of a model or of a stack."""
 
-    def __call__(self, batch: Any, *place: Any) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Any, *place: Any) -> tuple[Tensor, Outputs]:
         """Step; return the loss and the output."""
         ...
 
@@ -56,7 +56,7 @@ class CapturedStep:
         self._n_warm_up_steps = 0
         self._stream = torch.cuda.Stream()
 
-    def __call__(self, batch: Any, *place: Any) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Any, *place: Any) -> tuple[Tensor, Outputs]:
         """Step as `sktorch.training.loop.TrainStep` does."""
         shape, settings = _shape_of(batch), self._optimizer_settings()
         self._shape = self._shape or shape
@@ -84,7 +84,7 @@ class CapturedStep:
         """Say whether it trains this module with this optimizer."""
         return self.module is module and self.optimizer is optimizer
 
-    def _step_aside(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _step_aside(self, batch: Any) -> tuple[Tensor, Outputs]:
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             result = self.step(batch)
@@ -103,7 +103,7 @@ class CapturedStep:
             current = torch.cuda.stream(torch.cuda.current_stream())
             with current, torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 loss, output = self.step(self._inputs)
-                self._results = loss, output.detach()
+                self._results = loss, tree_map(Tensor.detach, output)
         except RuntimeError as error:
             self.reason = f"the step can't be captured: {str(error).splitlines()[0]}"
             torch.cuda.synchronize()
@@ -111,7 +111,7 @@ class CapturedStep:
         self._graph = graph
         return graph
 
-    def _replay(self, graph: torch.cuda.CUDAGraph, batch: Any) -> tuple[Tensor, Tensor]:
+    def _replay(self, graph: torch.cuda.CUDAGraph, batch: Any) -> tuple[Tensor, Outputs]:
         for place, part in zip(self._inputs, batch, strict=True):
             if part is not None:
                 for tensor, new in zip(tree_leaves(place), tree_leaves(part), strict=True):

@@ -8,7 +8,16 @@ from itertools import chain, islice
 import torch
 from torch import Tensor, nn
 
-from sktorch.data.structure import Batch, Inputs, call_module
+from sktorch.data.structure import (
+    Batch,
+    Inputs,
+    Outputs,
+    call_module,
+    concatenated,
+    n_rows_of,
+    tree_leaves,
+    tree_map,
+)
 from sktorch.training.objective import Context, Objective, clip_
 from sktorch.training.optimizers import without_hooks
 from sktorch.training.precision import Precision
@@ -34,7 +43,7 @@ def train_epoch(
             observer.before(batch)
             module.train()  # An observer may have looked at predictions.
             loss, output = step(batch, first, last, share, observer.on_gradient)
-            observer.after(batch, loss, output.detach())
+            observer.after(batch, loss, tree_map(Tensor.detach, output))
         if after_step is not None and last:
             after_step()
         losses.append(loss)
@@ -63,7 +72,7 @@ class TrainStep:
         last: bool = True,
         share: float = 1.0,
         on_gradient: Callable[[Batch], object] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Outputs]:
         """Fit the parameters to a batch; return its loss and output before the parameters change.
 
         Gradients are added up, each with its share, from the first batch of a group to its last.
@@ -87,7 +96,7 @@ class TrainStep:
         batch: Batch,
         share: float = 1.0,
         on_gradient: Callable[[Batch], object] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Outputs]:
         """Return loss and output of a batch; add a share of the gradients to the parameters'."""
         loss, output = self.objective(*batch)
         with self.precision.backward():
@@ -131,7 +140,7 @@ def evaluate(
         losses.append(loss)
         sizes.append(len(batch[1]))
         outputs.append(output)
-    return torch.stack(losses).tolist(), sizes, torch.cat(outputs)
+    return torch.stack(losses).tolist(), sizes, concatenated(outputs)
 
 
 # Under no_grad, not inference_mode: a module that keeps a tensor (a cached mask, a positional
@@ -143,21 +152,23 @@ def infer(
     n_rows: int | None,
     *,
     autocast: Context = nullcontext,
-) -> Tensor:
+) -> Outputs:
     """Return the outputs of all rows, in eval mode; `n_rows` counts them, where it is known."""
     module.eval()
     if n_rows is None:
-        return torch.cat([*_outputs(module, inputs, autocast)])
+        return concatenated([*_outputs(module, inputs, autocast)])
     computed = _outputs(module, inputs, autocast)
     first = next(computed)
-    outputs, done = first.new_empty(n_rows, *first.shape[1:]), 0
+    rows, done = tree_map(lambda x: x.new_empty(n_rows, *x.shape[1:]), first), 0
     for output in chain([first], computed):
-        outputs[done : done + len(output)] = output
-        done += len(output)
-    return outputs
+        n_done = done + n_rows_of(output)
+        for whole, part in zip(tree_leaves(rows), tree_leaves(output), strict=True):
+            whole[done:n_done] = part
+        done = n_done
+    return rows
 
 
-def _outputs(module: nn.Module, inputs: Iterable[Inputs], autocast: Context) -> Iterator[Tensor]:
+def _outputs(module: nn.Module, inputs: Iterable[Inputs], autocast: Context) -> Iterator[Outputs]:
     for X in inputs:
         with autocast():
             output = call_module(module, X)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
-from sktorch.data.structure import Inputs, call_module
+from sktorch.data.structure import Inputs, Outputs, call_module
 from sktorch.losses.adapters import LossFunction
 
 Context = Callable[[], AbstractContextManager]
@@ -23,11 +23,11 @@ class Objective(nn.Module):
         self.module, self.criterion, self.autocast = module, criterion, autocast
         self.loss_function = LossFunction(criterion)
 
-    def forward(self, X: Inputs, y: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, X: Inputs, y: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Outputs]:
         """Return the mean loss of a batch and the module's output."""
         with self.autocast():
             output = call_module(self.module, X)
-            return self.loss_function(output, y, weight), output
+            return self.loss_function(output, y, weight, X=X, module=self.module), output
 
 
 def loss_and_gradients(

@@ -6,14 +6,14 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from sktorch.data.structure import Batch
+from sktorch.data.structure import Batch, Outputs
 from sktorch.training.cost import Work
 from sktorch.training.randomness import RandomStream
 
 Trained = tuple[list[float], list[int]]
 # A training step of a batch, as `sktorch.training.loop.TrainStep`: to the loss and the output.
-Step = Callable[..., tuple[Tensor, Tensor]]
-Evaluated = tuple[list[float], list[int], Tensor]
+Step = Callable[..., tuple[Tensor, Outputs]]
+Evaluated = tuple[list[float], list[int], Outputs]
 
 
 class Trainee(Protocol):
@@ -35,7 +35,7 @@ class Observer(Protocol):
     def on_gradient(self, batch: Batch) -> object:
         """Look at a batch when its gradients are there, before they are clipped."""
 
-    def after(self, batch: Batch, loss: Tensor, output: Tensor) -> object:
+    def after(self, batch: Batch, loss: Tensor, output: Outputs) -> object:
         """Look at a batch after its step, with the loss and the output that it began with."""
 
 

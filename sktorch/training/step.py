@@ -45,9 +45,9 @@ class ClosureStep(TrainStep):
         last: bool = True,
         share: float = 1.0,
         on_gradient: Callable[[Batch], object] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Any]:
         """Fit the parameters to a batch, which is a group of its own."""
-        evaluations: list[tuple[Tensor, Tensor]] = []
+        evaluations: list[tuple[Tensor, Any]] = []
 
         def closure() -> Tensor:
             self.zero_grad()

@@ -105,3 +105,31 @@ def test_checked_numbers_are_float64(given):
     checked = Numbers.check(given, Y)
     assert checked.dtype == np.float64
     np.testing.assert_array_equal(checked, Y)
+
+
+def test_features_of_steps_and_channels_of_pictures_share_a_scale():
+    steps = np.random.default_rng(0).normal(size=(20, 5, 3)) * [1, 10, 100] + [0, 5, 50]
+    codec = codec_of(steps)
+    target = codec.target(nn.MSELoss(), codec.encode(steps), torch.zeros(20, 5, 3))
+    np.testing.assert_allclose(target.mean((0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(target.std((0, 1), correction=0), 1, rtol=1e-5)
+    pictures = codec_of(np.moveaxis(steps[:, :, None], -1, 1))
+    np.testing.assert_allclose(np.unique(pictures.scale), np.unique(codec.scale))
+    assert (pictures.n_outputs(nn.MSELoss), codec.n_outputs(nn.MSELoss)) == (3, 3)
+    weight = np.arange(20) % 3
+    codec.fit_scale(codec.encode(steps), weight)
+    repeated = np.repeat(steps, weight, axis=0).reshape(-1, 3)
+    np.testing.assert_allclose(codec.scale.reshape(5, 3)[0], repeated.std(0))
+
+
+def test_means_and_variances_of_steps_are_in_the_last_dimension():
+    steps = np.random.default_rng(0).normal(size=(20, 5, 3))
+    criterion, codec = GaussianLoss(nn.GaussianNLLLoss()), codec_of(steps)
+    codec.check_output(criterion, torch.zeros(20, 5, 6), 20)
+    assert codec.decode(codec.standard_deviation(criterion, torch.zeros(20, 5, 6))).shape == (
+        20,
+        5,
+        3,
+    )
+    with pytest.raises(ValueError, match="three dimensions at most"):
+        codec_of(steps[:, None]).check_criterion(nn.GaussianNLLLoss)
