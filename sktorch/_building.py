@@ -62,10 +62,10 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     net.precision_ = estimator.precision
     with net.stream_, numpy_and_python_seeded(seed):
         net.initialize()
-    del net.source_
     _try_loss(net, part, seed)
     with RandomStream(seed, device):  # The module may draw.
         found = [*doubts(estimator, net, part)]
+    del net.source_
     for doubt in found:
         warnings.warn(doubt, stacklevel=7)  # the caller of fit
     return net

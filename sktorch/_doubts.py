@@ -1,6 +1,5 @@
 """Programs that run, but hardly mean what they say: told by the numbers in them, and warned of."""
 
-import copy
 from collections.abc import Iterator
 from math import isqrt
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from sktorch._net import Net
 from sktorch._part import Part
+from sktorch._state import deepcopied
 from sktorch.data.structure import call_module
 from sktorch.data.tensors import as_tensors, take_rows
 from sktorch.losses.registry import class_of
@@ -73,9 +73,9 @@ def _is_squashed(net: Net) -> bool:
     """Say whether outputs lie between zero and one whatever the parameters are."""
     if not ((net.example_output_ > 0) & (net.example_output_ < 1)).all():
         return False
-    inputs = as_tensors(net.example_, net.input_dtype_, torch.device(net.device))
+    inputs = as_tensors(net.source_.example, net.input_dtype_, torch.device(net.device))
     for factor in (-1e3, 1e3):
-        module = copy.deepcopy(net.module_).eval()
+        module = deepcopied(net.module_).eval()
         for parameter in module.parameters():
             parameter.mul_(factor)
         output = call_module(module, inputs)
@@ -93,7 +93,7 @@ def _some_rows(part: Part) -> np.ndarray | None:
         return None
     n_rows = max(MAX_VALUES * len(values) // max(int(np.prod(values.shape)), 1), 1)
     rows = take_rows(values, part.index[:: max(len(part.index) // n_rows, 1)])
-    rows = rows.float().cpu().numpy() if isinstance(rows, torch.Tensor) else rows
+    rows = rows.detach().float().cpu().numpy() if isinstance(rows, torch.Tensor) else rows
     return rows.astype(np.float64)
 
 
