@@ -1,6 +1,5 @@
 """Programs that run, but hardly mean what they say: told by the numbers in them, and warned of."""
 
-import copy
 from collections.abc import Iterator
 from math import isqrt
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from sktorch._net import Net
 from sktorch._part import Part
+from sktorch._state import deepcopied
 from sktorch.data.structure import call_module
 from sktorch.data.tensors import as_tensors, take_rows
 from sktorch.losses.registry import class_of
@@ -78,7 +78,7 @@ def _is_squashed(net: Net, part: Part, output: torch.Tensor) -> bool:
         return False
     inputs = as_tensors(part.source.example, net.input_dtypes_, torch.device(net.device))
     for factor in (-1e3, 1e3):
-        module = copy.deepcopy(net.module_).eval()
+        module = deepcopied(net.module_).eval()
         for parameter in module.parameters():
             parameter.mul_(factor)
         with RandomStream(0, torch.device(net.device)):  # The module may draw.
@@ -97,7 +97,7 @@ def _some_rows(part: Part) -> np.ndarray | None:
         return None
     n_rows = max(MAX_VALUES * len(values) // max(int(np.prod(values.shape)), 1), 1)
     rows = take_rows(values, part.index[:: max(len(part.index) // n_rows, 1)])
-    rows = rows.float().cpu().numpy() if isinstance(rows, torch.Tensor) else rows
+    rows = rows.detach().float().cpu().numpy() if isinstance(rows, torch.Tensor) else rows
     return rows.astype(np.float64)
 
 
