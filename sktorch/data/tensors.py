@@ -63,7 +63,7 @@ def length(values: Any) -> int | None:
     """Return the number of rows of values; None if they have none."""
     try:
         return len(values)
-    except TypeError:
+    except (TypeError, RuntimeError):  # a number, or a nested tensor
         return None
 
 
