@@ -100,8 +100,8 @@ class OwnLoss(Codec):
             )
         if self.classes is not None and not says_predictions(criterion):
             raise TypeError(
-                f"criterion {innermost(criterion)!r} takes no target. Let it take (output, target), "
-                "or give it a method predict_proba(output)."
+                f"criterion {innermost(criterion)!r} takes no target. Let it take (output, "
+                "target), or give it a method predict_proba(output)."
             )
         predicted = self.predicted(criterion, output)
         _check_rows(criterion, "predict", predicted, n_rows)
