@@ -112,13 +112,16 @@ def number_link_of(criterion: Criterion) -> links.NumberLink:
     return _link("numbers", criterion) or links.NUMBERS
 
 
+def says_predictions(criterion: Criterion) -> bool:
+    """Return whether a loss of the user's own has methods that make predictions of outputs."""
+    loss = innermost(criterion)
+    has_method = hasattr(loss, "predict") or hasattr(loss, "predict_proba")
+    return has_method and not is_known(criterion)
+
+
 def reads_outputs(criterion: Criterion, given: Iterable[str] = ()) -> bool:
     """Return whether a loss says itself what its outputs predict, or trains without targets."""
-    if is_known(criterion):
-        return False
-    loss = innermost(criterion)
-    says = hasattr(loss, "predict") or hasattr(loss, "predict_proba")
-    return says or not loss_arguments(criterion, given).has_target
+    return says_predictions(criterion) or not loss_arguments(criterion, given).has_target
 
 
 def has_probabilities(criterion: Criterion) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sktorch._private.torch import tree_leaves
 from sktorch.losses.adapters import Criterion, innermost, loss_arguments
+from sktorch.losses.registry import says_predictions
 from sktorch.targets.codec import Codec, LabelCodec
 from sktorch.targets.indicators import Indicators
 from sktorch.targets.numbers import Numbers
@@ -96,6 +97,11 @@ class OwnLoss(Codec):
                 f"module returned tensors of the shapes {_shapes(output)} for a batch of {n_rows} "
                 "rows; expected a row for each in all of them. Keep terms of the whole batch in an "
                 "attribute of the module: a loss whose forward names `module` can read it."
+            )
+        if self.classes is not None and not says_predictions(criterion):
+            raise TypeError(
+                f"criterion {innermost(criterion)!r} takes no target. Let it take (output, "
+                "target), or give it a method predict_proba(output)."
             )
         predicted = self.predicted(criterion, output)
         _check_rows(criterion, "predict", predicted, n_rows)
