@@ -11,6 +11,8 @@ from torch import nn
 
 from sktorch._callbacks import copies_of_callbacks
 from sktorch._components import criterion_factory, is_required, module_factory, parameters_of
+from sktorch._doubts import doubts
+from sktorch._errors import errors_name
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
 from sktorch.data.source import n_inputs
@@ -61,6 +63,10 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     with net.stream_, numpy_and_python_seeded(seed):
         net.initialize()
     _try_loss(net, part, seed)
+    with RandomStream(seed, device):  # The module may draw.
+        found = [*doubts(estimator, net, part)]
+    for doubt in found:
+        warnings.warn(doubt, stacklevel=7)  # the caller of fit
     return net
 
 
@@ -104,15 +110,9 @@ def _criterion(estimator: BaseEstimator, seed: int) -> tuple[Callable, nn.Module
     codec.check_criterion(given)
     parameters = estimator._component_parameters("criterion")
     factory = criterion_factory(given, parameters, codec.criterion_adapter(given))
-    with RandomStream(seed, torch.device("cpu")):  # One with parameters draws them.
-        try:
-            return factory, factory(**parameters)
-        except TypeError as error:
-            names = ", ".join(f"criterion__{name}" for name in parameters)
-            raise TypeError(
-                f"criterion {given} can't be made with {names or 'no parameters'}: {error}. "
-                "Change criterion__*."
-            ) from error
+    # A loss with parameters draws them.
+    with RandomStream(seed, torch.device("cpu")), errors_name("criterion", parameters):
+        return factory, factory(**parameters)
 
 
 def _known_from_data(

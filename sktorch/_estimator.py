@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from sktorch._building import build_net, resume_net
 from sktorch._device import resolve_device
+from sktorch._errors import errors_name
 from sktorch._features import check_features
 from sktorch._job import TrainingJob
 from sktorch._net import Net
@@ -79,7 +80,9 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
         resume = self.warm_start and hasattr(self, "net_")
         with _fitting(self):
-            check_consistent_length(y, groups)
+            if groups is not None:
+                with errors_name("groups"):
+                    check_consistent_length(y, groups)
             data = self._check_data(X, y, sample_weight, seed=seed, reset=not resume)
             train, valid = self._split(data, sample_weight, groups, seed)
             with self._net(train, device, seed, resume=resume) as net:
@@ -111,20 +114,16 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         reset: bool = False,
     ) -> Part:
         """Return X, y and weights, checked and encoded, as one part with all rows."""
-        source = as_source(
-            X,
-            has_targets=y is None,
-            collate_fn=self._component_parameters("iterator_train").get("collate_fn"),
-            fitted_shape=None if reset else self.input_shape_,
-            checked_for=type(self).__name__,
-        )
+        options = self._component_parameters("iterator_train")
+        source = self._source(X, options, has_targets=y is None, fitted=not reset)
         with _seeded_for(source, seed):
             y = source.targets if y is None else y
             check_features(self, source, reset=reset)
         # A stream does not know its length: that of y is compared with it as it is read.
         rows = source.values if source.is_indexable else y
-        y = self._check_target(rows, y, classes, reset)
-        encoded = self.codec_.encode(y)
+        with errors_name("y"):
+            y = self._check_target(rows, y, classes, reset)
+            encoded = self.codec_.encode(y)
         weights = self._row_weights(encoded, sample_weight)
         index = np.arange(len(y))
         if weights is not None and source.is_indexable:
@@ -140,7 +139,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             return data.normalised(), None
         if isinstance(requested, tuple | Dataset):
             given = requested if isinstance(requested, tuple) else (requested,)
-            return data.normalised(), self._check_data(*given, seed=seed).normalised()
+            with errors_name("validation"):
+                return data.normalised(), self._check_data(*given, seed=seed).normalised()
         if not data.source.is_indexable:
             raise ValueError(
                 "An IterableDataset can't be split. Pass the rows to validate on as "
@@ -168,7 +168,9 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             yield resume_net(self, seed)
 
     def _inference_options(self) -> dict[str, Any]:
-        return loader_options(self.batch_size, False, self._component_parameters("iterator_valid"))
+        given = self._component_parameters("iterator_valid")
+        with errors_name("iterator_valid", given):
+            return loader_options(self.batch_size, False, given)
 
     def _predicted_and_targets(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Return predictions for X and the targets to score them with: X's own if y is None."""
@@ -177,17 +179,23 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         source = self._source_to_predict(X, self._inference_options(), has_targets=True)
         return self.predict(source), source.targets  # Those of the pass that was predicted.
 
+    def _source(
+        self, X: Any, options: dict[str, Any], *, has_targets: bool | None, fitted: bool
+    ) -> Source:
+        with errors_name("X"):
+            return as_source(
+                X,
+                has_targets=has_targets,
+                collate_fn=options.get("collate_fn"),
+                fitted_shape=self.input_shape_ if fitted else None,
+                checked_for=type(self).__name__,
+            )
+
     def _source_to_predict(
         self, X: Any, options: dict[str, Any], has_targets: bool | None = None
     ) -> Source:
         check_is_fitted(self)
-        return as_source(
-            X,
-            has_targets=has_targets,
-            collate_fn=options.get("collate_fn"),
-            fitted_shape=self.input_shape_,
-            checked_for=type(self).__name__,
-        )
+        return self._source(X, options, has_targets=has_targets, fitted=True)
 
     def _outputs(self, X: Any) -> tuple[Any, torch.Tensor]:
         """Return X, checked, and the module's outputs for it, on the module's device."""

@@ -2,7 +2,7 @@
 
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from math import ceil
 from typing import Any
@@ -19,7 +19,6 @@ from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch.data.batches import AugmentedBatches
 from sktorch.data.loaders import check_keeps_rows
 from sktorch.data.structure import Batch
-from sktorch.fused.rendezvous import threads_of_a_task
 from sktorch.fused.runner import choose_runner
 from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.engine import Engine, StepSettings
@@ -53,8 +52,7 @@ class TrainingJob:
         self.device = torch.device(net.device)
         names = [field.name for field in fields(StepSettings)]
         settings = StepSettings(**{name: getattr(estimator, name) for name in names})
-        self.engine = Engine(self.device, settings)
-        self.runner = choose_runner(self.engine)
+        self.runner = choose_runner(Engine(self.device, settings))
 
     def run(self) -> None:
         """Train, between the hooks of the callbacks, and keep the best weights."""
@@ -65,29 +63,14 @@ class TrainingJob:
         try:
             with net.stream_:
                 net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
-            train, evaluations = self._batches()
-            monitor, sign = self._monitored(evaluations)
-            plateau = Plateau(estimator.n_iter_no_change, estimator.tol, sign)
-            self.schedule = self._make_schedule(train, sign)
-            datasets = {
-                "dataset_train": self.train.dataset,
-                "dataset_valid": None if self.valid is None else self.valid.dataset,
-            }
+            epochs = self._epochs()
             work = net.work_.multiply_adds * estimator.batch_size
-            threads = threads_for(work, threads_of_a_task())
+            threads = threads_for(work, self.runner.n_threads)
             with threads, subnormals_flushed(), current_device(self.device):
                 for _ in range(self.n_epochs):
                     epoch = context.subcontext(task_name="epoch")
                     epoch.call_on_fit_task_begin(estimator=estimator, **arguments)
-                    with net.stream_:
-                        stop = net.fit_epoch(
-                            self.runner, train, evaluations, datasets, self.schedule
-                        )
-                    value = net.history[-1, monitor]
-                    self._keep_best(sign * value)
-                    if self.schedule is not None:
-                        self.schedule.after_epoch(value)
-                    stop = plateau.update(value) or stop
+                    stop = next(epochs)
                     if epoch.call_on_fit_task_end(estimator=estimator, **arguments) or stop:
                         break
         except StopTraining:
@@ -105,8 +88,28 @@ class TrainingJob:
                 self.schedule.restore()
         estimator.best_epoch_ = self._restore_best()
         net.end_training(self.train.source.values, self.train.y)
-        estimator.eager_reason_ = self.engine.eager_reason
+        estimator.eager_reason_ = self.runner.eager_reason
         context.call_on_fit_task_end(estimator=estimator, **arguments)
+
+    def _epochs(self) -> Iterator[bool]:
+        """Train epoch after epoch; yield after each whether it should be the last."""
+        net = self.net
+        train, evaluations = self._batches()
+        monitor, sign = self._monitored(evaluations)
+        plateau = Plateau(self.estimator.n_iter_no_change, self.estimator.tol, sign)
+        self.schedule = self._make_schedule(train, sign)
+        datasets = {
+            "dataset_train": self.train.dataset,
+            "dataset_valid": None if self.valid is None else self.valid.dataset,
+        }
+        while True:
+            with net.stream_:
+                stop = net.fit_epoch(self.runner, train, evaluations, datasets, self.schedule)
+            value = net.history[-1, monitor]
+            self._keep_best(sign * value)
+            if self.schedule is not None:
+                self.schedule.after_epoch(value)
+            yield plateau.update(value) or stop
 
     def _user_code_draws(self) -> bool:
         """Say whether code of the user, in a dataset or an augmentation, may draw numbers."""
@@ -199,8 +202,14 @@ class TrainingJob:
         return scorers
 
     def _check_sampler(self, options: dict[str, Any]) -> None:
-        """Raise if a sampler's rows are others than the user counted."""
+        """Raise if a sampler is none, or given while rows are held out or have weight zero."""
         given = [name for name in ("sampler", "batch_sampler") if options.get(name) is not None]
+        for name in given:
+            if not isinstance(options[name], Iterable):
+                raise TypeError(
+                    f"iterator_train__{name}={options[name]!r} must be a sampler of torch, or "
+                    "another iterable of row numbers. Change it."
+                )
         if given and len(self.train.index) != len(self.train.y):
             raise ValueError(
                 f"iterator_train__{given[0]} numbers the rows that are trained on, and of "
@@ -209,7 +218,7 @@ class TrainingJob:
             )
 
     def _callback_arguments(self) -> dict[str, Any]:
-        """Return what scikit-learn's callbacks may ask for; made only if one does."""
+        """Return the arguments of scikit-learn's callbacks, functions where a call makes them."""
         part = self.train
         weights = part.used_weights
         return {

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from torch import nn
 
 from sktorch._callbacks import BatchObserver, StopTraining, listens_to_batches, raised_by_callback
 from sktorch._components import accepts, try_module, type_name
+from sktorch._errors import errors_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
+from sktorch.data.batches import AugmentedBatches
 from sktorch.data.sources import as_source
 from sktorch.data.structure import Batch
 from sktorch.losses.adapters import LossFunction
@@ -24,6 +26,7 @@ from sktorch.modules import initialize
 from sktorch.training.cost import Work, rows_at_once
 from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
+from sktorch.training.parameter_groups import check_groups, check_settings
 from sktorch.training.precision import Precision
 from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import Runner
@@ -58,7 +61,8 @@ class Net(NeuralNet):
             if isinstance(callback, InputShapeSetter):  # It would come after the trial.
                 name = f"{callback.module_name}__{callback.param_name}"
                 self.__dict__[name] = callback.get_input_dim(self.example_)
-        super().initialize_module()
+        with errors_name("module", self.get_params_for("module")):
+            super().initialize_module()
         if not isinstance(self.module_, nn.Module):
             raise TypeError(
                 f"module={self.module!r} returned {type_name(self.module_)}; expected an "
@@ -68,12 +72,14 @@ class Net(NeuralNet):
         trial = try_module(self.module_, self.example_)
         self.input_dtype_, self.example_output_, self.work_ = trial
         if self.initializer_ is not None:
-            initialize(self.module_, self.initializer_)
+            with errors_name("initializer"):
+                initialize(self.module_, self.initializer_)
         return self
 
     def initialize_criterion(self) -> "Net":
         """Build the criterion, its tensors in the dtype of the module's output."""
-        super().initialize_criterion()
+        with errors_name("criterion", self.get_params_for("criterion")):
+            super().initialize_criterion()
         if not isinstance(self.criterion_, nn.Module):
             raise TypeError(
                 f"criterion={self.criterion!r} returned {type_name(self.criterion_)}; expected an "
@@ -92,17 +98,29 @@ class Net(NeuralNet):
                     f"callbacks__{name} is given, but the callbacks are named {known}. Change the "
                     "name, or add the callback to callbacks."
                 )
-        return super().initialize_callbacks()
+        with errors_name("callbacks"):
+            return super().initialize_callbacks()
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> Any:
         """Build the optimizer, with its fused step where there is one and nothing else is asked."""
-        chosen = any(hasattr(self, f"optimizer__{name}") for name in _IMPLEMENTATIONS)
+        given = self.get_params_for("optimizer")
+        chosen = any(name in given for name in _IMPLEMENTATIONS)
         if not chosen and _can_be_fused(self.optimizer, self.module_):
             self.optimizer__fused = True
         on_cuda = torch.device(self.device).type == "cuda"
         if on_cuda and accepts(self.optimizer, "capturable"):
             self.__dict__.setdefault("optimizer__capturable", True)
-        return super().initialize_optimizer(triggered_directly)
+        with errors_name("optimizer", given):
+            names = [name for name, _ in self.get_all_learnable_params()]
+            check_groups(given.get("param_groups", []), names)
+            super().initialize_optimizer(triggered_directly)
+            if not isinstance(self.optimizer_, torch.optim.Optimizer):
+                raise TypeError(
+                    f"{self.optimizer!r} returned {type_name(self.optimizer_)}, expected an "
+                    "instance of torch.optim.Optimizer"
+                )
+            check_settings(self.optimizer_)
+        return self
 
     def initialize_history(self) -> Any:
         """Start with an empty history."""
@@ -137,9 +155,13 @@ class Net(NeuralNet):
         The datasets are those that callbacks are told, as `dataset_train` and `dataset_valid`.
         """
         self.notify("on_epoch_begin", **datasets)
+        self._check_trainable()
         lr = None if schedule is None else schedule.lrs[0]
         after_step = schedule.after_batch if schedule and schedule.per_batch else None
-        losses, sizes = runner.train(self, train, self._observer(True), after_step)
+        # The module was tried on rows as they are.
+        augmented = isinstance(train, AugmentedBatches)
+        with errors_name("augment", of=RuntimeError) if augmented else nullcontext():
+            losses, sizes = runner.train(self, train, self._observer(True), after_step)
         row = self.history[-1]
         if schedule is not None:
             row["lr"] = lr
@@ -156,6 +178,15 @@ class Net(NeuralNet):
         except StopTraining:
             return True
         return False
+
+    def _check_trainable(self) -> None:
+        """Raise if no parameter is left to train, once the callbacks have frozen theirs."""
+        if not any(parameter.requires_grad for _, parameter in self.get_all_learnable_params()):
+            raise ValueError(
+                f"module {type_name(self.module_)} has nothing to train: all its parameters are "
+                "frozen (requires_grad is False). Let it be True for some, or leave some out of a "
+                "Freezer in callbacks."
+            )
 
     def end_training(self, X: Any, y: Any) -> None:
         """Tell the callbacks, and forget what only training needs."""
@@ -247,14 +278,12 @@ class Net(NeuralNet):
         """Raise if the criterion does not make one number of the example's output and target."""
         output = self.example_output_.to(self.device)
         weight = output.new_ones(len(target)) if weighted else None
-        try:
+        shapes = (
+            f" on an output of shape {tuple(output.shape)} and a target of shape "
+            f"{tuple(target.shape)} and {target.dtype}"
+        )
+        with errors_name("criterion", self.get_params_for("criterion"), shapes):
             loss = LossFunction(self.criterion_)(output, target.to(self.device), weight)
-        except RuntimeError as error:
-            raise ValueError(
-                f"criterion {self.criterion_} does not take an output of shape "
-                f"{tuple(output.shape)} and a target of shape {tuple(target.shape)} and dtype "
-                f"{target.dtype}: {error}. Change criterion or the module's output."
-            ) from error
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
             got = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type_name(loss)
             raise TypeError(

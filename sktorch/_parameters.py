@@ -27,6 +27,33 @@ COMPONENTS = (
     "iterator_valid",
     "callbacks",
 )
+# Names that scikit-learn, skorch, Keras and others have for these parameters.
+SYNONYMS = {
+    "alpha": "optimizer__weight_decay",
+    "clip_grad": "gradient_clip",
+    "hidden_layer_sizes": "module__hidden",
+    "l2": "optimizer__weight_decay",
+    "learning_rate": "lr",
+    "learning_rate_init": "lr",
+    "loss": "criterion",
+    "loss_fn": "criterion",
+    "lr_init": "lr",
+    "max_iter": "max_epochs",
+    "metrics": "scoring",
+    "model": "module",
+    "momentum": "optimizer__momentum",
+    "n_epochs": "max_epochs",
+    "net": "module",
+    "network": "module",
+    "patience": "n_iter_no_change",
+    "random_seed": "random_state",
+    "seed": "random_state",
+    "solver": "optimizer",
+    "train_split": "validation",
+    "transform": "augment",
+    "transforms": "augment",
+    "validation_split": "validation_fraction",
+}
 
 
 def is_auto(value: Any) -> bool:
@@ -286,7 +313,7 @@ class ComponentParameters(ParameterNamesOnce):
         same_end = [known for known in nested if known.partition("__")[2] == name]
         prefixes = ", ".join(f"{component}__*" for component in COMPONENTS)
         return (
-            did_you_mean(next(iter(same_end), name), own + nested)
+            did_you_mean(next(iter(same_end), name), own + nested, synonyms=SYNONYMS)
             or f" Valid are {', '.join(own)}, and {prefixes}."
         )
 

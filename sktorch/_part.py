@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.base import BaseEstimator
 from skorch.dataset import Dataset
 from torch.utils.data import Subset
 
+from sktorch._errors import errors_name
 from sktorch._net import Net
 from sktorch.data.loaders import loader_options
 from sktorch.data.source import BatchSettings, Loader, Source
@@ -68,6 +70,8 @@ class Part:
         self, estimator: BaseEstimator, net: Net, component: str, *, shuffle: bool
     ) -> Loader:
         codec, output = estimator.codec_, net.example_output_
+        given = estimator._component_parameters(component)
+        named = partial(errors_name, component, given)
         weights = None
         if self.weights is not None:
             weights = torch.as_tensor(self.weights, dtype=output.dtype)
@@ -75,18 +79,18 @@ class Part:
         def target(y: np.ndarray) -> torch.Tensor:
             return codec.target(net.criterion_, y, output)
 
-        return self.source.batches(
-            target(self.y),
-            weights,
-            torch.from_numpy(self.index),
-            BatchSettings(
-                net.input_dtype_,
-                torch.device(net.device),
-                loader_options(
-                    estimator.batch_size, shuffle, estimator._component_parameters(component)
+        with named():
+            return self.source.batches(
+                target(self.y),
+                weights,
+                torch.from_numpy(self.index),
+                BatchSettings(
+                    net.input_dtype_,
+                    torch.device(net.device),
+                    loader_options(estimator.batch_size, shuffle, given),
+                    estimator.data_placement,
+                    keep_order=component == "iterator_valid",  # Scores are compared with rows.
+                    encode=lambda targets: target(codec.encode(as_array(targets))),
+                    named=named,
                 ),
-                estimator.data_placement,
-                keep_order=component == "iterator_valid",  # What is scored is compared with rows.
-                encode=lambda targets: target(codec.encode(as_array(targets))),
-            ),
-        )
+            )

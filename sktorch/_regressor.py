@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sktorch._errors import errors_name
 from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
 from sktorch._scoring import r2
@@ -76,14 +77,15 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         that a splitter chooses are left out of training all the same. The steps before the
         estimator in a pipeline do not transform ``X_val``: give it as the module accepts it.
     scoring : str, list, dict, function or None, default=None
-        Scorers of scikit-learn to evaluate and record after every epoch: "roc_auc" is recorded
-        as ``valid_roc_auc`` on the validation rows, or as ``train_roc_auc`` on the training rows
-        if there are no validation rows. A name that begins with ``train_`` or ``valid_`` chooses.
-        A function receives an empty X, which it can only pass on to the estimator's methods.
+        Scorers of scikit-learn to evaluate and record after every epoch: "neg_max_error" is
+        recorded as ``valid_neg_max_error`` on the validation rows, or as ``train_neg_max_error``
+        on the training rows if there are no validation rows. A name that begins with ``train_``
+        or ``valid_`` chooses. A function receives an empty X, which it can only pass on to the
+        estimator's methods.
     monitor : str or None, default=None
         The loss or score in ``history_`` that has to improve for training to go on, and that
-        decides which weights are the best: "valid_loss", "valid_roc_auc". None is the estimator's
-        ``score`` on the validation rows with early stopping, else "train_loss".
+        decides which weights are the best: "valid_loss", "valid_neg_max_error". None is the
+        estimator's ``score`` on the validation rows with early stopping, else "train_loss".
     augment : function or None, default=None
         A function ``X -> X`` that changes the inputs of every training batch, on the device: for
         example by random shifts of images. Validation and prediction do not use it.
@@ -406,6 +408,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
                 "for the score."
             )
         predicted, y = self._predicted_and_targets(X, y)
+        with errors_name("y"):
+            y = Numbers.check(y, predicted)
         return r2_score(y, predicted, sample_weight=sample_weight)
 
     def __sklearn_tags__(self):

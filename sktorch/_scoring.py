@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from sklearn.metrics import get_scorer, r2_score
 
+from sktorch._errors import errors_name
+
 # ``scorer(estimator, X, y, sample_weight)``; higher is better.
 Scorer = Callable[[Any, Any, np.ndarray, np.ndarray | None], float]
 PARTS = ("train", "valid")
@@ -53,9 +55,11 @@ class Evaluation:
 
         judged = copy.copy(self.estimator)
         judged.net_, judged._outputs = self.net, outputs_of
-        return {
-            name: float(scorer(judged, X, y, self.weights)) for name, scorer in self.scorers.items()
-        }
+        with errors_name("scoring"):
+            return {
+                name: float(score(judged, X, y, self.weights))
+                for name, score in self.scorers.items()
+            }
 
 
 def scorers_by_part(scoring: Any, has_valid: bool) -> dict[str, dict[str, Scorer]]:

@@ -28,9 +28,10 @@ ARROWS = {
     "modules": set(),
     "preprocessing": set(),
 }
-LEAVES = {"_lookup", "_private"}
+LEAVES = {"_errors", "_lookup", "_private"}
 ESTIMATORS = {
     "_building",
+    "_doubts",
     "_callbacks",
     "_classifier",
     "_components",

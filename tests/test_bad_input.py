@@ -10,6 +10,9 @@ from torch import nn
 
 from sktorch import TorchClassifier
 
+# Numbers this large are doubted, too: rightly.
+pytestmark = pytest.mark.filterwarnings("ignore:A column of X has a root mean square")
+
 N_ROWS, N_FEATURES = 30, 4
 NAMES = ["a", "b", "c", "d"]
 

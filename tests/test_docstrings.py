@@ -17,7 +17,8 @@ GUIDE = (ROOT / "docs" / "user_guide.rst").read_text("utf-8")
 ESTIMATORS = [TorchClassifier, TorchRegressor]
 # The classifier's labels and the regressor's numbers are described in different words.
 DIFFERENT = {
-    "Parameters": {"module", "criterion", "validation_fraction"},
+    # scores of labels are not those of numbers
+    "Parameters": {"module", "criterion", "validation_fraction", "scoring", "monitor"},
     "Attributes": {"history_", "loss_curve_", "validation_scores_"},
 }
 

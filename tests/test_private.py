@@ -20,6 +20,7 @@ from sktorch import TorchClassifier
 from sktorch._private import scikit_learn, skorch
 from sktorch._private import torch as private
 from sktorch._private.torch import schema
+from sktorch.preprocessing import TableCleaner
 
 LIBRARIES = ("sklearn", "skorch", "torch")
 ROOT = Path(sktorch.__file__).parent
@@ -28,8 +29,6 @@ TREES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 ELSEWHERE = {name: tree for name, tree in TREES.items() if not name.startswith("_private/")}
-# preprocessing/ imports nothing of the package, and says itself what happens without the name.
-ALLOWED = {"preprocessing/_cleaner.py": {"_set_output", "_get_output_config"}}
 
 
 def is_private(name):
@@ -87,7 +86,7 @@ DEFINED = union(defined, ELSEWHERE.values()) - OWNED
 def test_no_other_file_uses_a_private_name_of_the_libraries(name):
     tree = ELSEWHERE[name]
     found = {*imported(tree), *(set(used(tree)) - DEFINED), *OWNED.intersection(texts(tree))}
-    assert found <= ALLOWED.get(name, set())
+    assert not found
 
 
 def test_no_other_class_overrides_a_private_method_of_the_libraries():
@@ -193,9 +192,14 @@ def test_a_class_looks_up_the_names_of_its_parameters_once(monkeypatch):
 
 def test_the_callbacks_of_scikit_learn():
     callback, estimator = ScoringMonitor(scoring="accuracy"), TorchClassifier()
-    assert scikit_learn.callbacks_of(estimator) == []
-    assert scikit_learn.callbacks_of(estimator.set_callbacks(callback)) == [callback]
+    estimator.set_callbacks(callback)
     assert scikit_learn.callback_context(estimator, max_subtasks=1) is not None
+
+
+def test_the_container_of_a_transformers_output():
+    cleaner = TableCleaner()
+    assert scikit_learn.output_library(cleaner) == "default"
+    assert scikit_learn.output_library(cleaner.set_output(transform="pandas")) == "pandas"
 
 
 def test_the_names_of_the_callbacks_of_skorch():

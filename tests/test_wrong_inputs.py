@@ -186,7 +186,7 @@ WRONG_TO_FIT = {
         Y,
         {},
         ValueError,
-        "categories that are no numbers: .*Encode them.*make_cleaner",
+        "(?s)X holds values that are no numbers: .*make_cleaner.*text",
     ),
     "NaN in a Dataset": (
         Items([*PAIRS, (torch.full((4,), torch.nan), 1)]),

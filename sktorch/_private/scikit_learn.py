@@ -3,6 +3,7 @@
 from typing import Any
 
 from sklearn.base import BaseEstimator
+from sklearn.utils._set_output import _get_output_config
 
 
 class ParameterNamesOnce(BaseEstimator):
@@ -29,9 +30,9 @@ def callback_context(estimator: Any, max_subtasks: int) -> Any:
     return estimator._init_callback_context(max_subtasks=max_subtasks)
 
 
-def callbacks_of(estimator: Any) -> list:
-    """Return scikit-learn's callbacks of an estimator.
+def output_library(transformer: Any) -> str:
+    """Return the container that set_output or the configuration asks for.
 
-    Without the name, what they change between the epochs of a fused search could be missed.
+    Without the module importing sktorch fails.
     """
-    return list(getattr(estimator, "_skl_callbacks", ()))
+    return _get_output_config("transform", transformer)["dense"]

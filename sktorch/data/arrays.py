@@ -7,8 +7,14 @@ import torch
 from scipy import sparse
 from sklearn.utils import check_array
 
+from sktorch._errors import check_tensor_kind, errors_name
 from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings
+
+CLEAN = (
+    "sktorch.preprocessing.make_cleaner() before the estimator, in a pipeline, makes text, dates "
+    "and missing values ready."
+)
 
 
 class Array(RowSource):
@@ -19,24 +25,19 @@ class Array(RowSource):
     def __init__(self, X: Any, settings: Settings) -> None:
         super().__init__(X, settings)
         name = settings.checked_for
-        self.values = as_rows(X) if name is None else self._checked(X, name)
+        if name is not None:
+            _refuse_samples(X)
+        self.values = as_rows(X) if name is None else check_values(X, name)
 
     @staticmethod
     def accepts(X: Any, settings: Settings) -> bool:
-        """Accept anything: what is no array at last fails where it is converted."""
+        """Accept anything; X that is not an array raises when it is converted."""
         return True
 
     @property
     def is_lazy(self) -> bool:
         """Whether the rows are in a file, or sparse."""
         return is_lazy_array(self.values)
-
-    def _checked(self, X: Any, name: str) -> Any:
-        _refuse_samples(X)
-        X = check_array(
-            X, accept_sparse="csr", allow_nd=True, dtype="numeric", estimator=name, input_name="X"
-        )
-        return _numbers(X)
 
 
 class Frame(Array):
@@ -70,10 +71,6 @@ class Tensor(Array):
         """Accept tensors."""
         return isinstance(X, torch.Tensor)
 
-    def _checked(self, X: Any, name: str) -> Any:
-        check_tensor(X, name)
-        return X
-
 
 def as_rows(X: Any) -> Any:
     """Return X unchecked as what rows can be taken from: an array, csr matrix or tensor."""
@@ -93,29 +90,62 @@ def is_lazy_array(values: Any) -> bool:
     return False
 
 
-def check_tensor(X: torch.Tensor, name: str, n_dims: int = 2) -> None:
-    """Raise if a tensor can't be trained on by an estimator of that name."""
-    if X.layout is not torch.strided:
-        raise TypeError(
-            f"X is a torch tensor of layout {X.layout}; {name} expects a dense tensor or a "
-            "scipy sparse array. Pass X.to_dense()."
+def check_values(X: Any, name: str, input_name: str = "X", *, n_dims: int = 2) -> Any:
+    """Return an array, csr matrix or tensor of finite numbers that an estimator can train on."""
+    if isinstance(X, torch.Tensor):
+        _check_tensor(X, name, input_name, n_dims)
+        return X
+    try:
+        checked = check_array(
+            X,
+            accept_sparse="csr",
+            ensure_2d=n_dims == 2,
+            allow_nd=True,
+            dtype="numeric",
+            estimator=name,
+            input_name=input_name,
         )
+        # scikit-learn leaves objects of pandas' categories.
+        return checked.astype(np.float64) if checked.dtype == object else checked
+    except (TypeError, ValueError) as error:
+        if not _is_raw(X):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{input_name} holds values that are no numbers: {error}\n{CLEAN}") from error
+
+
+def _is_raw(X: Any) -> bool:
+    """Say whether values are text, dates, objects, or numbers some of which are missing."""
+    if sparse.issparse(X):
+        return False
+    try:
+        values = np.asarray(X)
+    except ValueError:  # lists of several lengths
+        return False
+    is_float = values.dtype.kind == "f"
+    return values.dtype.kind in "OUSTMm" or (is_float and not np.isfinite(values).all())
+
+
+def _check_tensor(X: torch.Tensor, name: str, input_name: str, n_dims: int) -> None:
+    """Raise if a tensor can't be trained on by an estimator of that name."""
+    with errors_name(input_name):
+        check_tensor_kind(X)
     if X.ndim < n_dims:
         raise ValueError(
-            f"Expected 2D array, got {X.ndim}D tensor of shape {tuple(X.shape)} instead. "
-            "Reshape X to (n_samples, n_features)."
+            f"Expected {n_dims}D array, got {X.ndim}D tensor of shape {tuple(X.shape)} instead. "
+            f"Reshape {input_name} to (n_samples, n_features)."
         )
     if 0 in X.shape:
         raise ValueError(
-            f"Found array with {X.shape[0]} sample(s) and shape {tuple(X.shape)} while a minimum "
-            f"of 1 in every dimension is required by {name}."
+            f"Found array with {X.shape[0]} sample(s) and shape {tuple(X.shape)} in {input_name} "
+            f"while a minimum of 1 in every dimension is required by {name}."
         )
     if X.is_complex():
-        raise ValueError(f"Complex data not supported: X has dtype {X.dtype}.")
+        raise ValueError(f"Complex data not supported: {input_name} has dtype {X.dtype}.")
     if X.is_floating_point() and not torch.isfinite(X).all():
         raise ValueError(
-            f"Input X contains NaN or infinity. {name} does not accept missing values; impute or "
-            "drop them first."
+            f"Input {input_name} contains NaN or infinity. {name} does not accept missing values; "
+            f"impute or drop them first: {CLEAN}"
         )
 
 
@@ -130,19 +160,6 @@ def _refuse_samples(X: Any) -> None:
             "dataset. Where scikit-learn indexes a dataset, pass it as "
             "sktorch.data.SliceableDataset(dataset)."
         )
-
-
-def _numbers(X: Any) -> Any:
-    """Return X in float64 where scikit-learn has left objects: pandas' categories."""
-    if X.dtype != object:
-        return X
-    try:
-        return X.astype(np.float64)
-    except ValueError as error:
-        raise ValueError(
-            f"X holds categories that are no numbers: {error}. Encode them, for example with "
-            "sktorch.preprocessing.make_cleaner()."
-        ) from error
 
 
 def _cardinalities(X: Any) -> tuple[int, ...] | None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from sktorch._errors import errors_name
 from sktorch.data.structure import Batch, Inputs, split_rows, tree_leaves
 
 # Copied in a new order at a time: small beside data that need more memory.
@@ -18,7 +19,7 @@ BLOCK_BYTES = 16 * 2**20
 
 
 class _Rows(Protocol):
-    """What batches are cut from."""
+    """Rows from which batches are cut."""
 
     values: object
     is_whole: bool
@@ -137,4 +138,14 @@ class AugmentedBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for X, y, weight in self.batches:
-            yield self.augment(X), y, weight
+            yield self._augmented(X), y, weight
+
+    def _augmented(self, X: Inputs) -> Inputs:
+        with errors_name("augment"):
+            augmented = self.augment(X)
+            n_rows = len(tree_leaves(X)[0])
+            for part in tree_leaves(augmented):
+                if not isinstance(part, Tensor) or len(part) != n_rows:
+                    got = getattr(part, "shape", type(part).__name__)
+                    raise TypeError(f"it returned {got}, expected a tensor of {n_rows} rows")
+        return augmented

@@ -4,7 +4,9 @@ A batch is ``(X, y, weight)`` as in `sktorch.data.batches`.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -24,6 +26,10 @@ def loader_options(batch_size: int, shuffle: bool, given: dict[str, Any]) -> dic
         del options["shuffle"]
     if "batch_sampler" in given:
         del options["batch_size"]
+    elif "batch_size" in given:
+        size = given["batch_size"]
+        if not isinstance(size, Integral) or size <= 0:
+            raise ValueError(f"batch_size must be a positive integer, got {size!r}")
     return options
 
 
@@ -58,8 +64,10 @@ class LoaderBatches:
         options: dict[str, Any],
         keep_order: bool,
         encode: Callable[[list], torch.Tensor] | None = None,
+        named: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
         self.dtype, self.device, self.weighted = dtype, device, weighted
+        self.named = named
         given = options.get("collate_fn")
         keep_order = bool(given) and (weighted or keep_order)
         options = options | {"collate_fn": _Collate(given or collate_fn, keep_order, encode)}
@@ -71,7 +79,9 @@ class LoaderBatches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        for X, y, weight in self.loader:
+        with self.named():
+            batches = iter(self.loader)
+        for X, y, weight in batches:
             yield (
                 as_tensors(_as_inputs(X), self.dtype, self.device),  # Pinning makes lists.
                 y.to(self.device, non_blocking=True),

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from scipy import sparse
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 
-from sktorch.data.arrays import as_rows, check_tensor, is_lazy_array
+from sktorch.data.arrays import as_rows, check_values, is_lazy_array
 from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings
 
@@ -23,7 +22,8 @@ class Named(RowSource):
         if name is not None:
             _check_names(X)
         arrays = {
-            key: as_rows(x) if name is None else _checked(key, x, name) for key, x in X.items()
+            key: as_rows(x) if name is None else check_values(x, name, f"X[{key!r}]", n_dims=1)
+            for key, x in X.items()
         }
         check_consistent_length(*arrays.values())
         self.values = SliceDict(**arrays)  # Callbacks index it by rows.
@@ -45,17 +45,3 @@ def _check_names(X: Mapping) -> None:
             f"X is a dict with the keys {list(X)}; expected the names of the arguments of the "
             "module's forward. Change the keys of X."
         )
-
-
-def _checked(key: str, x: Any, name: str) -> Any:
-    if isinstance(x, torch.Tensor):
-        check_tensor(x, name, n_dims=1)
-        return x
-    return check_array(
-        x,
-        accept_sparse="csr",
-        ensure_2d=False,
-        allow_nd=True,
-        estimator=name,
-        input_name=f"X[{key!r}]",
-    )

@@ -11,7 +11,7 @@ from sktorch.data.structure import Batch, tree_leaves, tree_map
 
 PLACEMENTS = ("auto", "device", "host", "source")
 # The share of a GPU's free memory that data may take; the rest is for the model and its work.
-GPU_FRACTION = 0.5
+DATA_GPU_FRACTION = 0.5
 
 
 def choose_placement(
@@ -27,7 +27,7 @@ def choose_placement(
     if device.type != "cuda":
         return "device"
     n_bytes = sum(math.prod(x.shape) for x in tree_leaves(values)) * dtype.itemsize
-    return "device" if n_bytes <= GPU_FRACTION * torch.cuda.mem_get_info(device)[0] else "host"
+    return "device" if n_bytes <= DATA_GPU_FRACTION * torch.cuda.mem_get_info(device)[0] else "host"
 
 
 class AheadBatches:

@@ -1,6 +1,7 @@
 """Data whose rows can be taken by index: as tensors, and as batches."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +28,7 @@ class RowSource(Source):
     def __init__(self, X: Any, settings: Settings) -> None:
         super().__init__(X, settings)
         # Rows to train and rows to validate on share what is converted and moved.
-        self._placed: dict[torch.device, Rows] = {}
+        self._placed: dict[tuple, Rows] = {}
 
     @property
     def n_rows(self) -> int:
@@ -81,6 +82,7 @@ class RowSource(Source):
                 device=device,
                 options=options,
                 keep_order=settings.keep_order,
+                named=settings.named,
             )
         home = torch.device("cpu") if placement == "host" else device
         rows = self._rows(dtype, home, placement)
@@ -99,9 +101,10 @@ class RowSource(Source):
     def _rows(self, dtype: torch.dtype, home: torch.device, placement: str) -> "Rows":
         if placement == "source":
             return Rows(self, dtype, home, whole=False)
-        if home not in self._placed:
-            self._placed[home] = Rows(self, dtype, home, pinned=placement == "host")
-        return self._placed[home]
+        key = dtype, home, placement
+        if key not in self._placed:
+            self._placed[key] = Rows(self, dtype, home, pinned=placement == "host")
+        return self._placed[key]
 
 
 class Rows:
@@ -152,6 +155,7 @@ def row_batches(
     device: torch.device,
     options: dict[str, Any],
     keep_order: bool = False,
+    named: Callable[[], AbstractContextManager] = nullcontext,
 ) -> LoaderBatches:
     """Return batches of the rows that an index names, through a ``DataLoader``."""
     return LoaderBatches(
@@ -162,6 +166,7 @@ def row_batches(
         collate_fn=rows.collate_fn,
         options=options,
         keep_order=keep_order,
+        named=named,
     )
 
 
@@ -179,9 +184,10 @@ class _RowSamples(Dataset):
 
     def __getitem__(self, position: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
         if position >= len(self):
-            raise IndexError(
-                f"The sampler asks for row {position}, but only {len(self)} rows are trained on. "
-                "Make the sampler for as many: those held out and those of weight zero don't count."
+            raise ValueError(
+                f"The sampler asks for row {position}, but only {len(self)} rows are trained on: "
+                "those held out and those of weight zero don't count. Change "
+                "iterator_train__sampler, or iterator_train__batch_sampler."
             )
         row = int(self.index[position])
         return self.rows.sample(row), self.targets[row], self.weights[row]

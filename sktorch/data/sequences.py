@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_array
 
+from sktorch.data.arrays import check_values
 from sktorch.data.batches import Batches
 from sktorch.data.padding import pad_sequences
 from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings, Shape
+from sktorch.targets.arrays import as_numpy
 
 
 class PaddedBatches(Batches):
@@ -62,14 +63,7 @@ class Sequences(RowSource):
 def _checked(X: Any, name: str) -> list[np.ndarray]:
     """Return sequences of one dtype and one shape of steps, checked as scikit-learn does."""
     sequences = [
-        check_array(
-            x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else x,
-            ensure_2d=False,
-            allow_nd=True,
-            estimator=name,
-            input_name=f"X[{position}]",
-        )
-        for position, x in enumerate(X)
+        check_values(as_numpy(x), name, f"X[{position}]", n_dims=1) for position, x in enumerate(X)
     ]
     shapes = {x.shape[1:] for x in sequences}
     if len(shapes) > 1:

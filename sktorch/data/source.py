@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the caller knows of X.
+    """Settings with which X becomes a source.
 
     Attributes
     ----------
@@ -47,7 +48,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """How batches are made.
+    """Settings of the batches of a source.
 
     Attributes
     ----------
@@ -61,6 +62,8 @@ class BatchSettings:
         Whether to refuse what gives rows in another order.
     encode : callable or None
         Makes a tensor of the targets that samples hold, where passes differ in their order.
+    named : callable
+        Returns a context whose errors name the options given, to begin a ``DataLoader`` in.
     """
 
     dtype: torch.dtype
@@ -69,6 +72,7 @@ class BatchSettings:
     placement: str = "auto"
     keep_order: bool = False
     encode: Callable[[list], torch.Tensor] | None = None
+    named: Callable[[], AbstractContextManager] = nullcontext
 
 
 class Source(ABC):

@@ -5,7 +5,9 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.model_selection import GroupShuffleSplit, PredefinedSplit, train_test_split
+
+from sktorch._errors import errors_name
 
 Split = tuple[np.ndarray, np.ndarray]  # rows to train on, and rows to validate on
 
@@ -61,10 +63,18 @@ def split_by(splitter: Any, index: np.ndarray, y: np.ndarray, groups: Any = None
 
     The last one: of splits ordered in time it trains on the most, of others it is as good as any.
     """
+    if isinstance(splitter, PredefinedSplit) and len(splitter.test_fold) != len(y):
+        raise ValueError(
+            f"validation={splitter!r} is made for {len(splitter.test_fold)} rows, and there are "
+            f"{len(y)}. Inside a cross-validation the rows are others in every fold: choose a "
+            "splitter that makes its folds of the rows it is given, or validation_fraction."
+        )
     splits = deque(splitter.split(np.zeros((len(y), 1)), y, groups), maxlen=1)
     if not splits:
         raise ValueError(f"validation={splitter!r} gave no split of the {len(y)} rows.")
-    train, valid = (part[np.isin(part, index)] for part in splits[0])
+    with errors_name("validation"):
+        parts = [_rows(part, len(y)) for part in splits[0]]
+    train, valid = (part[np.isin(part, index)] for part in parts)
     shared = np.intersect1d(train, valid)
     if len(shared) or not len(train) or not len(valid):
         raise ValueError(
@@ -81,3 +91,9 @@ def split_by(splitter: Any, index: np.ndarray, y: np.ndarray, groups: Any = None
                 "groups out."
             )
     return train, valid
+
+
+def _rows(part: Any, n_rows: int) -> np.ndarray:
+    """Return the rows that a mask or numbers, perhaps counted from the end, are an index of."""
+    part = np.asarray(part)
+    return np.arange(n_rows)[part if part.size else part.astype(int)]

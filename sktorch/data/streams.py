@@ -126,6 +126,7 @@ class Stream(Source):
             options={name: value for name, value in options.items() if name != "shuffle" or value},
             keep_order=settings.keep_order,
             encode=settings.encode if beside is None else None,
+            named=settings.named,
         )
 
     def inputs(

@@ -33,7 +33,7 @@ N_RUNS_KEPT = 4
 # Reuse a program up to 25 % wider than needed. Recording another costs about 100 steps.
 MAX_WIDTH_RATIO = 1.25
 # The share of a GPU's free memory that a stack may take.
-GPU_FRACTION = 0.4
+STACK_GPU_FRACTION = 0.4
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Fuser:
         device, n_bytes = tasks[0].device, max(tasks[0].n_bytes, 1)
         on_cpu = device.type == "cpu"
         room = (
-            GPU_FRACTION * torch.cuda.mem_get_info(device)[0]
+            STACK_GPU_FRACTION * torch.cuda.mem_get_info(device)[0]
             if device.type == "cuda"
             else CACHE_BYTES
         )
@@ -204,7 +204,7 @@ class Fuser:
         return self._programs[key]
 
     def _tell(self, tasks: list[EpochTask], how: str, n_models: int) -> None:
-        """Report what becomes of models of a kind, once."""
+        """Report once per kind whether its models train stacked or alone."""
         if self._report is None:
             return
         module = tasks[0].model.net.module_
@@ -219,7 +219,7 @@ class Fuser:
 
 @contextmanager
 def _at_work(tasks: list[EpochTask], n_threads: int) -> Iterator[None]:
-    """Inside, compute with as many threads as the work is worth; errors are the tasks'."""
+    """Set the number of threads for the work; store an error in the tasks."""
     first = tasks[0]
     work = first.model.net.work_.multiply_adds * first.n_rows * len(tasks)
     try:

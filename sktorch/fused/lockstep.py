@@ -10,7 +10,7 @@ from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, stacked_batches
 from sktorch.recording.replayed_optimizer import ReplayedOptimizer
-from sktorch.training.cuda_graph import CapturedStep, is_capturable
+from sktorch.training.cuda_graph import Capturable, CapturedStep, is_capturable
 from sktorch.training.optimizers import without_hooks
 
 StackBatch = Sequence[Tensor]
@@ -91,15 +91,10 @@ def _training_step(
     """Return the stack's training step, that of its last epoch if there is one."""
     if program not in stack.steps:
         step = StackStep(tasks, stack, program)
-        can_be_captured = _can_be_captured(tasks[0], stack)
-        stack.steps[program] = (
-            step,
-            (
-                CapturedStep(step, stack, stack.optimizer, [step.generator])
-                if can_be_captured
-                else step
-            ),
-        )
+        captured: Capturable = step
+        if _can_be_captured(tasks[0], stack):
+            captured = CapturedStep(step, stack, stack.optimizer, [step.generator])
+        stack.steps[program] = step, captured
     step, captured = stack.steps[program]
     step.begin(tasks, seed)
     return captured

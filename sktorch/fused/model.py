@@ -47,7 +47,7 @@ class Model:
 
     @contextmanager
     def random_numbers(self, training: bool) -> Iterator[None]:
-        """Inside, the model draws from its own stream, if it draws.
+        """Draw from the model's own stream; enter no stream for a model known not to draw.
 
         Streams exclude each other, so that a model of which it is known that it draws nothing does
         without. Of layers that are not torch's own it is known after an epoch.
@@ -89,7 +89,7 @@ class Model:
 
 
 class _Findings:
-    """What was found out about a model in train or in eval mode."""
+    """Findings about a model in train or in eval mode, which further epochs use."""
 
     def __init__(self, snapshot: Snapshot, groups: list, may_draw: bool) -> None:
         self.snapshot, self.groups, self.may_draw = snapshot, groups, may_draw

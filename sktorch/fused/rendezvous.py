@@ -181,12 +181,6 @@ def current_task() -> TaskHandle | None:
     return getattr(_here, "task", None)
 
 
-def threads_of_a_task() -> int | None:
-    """Return how many threads this thread's task may compute with; None outside of a task."""
-    task = current_task()
-    return None if task is None else task.rendezvous.threads_per_task
-
-
 @contextmanager
 def task_running(task: TaskHandle) -> Iterator[None]:
     """Let this thread run a task."""

@@ -32,6 +32,16 @@ class FusedRunner:
         self._model: Model | None = None
         self._data: dict[Batches, SharedData] = {}
 
+    @property
+    def eager_reason(self) -> str | None:
+        """The engine's reason why steps are not replayed from a CUDA graph."""
+        return self._engine.eager_reason
+
+    @property
+    def n_threads(self) -> int:
+        """The share of a task in the threads that compute."""
+        return self._task.rendezvous.threads_per_task
+
     def train(
         self,
         net: Trainee,
@@ -40,7 +50,7 @@ class FusedRunner:
         after_step: Callable[[], object] | None = None,
     ) -> Trained:
         """Fit a net to every batch once."""
-        if type(batches) is Batches and self._goes_along(batches, observer):
+        if type(batches) is Batches and self._can_run_together(batches, observer):
             epoch = self._run(net, batches, training=True, after_step=after_step)
             return epoch.losses, epoch.sizes
         with detached():
@@ -50,13 +60,13 @@ class FusedRunner:
         self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
     ) -> Evaluated:
         """Evaluate a net on every batch."""
-        if type(batches) is Batches and self._goes_along(batches, observer):
+        if type(batches) is Batches and self._can_run_together(batches, observer):
             epoch = self._run(net, batches, training=False)
             return epoch.losses, epoch.sizes, torch.cat(epoch.outputs)
         with detached():
             return self._engine.evaluate(net, batches, observer)
 
-    def _goes_along(self, batches: Batches, observer: Observer | None) -> bool:
+    def _can_run_together(self, batches: Batches, observer: Observer | None) -> bool:
         """Say whether an epoch is one step of the module itself for each batch, and unobserved."""
         settings = self._engine.settings
         return (

@@ -18,7 +18,7 @@ from sktorch.losses.adapters import GaussianLoss
 
 @dataclass(frozen=True)
 class LabelLink:
-    """How class codes become a loss's target, and outputs become scores of the classes."""
+    """A conversion of class codes to a loss's target, and of outputs to scores of the classes."""
 
     # n_classes -> the widths of an output that fit, the usual one first
     widths: Callable[[int], tuple[int, ...]]
@@ -102,7 +102,7 @@ SIGNS = _binary(_plus_minus_one)
 
 @dataclass(frozen=True)
 class IndicatorLink:
-    """How zeros and ones, one column a label, become a target, and an output becomes logits."""
+    """A conversion of zeros and ones, a column a label, to a target, and of an output to logits."""
 
     encode: Callable[[Tensor], Tensor] = _identity
     logits: Callable[[Tensor], Tensor] = _identity
@@ -115,7 +115,7 @@ INDICATOR_SIGNS = IndicatorLink(encode=lambda indicators: 2 * indicators - 1)
 
 @dataclass(frozen=True)
 class NumberLink:
-    """How many outputs a target needs, and how they become predictions."""
+    """The number of outputs that a target needs, and their conversion to predictions."""
 
     # criterion -> outputs of the module for each target
     n_outputs: Callable[[Any], int] = lambda criterion: 1

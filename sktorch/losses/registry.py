@@ -74,11 +74,27 @@ _OTHERS = [
     if name.endswith("Loss") and loss_class not in _BY_CLASS
 ]
 CRITERIA = {loss.name: loss.loss_class for loss in [*LOSSES, *_OTHERS]}
+# Names that scikit-learn, Keras and others have for these losses.
+SYNONYMS = {
+    "absolute_error": "l1",
+    "binary_crossentropy": "bce_with_logits",
+    "categorical_crossentropy": "cross_entropy",
+    "ce": "cross_entropy",
+    "log_loss": "cross_entropy",
+    "mae": "l1",
+    "mean_absolute_error": "l1",
+    "mean_squared_error": "mse",
+    "pinball": "quantile",
+    "poisson": "poisson_nll",
+    "softmax": "cross_entropy",
+    "sparse_categorical_crossentropy": "cross_entropy",
+    "squared_error": "mse",
+}
 
 
 def criterion_class(criterion: Any) -> Any:
     """Return the loss class that a string names, or what is given if it is no string."""
-    return find("criterion", criterion, CRITERIA)
+    return find("criterion", criterion, CRITERIA, SYNONYMS)
 
 
 def link_of(criterion: Criterion) -> links.LabelLink:
@@ -98,7 +114,7 @@ def number_link_of(criterion: Criterion) -> links.NumberLink:
 
 def check_criterion(criterion: Criterion, kind: TargetKind, targets: str) -> None:
     """Raise ValueError if a loss of torch has no link for these targets; others may fit any."""
-    loss = _class_or_function(criterion)
+    loss = class_of(criterion)
     if loss.__module__.startswith("torch.nn.") and _link(kind, loss) is None:
         fitting = [known.loss_class.__name__ for known in LOSSES if getattr(known, kind)]
         raise ValueError(
@@ -107,7 +123,7 @@ def check_criterion(criterion: Criterion, kind: TargetKind, targets: str) -> Non
         )
 
 
-def _class_or_function(criterion: Criterion) -> Any:
+def class_of(criterion: Criterion) -> Any:
     """Return a criterion's class: of a function the one that torch has for it, or itself."""
     criterion = innermost(criterion)
     if isinstance(criterion, FunctionType):
@@ -117,6 +133,6 @@ def _class_or_function(criterion: Criterion) -> Any:
 
 def _link(kind: TargetKind, criterion: Criterion) -> Any:
     """Return the link of the nearest base class that has one for these targets, or None."""
-    bases = getattr(_class_or_function(criterion), "__mro__", ())
+    bases = getattr(class_of(criterion), "__mro__", ())
     found = (getattr(_BY_CLASS.get(base), kind, None) for base in bases)
     return next((link for link in found if link is not None), None)

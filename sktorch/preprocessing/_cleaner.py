@@ -7,12 +7,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.utils import check_array
-
-# Private: the container that set_output or the global configuration asks for. Without the name this
-# import fails, and only pandas input could have output with columns of dtype category.
-from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sktorch._private.scikit_learn import output_library
 from sktorch.preprocessing._columns import column_kind, plain_column, read_column
 from sktorch.preprocessing._containers import library_of, to_container
 from sktorch.preprocessing._dates import cyclic_features, days_since_1970
@@ -176,7 +173,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         blocks = self._stack(self._read(table, positions))
         encoded = [encoder.transform(blocks[role]) for role, encoder in self._encoders.items()]
         values = np.hstack(encoded).astype(self.dtype)
-        library = _get_output_config("transform", self)["dense"]
+        library = output_library(self)
         if library == "default":
             library = library_of(X)
         index = X.index if library_of(X) == "pandas" else None

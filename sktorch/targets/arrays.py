@@ -7,10 +7,15 @@ import torch
 from scipy import sparse
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length
 
+from sktorch._errors import check_tensor_kind
+
 
 def as_numpy(values: Any) -> Any:
     """Return a tensor as an ndarray and anything else as it is."""
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
+    if not isinstance(values, torch.Tensor):
+        return values
+    check_tensor_kind(values)
+    return values.detach().cpu().numpy()
 
 
 def is_nested(values: Any) -> bool:

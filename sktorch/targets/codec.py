@@ -58,7 +58,7 @@ class Codec(ABC):
         check_criterion(criterion, self.kind, self.description)
 
     def criterion_adapter(self, criterion: Criterion) -> Callable[..., nn.Module] | None:
-        """Return a function of the loss that makes one of output and target, or None."""
+        """Return a wrapper that makes the criterion a loss of (output, target), or None."""
         return None
 
     def score_name(self, criterion: nn.Module) -> str | None:

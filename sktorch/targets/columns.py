@@ -75,7 +75,7 @@ class LabelColumns(LabelCodec):
         return np.stack(labels, axis=1)
 
     def criterion_adapter(self, criterion: Criterion) -> Callable[..., nn.Module]:
-        """Return what makes the mean of the columns' losses of one column's."""
+        """Return a wrapper that averages the criterion over the columns."""
         return partial(
             ColumnsLoss,
             encode=link_of(criterion).encode,

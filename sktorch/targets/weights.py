@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight
 
+from sktorch._errors import errors_name
 from sktorch.targets.arrays import as_numpy
 
 
@@ -25,15 +26,19 @@ def row_weights(
     if sample_weight is None and class_weight is None:
         return None
     weights = check_sample_weight(sample_weight, len(encoded))
-    if class_weight is not None:
+    if class_weight is not None and weights.any():
         seen = weights if counted is None else weights * counted
         factor = _weights_of_columns if isinstance(classes, list) else _weights_of_classes
-        weights = weights * factor(encoded, classes, seen, class_weight)
+        with errors_name("class_weight"):
+            weights = weights * factor(encoded, classes, seen, class_weight)
     if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        included, change = "", "sample_weight"
+        if class_weight is not None:
+            included, change = ", class weights included", "sample_weight or class_weight"
         raise ValueError(
             "Sample weights must contain at least one non-zero number, no negative one, no NaN and "
-            f"no infinity; they range from {weights.min()} to {weights.max()}, class weights "
-            "included. Change sample_weight or class_weight."
+            f"no infinity; they range from {weights.min()} to {weights.max()}{included}. Change "
+            f"{change}."
         )
     return weights
 
@@ -44,13 +49,14 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> np.ndarray:
         return np.ones(n_samples)
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, float(sample_weight))
-    weights = check_array(
-        as_numpy(sample_weight),
-        ensure_2d=False,
-        dtype=np.float64,
-        copy=True,
-        input_name="sample_weight",
-    )
+    with errors_name("sample_weight"):
+        weights = check_array(
+            as_numpy(sample_weight),
+            ensure_2d=False,
+            dtype=np.float64,
+            copy=True,
+            input_name="sample_weight",
+        )
     if weights.shape != (n_samples,):
         raise ValueError(
             f"sample_weight has shape {weights.shape}, expected ({n_samples},): one number per "
@@ -59,7 +65,7 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> np.ndarray:
     if (weights < 0).any():
         raise ValueError(
             f"sample_weight holds negative weights (the least is {weights.min()}); "
-            "weights must be zero or more."
+            "weights must be zero or more. Change sample_weight."
         )
     return weights
 

@@ -10,7 +10,7 @@ from sktorch.data.structure import call_module, tree_leaves
 
 # A batch whose activations stay in a CPU's caches is faster than a larger one.
 CPU_BYTES = 4 * 2**20
-GPU_FRACTION = 0.25
+INFERENCE_GPU_FRACTION = 0.25
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def measure_work(module: nn.Module, X: Any) -> tuple[Any, Work]:
 def rows_at_once(work: Work, device: torch.device) -> int:
     """Return how many rows to infer at once, from 64 to 65,536, so that activations fit."""
     if device.type == "cuda":
-        n_bytes = int(GPU_FRACTION * torch.cuda.mem_get_info(device)[0])
+        n_bytes = int(INFERENCE_GPU_FRACTION * torch.cuda.mem_get_info(device)[0])
     else:
         n_bytes = CPU_BYTES
     return int(min(max(n_bytes // max(work.activation_bytes, 1), 64), 65_536))

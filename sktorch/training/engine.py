@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sktorch._errors import errors_name
 from sktorch.data.structure import Batch
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
 from sktorch.training.loop import evaluate, train_epoch
@@ -45,6 +46,10 @@ class Engine:
     def eager_reason(self) -> str | None:
         """The reason why steps are not replayed from a CUDA graph; None where they are."""
         return self._reason if self._captured is None else self._captured.reason
+
+    @property
+    def n_threads(self) -> None:
+        """None: a model alone has the threads that are set."""
 
     def train(
         self,
@@ -96,7 +101,8 @@ class Engine:
         known = self._compiled
         if known is None or known[0] is not module:
             options = self.settings.compile if isinstance(self.settings.compile, dict) else {}
-            known = self._compiled = module, torch.compile(module, **options)
+            with errors_name("compile"):
+                known = self._compiled = module, torch.compile(module, **options)
         return known[1]
 
     def _why_eager(

@@ -27,15 +27,15 @@ def train_epoch(
     """Fit the parameters to every batch once; return each batch's loss and number of rows."""
     module.train()
     losses, sizes = [], []
-    for batch, *place in _grouped(batches, accumulate):
+    for batch, first, last, share in _grouped(batches, accumulate):
         if observer is None:
-            loss, _ = step(batch, *place)
+            loss, _ = step(batch, first, last, share)
         else:
             observer.before(batch)
             module.train()  # An observer may have looked at predictions.
-            loss, output = step(batch, *place, observer.on_gradient)
+            loss, output = step(batch, first, last, share, observer.on_gradient)
             observer.after(batch, loss, output.detach())
-        if after_step is not None and place[1]:
+        if after_step is not None and last:
             after_step()
         losses.append(loss)
         sizes.append(len(batch[1]))
@@ -64,16 +64,13 @@ class TrainStep:
         share: float = 1.0,
         on_gradient: Callable[[Batch], object] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Fit the parameters to a batch; return the loss and the output of before.
+        """Fit the parameters to a batch; return its loss and output before the parameters change.
 
         Gradients are added up, each with its share, from the first batch of a group to its last.
         """
         if first:
             self.zero_grad()
-        loss, output = self.objective(*batch)
-        self.backward(loss if share == 1 else loss * share)
-        if on_gradient is not None:
-            on_gradient(batch)
+        loss, output = self.forward_backward(batch, share, on_gradient)
         if last:
             if self.clip_norm is not None:
                 self.clip(self.clip_norm)
@@ -85,10 +82,19 @@ class TrainStep:
         """Forget the gradients of earlier batches."""
         self.optimizer.zero_grad()
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss to those of the parameters."""
+    def forward_backward(
+        self,
+        batch: Batch,
+        share: float = 1.0,
+        on_gradient: Callable[[Batch], object] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return loss and output of a batch; add a share of the gradients to the parameters'."""
+        loss, output = self.objective(*batch)
         with self.precision.backward():
-            self.precision.scaler.scale(loss).backward()
+            self.precision.scaler.scale(loss if share == 1 else loss * share).backward()
+        if on_gradient is not None:
+            on_gradient(batch)
+        return loss, output
 
     @torch.no_grad()
     def clip(self, max_norm: float) -> None:

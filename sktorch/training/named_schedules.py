@@ -127,7 +127,9 @@ def make_schedule(
     def make_scheduler(groups: Optimizer) -> LRScheduler:
         return _built(kind, entry.scheduler, groups, arguments, training.n_steps)
 
-    return Schedule(optimizer, make_scheduler, n_batches, n_epochs, warm_up_batches, step_every)
+    return Schedule(
+        optimizer, make_scheduler, n_batches, n_epochs, warm_up_batches, step_every, given
+    )
 
 
 def schedule_parameters(kind: Any) -> tuple[str, ...] | None:
@@ -236,12 +238,7 @@ def _built(
     n_steps: int,
 ) -> LRScheduler:
     """Return torch's scheduler, or raise if its arguments or its length are wrong."""
-    try:
-        built = scheduler(groups, **arguments)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{_name(kind)} can't be made with {arguments}: {error}. Change lr_schedule__*."
-        ) from error
+    built = scheduler(groups, **arguments)
     if not isinstance(built, LRScheduler):
         raise TypeError(
             f"lr_schedule={kind!r} returned {type(built).__name__}; expected a scheduler of "

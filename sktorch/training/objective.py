@@ -43,7 +43,9 @@ def loss_and_gradients(
     """Return the loss of a batch and the clipped gradients of the trained parameters.
 
     This is `sktorch.training.loop.TrainStep` up to the optimizer, as a pure function of tensors
-    that `torch.func` can batch. Only buffers are written to, where the module does.
+    that `torch.func` can batch; the two differ in how they differentiate. `backward()` runs hooks,
+    makes sparse gradients, adds up over batches, and is faster for one model. Only buffers are
+    written to, where the module does.
     """
 
     # Buffers are arguments of what is differentiated: only then may it write to them.
@@ -53,10 +55,11 @@ def loss_and_gradients(
     with backward():
         gradients, loss = grad_and_value(loss_of)(trained, fixed, buffers)
     if clip_norm is not None:
-        of_module = [name for name in gradients if name.startswith("module.")]
+        of_module = {name: g for name, g in gradients.items() if name.startswith("module.")}
         # torch.func can't batch the foreach operations that are the default on a GPU.
-        factor = clip_factor([gradients[name] for name in of_module], clip_norm, foreach=False)
-        gradients |= {name: gradients[name] * factor for name in of_module}
+        factor = clip_factor(of_module.values(), clip_norm, foreach=False)
+        # Not in place: autograd hands out one tensor for two parameters with the same gradient.
+        gradients |= {name: gradient * factor for name, gradient in of_module.items()}
     return loss.detach(), gradients
 
 

@@ -13,7 +13,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Precision:
-    """How the forward pass is cast and the loss scaled."""
+    """Contexts and loss scaling with which a model computes in a floating dtype."""
 
     autocast: Callable[[], AbstractContextManager]  # around the forward pass and the loss
     scaler: torch.amp.GradScaler  # so that gradients in float16 do not vanish; else does nothing

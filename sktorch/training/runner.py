@@ -17,7 +17,7 @@ Evaluated = tuple[list[float], list[int], Tensor]
 
 
 class Trainee(Protocol):
-    """What a runner needs of a net."""
+    """A net, as far as a runner needs it."""
 
     module_: nn.Module
     criterion_: nn.Module
@@ -27,7 +27,7 @@ class Trainee(Protocol):
 
 
 class Observer(Protocol):
-    """What is called around each batch."""
+    """An object whose methods are called around each batch."""
 
     def before(self, batch: Batch) -> object:
         """Look at a batch before its step."""
@@ -36,11 +36,19 @@ class Observer(Protocol):
         """Look at a batch when its gradients are there, before they are clipped."""
 
     def after(self, batch: Batch, loss: Tensor, output: Tensor) -> object:
-        """Look at a batch after its step, with the loss and the output of before."""
+        """Look at a batch after its step, with the loss and the output that it began with."""
 
 
 class Runner(Protocol):
     """Takes a net through the batches of an epoch."""
+
+    @property
+    def eager_reason(self) -> str | None:
+        """The reason why steps are not replayed from a CUDA graph; None where they are."""
+
+    @property
+    def n_threads(self) -> int | None:
+        """The number of CPU threads for large steps; None leaves it as it is set."""
 
     def train(
         self,

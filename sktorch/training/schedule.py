@@ -1,11 +1,13 @@
 """Keep a learning-rate scheduler of torch in step with the training, after a warm-up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+
+from sktorch._errors import errors_name
 
 PER_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
 # What a scheduler changes in an optimizer's parameter groups.
@@ -15,8 +17,8 @@ SCHEDULED = ("lr", "momentum", "betas")
 class _ParameterGroups(Optimizer):
     """An optimizer's parameter groups, in the guise of an optimizer whose step does nothing.
 
-    A scheduler wraps the ``step`` of its optimizer, to warn if its own step comes first. On the
-    true optimizer the wrapper would keep `without_hooks` from the fast step, and would not see it.
+    A scheduler wraps the ``step`` of its optimizer, to warn if its own step comes first. Wrapping
+    the real optimizer's step would make `without_hooks` fall back to the slow step.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -38,7 +40,8 @@ class Schedule:
 
     ``n_batches`` is the number of the optimizer's steps in an epoch (None: not known), ``warm_up``
     the number of batches over which learning rates rise to the scheduler's first. Of the optimizer
-    only the learning rates change, and the momentum where a cycle includes it.
+    only the learning rates change, and the momentum where a cycle includes it. Errors of the
+    scheduler name the parameters in ``given``.
     """
 
     def __init__(
@@ -49,8 +52,9 @@ class Schedule:
         n_epochs: int,
         warm_up: int,
         step_every: str | None,
+        given: Mapping[str, Any] = {},
     ) -> None:
-        self._optimizer = optimizer
+        self._optimizer, self._given = optimizer, given
         self._before = [
             {name: _copy(value) for name, value in group.items()}
             for group in optimizer.param_groups
@@ -59,7 +63,8 @@ class Schedule:
             group.pop("initial_lr", None)  # An earlier scheduler's: the group's lr is what counts.
         self._groups = _ParameterGroups(optimizer)
         try:
-            self._scheduler: Any = make_scheduler(self._groups)
+            with errors_name("lr_schedule", given):
+                self._scheduler: Any = make_scheduler(self._groups)
         except BaseException:
             self.restore()
             raise
@@ -118,7 +123,8 @@ class Schedule:
 
     def _step(self, *value: float) -> None:
         self._groups.step()
-        self._scheduler.step(*value)
+        with errors_name("lr_schedule", self._given):
+            self._scheduler.step(*value)
 
 
 def steps_by_batch(kind: Any, step_every: str | None) -> bool:

@@ -51,10 +51,7 @@ class ClosureStep(TrainStep):
 
         def closure() -> Tensor:
             self.zero_grad()
-            evaluations.append(self.objective(*batch))
-            self.backward(evaluations[-1][0])
-            if on_gradient is not None:
-                on_gradient(batch)
+            evaluations.append(self.forward_backward(batch, on_gradient=on_gradient))
             if self.clip_norm is not None:
                 self.clip(self.clip_norm)
             return evaluations[-1][0]

@@ -92,7 +92,7 @@ def test_a_batch_sampler_decides():
 
 
 def test_a_sampler_for_too_many_rows():
-    with pytest.raises(IndexError, match=r"asks for row 6, but only 6 rows are trained on"):
+    with pytest.raises(ValueError, match=r"asks for row 6, but only 6 rows are trained on"):
         [*batches_of(sampler=[0, 6], shuffle=None)]
 
 

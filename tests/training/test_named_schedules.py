@@ -134,7 +134,7 @@ WRONG = [
     ("constant", {"warm_up": math.nan}, "warm_up=nan must be a number"),
     ("cosine", {"step_every": "step"}, "step_every='step' must be 'batch', 'epoch' or None"),
     ("plateau", {"step_every": "batch"}, "can't be used with a schedule that looks at the value"),
-    ("plateau", {"factor": 2}, r"can't be made with .*Factor should be < 1\.0"),
+    ("plateau", {"factor": 2}, r"lr_schedule__factor=.*Factor should be < 1\.0"),
     ("one_cycle", {"total_steps": 9}, "total_steps=9, but training takes 30"),
 ]
 
