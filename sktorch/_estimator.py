@@ -347,7 +347,8 @@ def resolve_seed(random_state: Any) -> int:
         return secrets.randbits(32)
     if isinstance(random_state, int | np.integer) and 0 <= random_state < 2**32:
         return int(random_state)
-    return int(check_random_state(random_state).randint(2**31))
+    with errors_name("random_state"):
+        return int(check_random_state(random_state).randint(2**31))
 
 
 def dispatches() -> bool:

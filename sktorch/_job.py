@@ -1,10 +1,8 @@
 """One training: from a net and its data, through the epochs, to the best weights."""
 
-import copy
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import fields
 from math import ceil
 from typing import Any
@@ -14,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from sktorch._callbacks import StopTraining
 from sktorch._device import current_device
+from sktorch._divergence import check_last_step
 from sktorch._net import Net
 from sktorch._part import Part
 from sktorch._private.scikit_learn import callback_context
@@ -21,7 +20,6 @@ from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch.data.batches import AugmentedBatches
 from sktorch.data.loaders import check_keeps_rows
 from sktorch.data.structure import Batch
-from sktorch.data.tensors import as_tensors
 from sktorch.fused.runner import choose_runner
 from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.engine import Engine, StepSettings
@@ -91,18 +89,10 @@ class TrainingJob:
                 self.schedule.restore()
         estimator.best_epoch_ = self._restore_best()
         if self.valid is None:  # Losses of validation show what the last step did.
-            self._check_outputs()
+            check_last_step(net, self.train.source.example)
         net.end_training(self.train.source.values, self.train.y)
         estimator.eager_reason_ = self.runner.eager_reason
         context.call_on_fit_task_end(estimator=estimator, **arguments)
-
-    def _check_outputs(self) -> None:
-        """Raise ValueError if the last step has left a module that returns no finite numbers."""
-        net = self.net
-        # A copy: numbers that are drawn here are not missing in a further epoch.
-        with copy.copy(net.stream_), suppress(RuntimeError):  # It may refuse so few rows.
-            example = self.train.source.example
-            net.check_outputs(as_tensors(example, net.input_dtypes_, self.device, copy=True))
 
     def _epochs(self) -> Iterator[bool]:
         """Train epoch after epoch; yield after each whether it should be the last."""

@@ -1,7 +1,6 @@
 """The one skorch net: builds the components, keeps the history, tells the callbacks."""
 
 import copy
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
@@ -24,6 +23,7 @@ from sktorch._callbacks import (
     rows_handed_out,
 )
 from sktorch._components import accepts, check_constructor, type_name
+from sktorch._divergence import check_losses
 from sktorch._errors import errors_name
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
@@ -33,7 +33,7 @@ from sktorch.data.batches import AugmentedBatches
 from sktorch.data.dtypes import Dtypes
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
-from sktorch.data.structure import Batch, Inputs, Outputs, floating_dtype, moved, tree_leaves
+from sktorch.data.structure import Batch, Outputs, floating_dtype, moved
 from sktorch.modules import initialize
 from sktorch.training.cost import Work, rows_at_once
 from sktorch.training.cpu import threads_for
@@ -234,7 +234,7 @@ class Net(NeuralNet):
         self, row: dict[str, Any], prefix: str, losses: list[float], sizes: list[int]
     ) -> None:
         """Write an epoch's losses to its row of the history, as skorch does batch by batch."""
-        _check_finite(prefix, losses, self)
+        check_losses(self, prefix, losses)
         batches = row["batches"]
         written = sum(f"{prefix}_loss" in batch for batch in batches)
         batches += [
@@ -324,13 +324,6 @@ class Net(NeuralNet):
         new.__dict__.update(deepcopied(self.__dict__, memo))
         return new
 
-    def check_outputs(self, inputs: Inputs) -> None:
-        """Raise ValueError if inputs give NaN or infinity, but for scores of minus infinity."""
-        outputs = infer(self.module_, [inputs], None)
-        lowest = math.nan if self.codec_.classes is None else -math.inf
-        if not all((torch.isfinite(x) | (x == lowest)).all() for x in tree_leaves(outputs)):
-            raise _diverged("The module's outputs are not finite after the last step", self)
-
     @contextmanager
     def undone_on_failure(self) -> Iterator[None]:
         """Bring module, optimizer, history and random numbers back if training fails."""
@@ -391,20 +384,3 @@ def _can_be_fused(optimizer: type, module: nn.Module) -> bool:
     sparse_gradients = any(getattr(layer, "sparse", False) for layer in module.modules())
     floating = all(parameter.is_floating_point() for parameter in module.parameters())
     return accepts(optimizer, "fused") and floating and not sparse_gradients
-
-
-def _check_finite(prefix: str, losses: list[float], net: Net) -> None:
-    for number, loss in enumerate(losses, start=1):
-        if not math.isfinite(loss):
-            raise _diverged(
-                f"{prefix}_loss is {loss} in epoch {len(net.history)}, batch {number} of "
-                f"{len(losses)}",
-                net,
-            )
-
-
-def _diverged(what: str, net: Net) -> ValueError:
-    return ValueError(
-        f"{what}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), or clip gradients "
-        "(gradient_clip=1.0)."
-    )

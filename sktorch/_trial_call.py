@@ -77,8 +77,10 @@ def try_module(
                 error = refusal
             else:
                 return Trial(dtypes, _checked(output, module), n_rows_of(inputs), work)
+    several = f"{len(tree_leaves(source.example))} inputs of shapes"
+    kind = several if isinstance(source.example, dict | tuple) else "shape"
     raise ValueError(
-        f"module {type_name(module)} does not take a batch of shape "
+        f"module {type_name(module)} does not take a batch of {kind} "
         f"{' or '.join(dict.fromkeys(shapes))}: {error}. "
         "Give X another shape or change the module; a constructor parameter named n_features or "
         "input_shape is filled in from X."
@@ -95,9 +97,16 @@ def try_loss(net: Any, example: Any, target: Tensor, *, weighted: bool) -> None:
         f" on an output of shape {tree_map(lambda x: tuple(x.shape), output)} and a target of "
         f"shape {tuple(target.shape)} and {target.dtype}"
     )
+    loss_function = LossFunction(isolated(net.criterion_))
+    module = net.module_
+    if (
+        "module" in loss_function.arguments.context
+    ):  # whose forward may leave terms of the loss there
+        module = isolated(module, training=True)
+        with suppress(Exception):
+            output = call_module(module, X)
     with errors_name("criterion", net.get_params_for("criterion"), shapes):
-        loss_function = LossFunction(isolated(net.criterion_))
-        loss = loss_function(output, target.to(device), weight, X=X, module=net.module_)
+        loss = loss_function(output, target.to(device), weight, X=X, module=module)
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         got = tuple(loss.shape) if isinstance(loss, Tensor) else type_name(loss)
         raise TypeError(

@@ -36,6 +36,7 @@ ESTIMATORS = {
     "_classifier",
     "_components",
     "_device",
+    "_divergence",
     "_estimator",
     "_features",
     "_job",

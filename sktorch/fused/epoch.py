@@ -1,7 +1,8 @@
 """One model's epoch: the batches that are left, alone or as one of many."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -137,12 +138,11 @@ class EpochTask:
         is_scheduled = self.after_step is not None
         structure = self.model.structure(self.training)
         model = self.training, structure, engine.settings, is_scheduled
-        return StackKey(model, shape_of(self.next_block()), is_scheduled)
+        _, block = self.shared_batches.block(self.n_done)
+        return StackKey(model, (self.n_rows, *shapes_of_rows(block)), is_scheduled)
 
 
-def shape_of(batches: list[Any]) -> Hashable:
-    """Return shapes, dtypes and devices of the tensors of one of these batches."""
-    return tuple(
-        tuple((tuple(x.shape[1:]), x.dtype, x.device) for x in tree_leaves(part))
-        for part in batches
-    )
+def shapes_of_rows(block: Iterable[Any]) -> Iterator[Hashable]:
+    """Yield shape, dtype and device of a row of each tensor, None where there are no weights."""
+    for x in chain.from_iterable(map(tree_leaves, block)):
+        yield x if x is None else (x.shape[1:], x.dtype, x.device)

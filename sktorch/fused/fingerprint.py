@@ -2,13 +2,15 @@
 
 from collections.abc import Hashable, Mapping
 from functools import partial
-from itertools import chain
-from operator import is_
+from itertools import chain, starmap
+from operator import is_, itemgetter
 from types import BuiltinFunctionType
+from typing import Any
 from weakref import ReferenceType
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from sktorch._private.torch import RECURRENT_ALIASES, module_has_hooks, tensor_has_hooks
 from sktorch.losses.adapters import LossFunction
@@ -16,6 +18,9 @@ from sktorch.losses.adapters import LossFunction
 _PLAIN = {bool, int, float, str, bytes, complex, torch.dtype, torch.device, type(None)}
 # torch keeps these in every module; `fingerprint` looks at them in its own way.
 _TORCH_ATTRIBUTES = vars(nn.Module()).keys()
+
+# A dict or list, its length, a function that gets its entries, and those that it had.
+_Watched = tuple[dict | list, int, itemgetter, tuple]
 
 
 class NotStackable(Exception):
@@ -101,19 +106,21 @@ class Snapshot:
     def __init__(self, module: nn.Module) -> None:
         self._layers = [*module.modules()]
         self._types = [*map(type, self._layers)]
-        tensors = chain(module.parameters(), module.buffers())
+        tensors = [*module.parameters(), *module.buffers()]
         self._tensors = [(tensor, _facts(tensor)) for tensor in tensors]
-        self._known = {*map(id, self._layers), *(id(tensor) for tensor, _ in self._tensors)}
-        self._containers: list[tuple[dict | list, dict | list]] = []
+        self._n_hooks = RemovableHandle.next_id  # torch counts all hooks of modules and tensors
+        self._known = {*map(id, self._layers), *map(id, tensors)}
+        self._watched: list[_Watched] = []
         self._empty: list[dict | list] = []
-        self._is_certain = all(map(self._take, self._layers))
+        self._is_certain = all([self._take(layer) for layer in self._layers])
 
     def _take(self, layer: nn.Module) -> bool:
         """Note the attributes of a layer; return False if a change could go unnoticed."""
-        attributes = vars(layer)
-        self._containers.append((attributes, attributes.copy()))
-        own = _own_attributes(layer)
-        return all(self._note(value) or key not in own for key, value in attributes.items())
+        attributes, own = vars(layer), _own_attributes(layer)
+        self._watched.append(_watch(attributes, ["training", *own]))
+        for name in ("_parameters", "_buffers", "_modules"):
+            self._note(attributes[name])
+        return all([self._note(attributes[name]) for name in own])
 
     def _note(self, value: object) -> bool:
         """Note what a container holds; return False if a change inside could go unnoticed."""
@@ -124,9 +131,9 @@ class Snapshot:
             if not value:
                 self._empty.append(value)
                 return True
-            self._containers.append((value, value.copy()))
-            entries = value.values() if isinstance(value, dict) else value
-            return all([self._note(entry) for entry in [*entries]])
+            keys = [*value] if isinstance(value, dict) else [*range(len(value))]
+            self._watched.append(_watch(value, keys))
+            return all([self._note(value[key]) for key in keys])
         if isinstance(value, tuple):
             return all([self._note(entry) for entry in value])
         if isinstance(value, partial):
@@ -139,20 +146,33 @@ class Snapshot:
             self._is_certain
             and not any(self._empty)
             and all(map(is_, map(type, self._layers), self._types))
-            and all(_is_same(container, before) for container, before in self._containers)
+            and all(starmap(_is_same, self._watched))
             and all(_facts(tensor) == facts for tensor, facts in self._tensors)
+            and not self._has_new_hooks()
         )
 
-
-def _is_same(container: dict | list, before: dict | list) -> bool:
-    if len(container) != len(before):
+    def _has_new_hooks(self) -> bool:
+        """Say whether a layer or tensor has hooks, if any hook was registered since anywhere."""
+        n_hooks = RemovableHandle.next_id
+        if n_hooks != self._n_hooks:
+            tensors = (tensor for tensor, _ in self._tensors)
+            if any(map(module_has_hooks, self._layers)) or any(map(tensor_has_hooks, tensors)):
+                return True
+            self._n_hooks = n_hooks
         return False
-    if isinstance(container, dict) and isinstance(before, dict):
-        is_same = all(map(is_, container.values(), before.values()))
-        return is_same and container.keys() == before.keys()
-    return all(map(is_, container, before))
+
+
+def _watch(container: dict | list, keys: list) -> _Watched:
+    entries = itemgetter(*keys, keys[0])  # of a single key it would return no tuple
+    return container, len(container), entries, entries(container)
+
+
+def _is_same(container: Any, length: int, entries: itemgetter, before: tuple) -> bool:
+    try:
+        return len(container) == length and all(map(is_, entries(container), before))
+    except LookupError:
+        return False
 
 
 def _facts(tensor: Tensor) -> tuple:
-    has_hooks = tensor_has_hooks(tensor)
-    return tensor.requires_grad, tensor.dtype, tensor.shape, tensor.device, has_hooks
+    return tensor.requires_grad, tensor.dtype, tensor.shape, tensor.device

@@ -183,7 +183,7 @@ def _stack_into(stacked: dict[str, Tensor], models: _Models) -> None:
 
 
 def _is_stacked(key: str, value: object) -> bool:
-    return isinstance(value, Tensor) and key not in _COUNTERS
+    return key not in _COUNTERS and isinstance(value, Tensor)
 
 
 def _joined(key: str, values: list) -> Any:

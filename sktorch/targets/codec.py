@@ -26,7 +26,7 @@ class Codec(ABC):
     # The criterion for "auto".
     default_criterion: ClassVar[type[nn.Module]]
     # The links that a criterion may have, and the words for these targets in its error.
-    kind: ClassVar[TargetKind]
+    kind: TargetKind
     description: ClassVar[str]
     # The sorted labels: an array, or a list with one for each column; None for numbers.
     classes: np.ndarray | list[np.ndarray] | None = None

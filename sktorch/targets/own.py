@@ -25,6 +25,7 @@ class OwnLoss(Codec):
 
     def __init__(self, targets: Codec) -> None:
         self._targets, self.classes = targets, targets.classes
+        self.kind = targets.kind
         self.predicts_targets = False
 
     @property

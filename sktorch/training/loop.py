@@ -18,7 +18,7 @@ from sktorch.data.structure import (
     tree_leaves,
     tree_map,
 )
-from sktorch.training.objective import Context, Objective, clip_
+from sktorch.training.objective import Context, Objective, clip_factor
 from sktorch.training.optimizers import without_hooks
 from sktorch.training.precision import Precision
 from sktorch.training.runner import Evaluated, Observer, Step, Trained
@@ -111,7 +111,10 @@ class TrainStep:
         if self.precision.scaler.is_enabled():
             self.precision.scaler.unscale_(self.optimizer)
         parameters = self.objective.module.parameters()
-        clip_([p.grad for p in parameters if p.grad is not None], max_norm)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        factor = clip_factor(gradients, max_norm)
+        for gradient in gradients:
+            gradient.mul_(factor)
 
 
 def _grouped(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, bool, bool, float]]:

@@ -1,6 +1,6 @@
 """The loss of a batch and its gradients, as functions of tensors."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
@@ -55,15 +55,17 @@ def loss_and_gradients(
     with backward():
         gradients, loss = grad_and_value(loss_of)(trained, fixed, buffers)
     if clip_norm is not None:
-        of_module = [g for name, g in gradients.items() if name.startswith("module.")]
+        of_module = {name: g for name, g in gradients.items() if name.startswith("module.")}
         # torch.func can't batch the foreach operations that are the default on a GPU.
-        clip_(of_module, clip_norm, foreach=False)
+        factor = clip_factor(of_module.values(), clip_norm, foreach=False)
+        # Not in place: autograd hands out one tensor for two parameters with the same gradient.
+        gradients |= {name: gradient * factor for name, gradient in of_module.items()}
     return loss.detach(), gradients
 
 
-def clip_(gradients: Sequence[Tensor], max_norm: float, *, foreach: bool | None = None) -> None:
-    """Scale gradients in place, as `torch.nn.utils.clip_grad_norm_` does those of parameters."""
+def clip_factor(
+    gradients: Iterable[Tensor], max_norm: float, *, foreach: bool | None = None
+) -> Tensor:
+    """Return the factor by which `torch.nn.utils.clip_grad_norm_` scales these gradients."""
     norm = nn.utils.get_total_norm(gradients, foreach=foreach)
-    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factor)
+    return (max_norm / (norm + 1e-6)).clamp(max=1.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sktorch.fused.epoch import shape_of
+from sktorch.fused.epoch import shapes_of_rows
 from sktorch.fused.fingerprint import NotStackable
 from tests.fused.epochs import EpochBatches, model_of, task_of
 
@@ -110,6 +110,6 @@ def test_dropout_alone_draws_from_the_stream_of_the_model():
     assert losses(1) == losses(2)
 
 
-def test_shapes_of_a_batch():
-    shapes = shape_of(({"a": torch.zeros(5, 2, 3)}, torch.zeros(5, 2)))
-    assert shapes == ((((2, 3), torch.float32, CPU),), (((2,), torch.float32, CPU),))
+def test_shapes_of_rows():
+    block = {"a": torch.zeros(5, 2, 3)}, torch.zeros(5, dtype=torch.int64), None
+    assert [*shapes_of_rows(block)] == [((2, 3), torch.float32, CPU), ((), torch.int64, CPU), None]

@@ -130,6 +130,11 @@ def add_a_layer(layer):
     layer.more = nn.ReLU()
 
 
+def rename_an_attribute(layer):
+    layer.other = layer.held
+    del layer.held
+
+
 def change_class(layer):
     layer.__class__ = nn.Linear
 
@@ -149,6 +154,7 @@ CHANGES = [
     cast_in_place,
     remove_a_parameter,
     add_a_layer,
+    rename_an_attribute,
     change_class,
     change_mode,
 ]
@@ -162,6 +168,8 @@ def test_a_snapshot_holds_until_somebody_changes_the_module(change):
     module(torch.zeros(4, 3))
     with torch.no_grad():
         layer.weight.add_(1)  # Values are no part of a fingerprint.
+    assert snapshot.holds()
+    hook_a_layer(nn.ReLU())  # Hooks of others change nothing.
     assert snapshot.holds()
     change(layer)
     assert not snapshot.holds()

@@ -291,6 +291,38 @@ def test_the_pure_step_has_the_gradients_of_the_eager_one(clip):
         torch.testing.assert_close(gradients[name], parameter.grad)
 
 
+class TwoBiases(nn.Module):
+    """Its biases have one gradient, which autograd hands out as one tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3, bias=False, dtype=torch.float64)
+        self.first = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+        self.second = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+
+    def forward(self, X):
+        return self.layer(X) + (self.first + self.second)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_gradient_of_two_parameters_is_clipped_once(batched):
+    (X, y), module = make_data(), TwoBiases()
+    objective = Objective(module, nn.CrossEntropyLoss())
+    trained = {name: p.detach() for name, p in objective.named_parameters()}
+
+    def gradients_of(trained):
+        return loss_and_gradients(objective, trained, {}, {}, (X, y, None), clip_norm=0.01)[1]
+
+    if batched:
+        stacked = {name: torch.stack([p, p]) for name, p in trained.items()}
+        gradients = {name: g[0] for name, g in torch.func.vmap(gradients_of)(stacked).items()}
+    else:
+        gradients = gradients_of(trained)
+    step_of(module, torch.optim.SGD(module.parameters(), lr=0.0), clip_norm=0.01)((X, y, None))
+    for name, parameter in objective.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad)
+
+
 def test_only_gradients_of_the_module_are_clipped():
     class Scaled(nn.CrossEntropyLoss):
         def __init__(self):
