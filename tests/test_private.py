@@ -124,6 +124,16 @@ def test_a_traced_function_writes_in_place():
     assert tensor.tolist() == [1, 1]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_traced_function_is_freed():
+    functions, before = torch.jit._state._python_cu.get_functions, torch.zeros(2)
+    n_functions = len(functions())
+    private.trace_in_place(lambda tensor: -tensor, [before])
+    assert len(functions()) == n_functions
+    torch.jit.trace(lambda tensor: -tensor, (before,))
+    assert len(functions()) > n_functions  # It is there that others are kept.
+
+
 def test_the_version_of_a_tensor_counts_writes():
     tensor = torch.zeros(2)
     before = private.version(tensor)

@@ -22,12 +22,14 @@ __all__ = [
     "OpOverload",
     "TorchDispatchMode",
     "TreeSpec",
+    "get_matmul_precision",
     "mark_stepped",
     "materialise",
     "module_has_hooks",
     "optimizer_has_hooks",
     "overload_name",
     "schema",
+    "set_matmul_precision",
     "tensor_has_hooks",
     "trace_in_place",
     "tree_flatten",
@@ -47,6 +49,15 @@ UNSAFE_VIEW = "_unsafe_view"
 # stack could not compare recurrent modules, and they would train alone.
 RECURRENT_ALIASES = frozenset({"_flat_weights", "_flat_weight_refs"})
 
+# The precision of float32 products, by functions of C: the public ones are functions of Python, in
+# which Ctrl-C may come. Without the names, the public ones do.
+get_matmul_precision = getattr(
+    torch._C, "_get_float32_matmul_precision", torch.get_float32_matmul_precision
+)
+set_matmul_precision = getattr(
+    torch._C, "_set_float32_matmul_precision", torch.set_float32_matmul_precision
+)
+
 
 def schema(operation: OpOverload) -> torch.FunctionSchema:
     """Return the arguments of an operation and whether it writes to them; recording needs it."""
@@ -59,11 +70,16 @@ def overload_name(operation: OpOverload) -> str:
 
 
 def trace_in_place(function: Callable, inputs: Sequence[torch.Tensor]) -> Callable:
-    """Trace a function with its in-place operations, which the public option replaces.
+    """Trace a function with its in-place operations, as a TorchScript that can be freed.
 
-    Without the private option this raises a TypeError, and recordings are replayed by Python.
+    ``torch.jit.trace`` replaces these operations, and keeps for ever what it traced. Without the
+    names this raises an AttributeError or a TypeError, and recordings are replayed by Python.
     """
-    return torch.jit.trace(function, tuple(inputs), check_trace=False, _force_outplace=False)
+    strict, force_outplace = True, False
+    graph, _ = torch._C._create_graph_by_tracing(
+        function, tuple(inputs), lambda tensor: "", strict, force_outplace
+    )
+    return torch._C._create_function_from_graph("replay", graph)
 
 
 def version(tensor: torch.Tensor) -> int:
