@@ -18,6 +18,9 @@ CLEAN = (
     "and missing values ready."
 )
 
+# A tensor is checked in parts of this many bytes: the check copies what it looks at.
+PART_BYTES = 2**22
+
 
 class Array(RowSource):
     """An array, a memory map, or lists of numbers."""
@@ -161,11 +164,17 @@ def _check_tensor(X: torch.Tensor, name: str, input_name: str, n_dims: int) -> N
         )
     if X.is_complex():
         raise ValueError(f"Complex data not supported: {input_name} has dtype {X.dtype}.")
-    if X.is_floating_point() and not torch.isfinite(X).all():
+    if X.is_floating_point() and not all(torch.isfinite(part).all() for part in _in_parts(X)):
         raise ValueError(
             f"Input {input_name} contains NaN or infinity. {name} does not accept missing values; "
             f"impute or drop them first: {CLEAN}"
         )
+
+
+def _in_parts(X: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the rows of X in parts of some MiB, so that copies of a part take little memory."""
+    n_bytes_of_row = X[0].numel() * X.element_size()
+    return X.split(max(PART_BYTES // max(n_bytes_of_row, 1), 1))
 
 
 def _refuse_samples(X: Any) -> None:
