@@ -99,9 +99,7 @@ def try_loss(net: Any, example: Any, target: Tensor, *, weighted: bool) -> None:
     )
     loss_function = LossFunction(isolated(net.criterion_))
     module = net.module_
-    if (
-        "module" in loss_function.arguments.context
-    ):  # whose forward may leave terms of the loss there
+    if "module" in loss_function.arguments.context:  # Its forward may leave terms of the loss.
         module = isolated(module, training=True)
         with suppress(Exception):
             output = call_module(module, X)

@@ -22,14 +22,12 @@ __all__ = [
     "OpOverload",
     "TorchDispatchMode",
     "TreeSpec",
-    "get_matmul_precision",
     "mark_stepped",
     "materialise",
     "module_has_hooks",
     "optimizer_has_hooks",
     "overload_name",
     "schema",
-    "set_matmul_precision",
     "tensor_has_hooks",
     "trace_in_place",
     "tree_flatten",
@@ -48,15 +46,6 @@ UNSAFE_VIEW = "_unsafe_view"
 # Attributes in which recurrent layers hold their parameters a second time. Under other names, a
 # stack could not compare recurrent modules, and they would train alone.
 RECURRENT_ALIASES = frozenset({"_flat_weights", "_flat_weight_refs"})
-
-# The precision of float32 products, by functions of C: the public ones are functions of Python, in
-# which Ctrl-C may come. Without the names, the public ones do.
-get_matmul_precision = getattr(
-    torch._C, "_get_float32_matmul_precision", torch.get_float32_matmul_precision
-)
-set_matmul_precision = getattr(
-    torch._C, "_set_float32_matmul_precision", torch.set_float32_matmul_precision
-)
 
 
 def schema(operation: OpOverload) -> torch.FunctionSchema:
