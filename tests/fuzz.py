@@ -1,7 +1,7 @@
 """Odd inputs, targets, weights and parameters: a right answer, or an error that names the argument.
 
-Run on demand: `pytest tests/fuzz.py`, 2,000 examples; SKTORCH_FUZZ=20000 sets another number. It still
-finds messages that do not name the argument at fault. Each example draws an estimator, rows,
+Run on demand: `pytest tests/fuzz.py`, 2,000 examples; SKTORCH_FUZZ=20000 sets another number. It
+still finds messages that do not name the argument at fault. Each example draws an estimator, rows,
 targets, weights and a few parameters, each of them usual or odd, fits and predicts. It must hold:
 
 - the answers are finite and of the right shape, or a ValueError or TypeError says what was wrong;
