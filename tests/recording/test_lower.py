@@ -61,7 +61,7 @@ def fails(*args, **kwargs):
 @pytest.mark.parametrize("has_torchscript", [True, False])
 def test_a_program_computes_what_the_graph_computes(has_torchscript, monkeypatch):
     if not has_torchscript:
-        monkeypatch.setattr(torch.jit, "trace", fails)
+        monkeypatch.setattr("sktorch.recording.lower.trace_in_place", fails)
     inputs = factors(8, 3)
     module = fx.GraphModule({}, graph_of_product(*inputs))
     run = lower(module, inputs)
