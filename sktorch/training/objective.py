@@ -25,9 +25,10 @@ class Objective(nn.Module):
 
     def forward(self, X: Inputs, y: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Outputs]:
         """Return the mean loss of a batch and the module's output."""
+        module = self.module  # An attribute that is a module takes a while to look up.
         with self.autocast():
-            output = call_module(self.module, X)
-            return self.loss_function(output, y, weight, X=X, module=self.module), output
+            output = call_module(module, X)
+            return self.loss_function(output, y, weight, X=X, module=module), output
 
 
 def loss_and_gradients(
