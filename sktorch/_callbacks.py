@@ -63,11 +63,11 @@ def _check_callback(callback: Any) -> None:
     )
 
 
-def explained(error: Exception) -> Exception:
-    """Return an error that says what to change, where a callback found its monitor missing."""
+def explained(error: Exception) -> ValueError | None:
+    """Return an error that says what to change, if a callback found its monitor missing."""
     missing = re.search("Key '(.*?)(_best)?' was not found in history", str(error))
     if missing is None:
-        return error
+        return None
     return ValueError(
         f"A callback monitors {missing[1]!r}, which is not recorded. Set early_stopping=True or "
         "validation for what begins with valid_, add a score to scoring, or change the callback's "

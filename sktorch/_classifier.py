@@ -334,7 +334,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         >>> classifier.classes_
         array([0, 1, 2])
         """
-        return self._fit(X, y, sample_weight, groups)
+        return self._fit(X, y, sample_weight, groups=groups)
 
     @with_callbacks
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
@@ -380,7 +380,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 "class_weight='balanced' needs all of y, and partial_fit sees a part of it. Pass a "
                 "dict of weights: sklearn.utils.class_weight.compute_class_weight makes one."
             )
-        return self._partial_fit(X, y, sample_weight, classes)
+        return self._fit(X, y, sample_weight, classes=classes, partial=True)
 
     def predict(self, X):
         """Predict the label of the most likely class.

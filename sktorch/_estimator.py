@@ -87,45 +87,40 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         return state
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, groups: Any, per_entry: bool = False
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        groups: Any = None,
+        classes: Any = None,
+        partial: bool = False,
+        per_entry: bool = False,
     ) -> Self:
-        """Train on new weights or, with ``warm_start``, on those there are."""
-        check_parameters(self)
-        device, seed = resolve_device(self.device), resolve_seed(self.random_state)
-        resume = self.warm_start and hasattr(self, "net_")
-        try:
-            with _fitting(self):
-                data = self._check_data(
-                    X, y, sample_weight, seed=seed, reset=not resume, per_entry=per_entry
-                )
-                with errors_name("groups"):
-                    check_consistent_length(data.y, groups)
-                train, valid = self._split(data, sample_weight, groups, seed)
-                with self._net(train, device, seed, resume=resume) as net:
-                    TrainingJob(self, net, train, valid, self.max_epochs).run()
-                self.net_ = net
-        except LabelsOfSteps:
-            return self._fit(X, y, sample_weight, groups, per_entry=True)
-        return self
+        """Train on new weights or, with ``warm_start`` and for ``partial_fit``, on those there are.
 
-    def _partial_fit(
-        self, X: Any, y: Any, sample_weight: Any, classes: Any = None, per_entry: bool = False
-    ) -> Self:
-        """Train for one epoch on the weights there are, or on new ones."""
+        ``partial_fit`` is one epoch on all rows.
+        """
         check_parameters(self)
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
-        resume = hasattr(self, "net_")
+        resume = (partial or self.warm_start) and hasattr(self, "net_")
+        n_epochs = 1 if partial else self.max_epochs
         try:
             with _fitting(self):
                 data = self._check_data(
                     X, y, sample_weight, classes, seed=seed, reset=not resume, per_entry=per_entry
                 )
-                train = data.normalised()
+                with errors_name("groups"):
+                    check_consistent_length(data.y, groups)
+                train, valid = data.normalised(), None
+                if not partial:
+                    train, valid = self._split(data, sample_weight, groups, seed)
                 with self._net(train, device, seed, resume=resume) as net:
-                    TrainingJob(self, net, train, None, 1, partial=True).run()
+                    TrainingJob(self, net, train, valid, n_epochs, partial=partial).run()
                 self.net_ = net
         except LabelsOfSteps:
-            return self._partial_fit(X, y, sample_weight, classes, per_entry=True)
+            given = {"groups": groups, "classes": classes, "partial": partial}
+            return self._fit(X, y, sample_weight, **given, per_entry=True)
         return self
 
     def _check_data(

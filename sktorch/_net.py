@@ -65,7 +65,6 @@ class Net(NeuralNet):
     inference_options_: dict[str, Any]  # of the DataLoader through which datasets are predicted
     initializer_: Any
     arguments_: tuple[str, ...] | None  # of the module's forward, where they are known
-    keeps_integers_: bool  # whether integers are tried as such before they become floats
     input_dtypes_: Dtypes
     precision_: str
     stream_: RandomStream  # the random numbers of training
@@ -166,7 +165,10 @@ class Net(NeuralNet):
                 raise StopTraining from None
             raise
         except (KeyError, SkorchException) as error:
-            raise explained(error) from error
+            explanation = explained(error)
+            if explanation is None:
+                raise
+            raise explanation from error
 
     def fit_epoch(
         self,

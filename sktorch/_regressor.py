@@ -298,7 +298,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         >>> TorchRegressor(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.4
         True
         """
-        return self._fit(X, y, sample_weight, groups)
+        return self._fit(X, y, sample_weight, groups=groups)
 
     @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -332,7 +332,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         >>> TorchRegressor().partial_fit(X[:200], y[:200]).partial_fit(X[200:], y[200:]).n_epochs_
         2
         """
-        return self._partial_fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, partial=True)
 
     def predict(self, X, return_std=False):
         """Predict numbers in the scale of y, which the criterion derives from the module's output.
