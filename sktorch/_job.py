@@ -53,7 +53,7 @@ class TrainingJob:
         self.device = torch.device(net.device)
         names = [field.name for field in fields(StepSettings)]
         settings = StepSettings(**{name: getattr(estimator, name) for name in names})
-        self.runner = choose_runner(Engine(self.device, settings))
+        self.runner = choose_runner(Engine(self.device, settings, n_epochs))
 
     def run(self) -> None:
         """Train, between the hooks of the callbacks, and keep the best weights."""

@@ -13,7 +13,7 @@ from torch._ops import OpOverload
 from torch.nn.utils.parametrizations import weight_norm
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_module
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode as _TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "overload_name",
     "schema",
     "tensor_has_hooks",
-    "trace_in_place",
     "tree_flatten",
     "tree_leaves",
     "tree_map",
@@ -48,6 +47,17 @@ UNSAFE_VIEW = "_unsafe_view"
 RECURRENT_ALIASES = frozenset({"_flat_weights", "_flat_weight_refs"})
 
 
+class TorchDispatchMode(_TorchDispatchMode):
+    """torch's mode, whose subclasses do not import ``torch.compile`` when they are first used.
+
+    That takes more than a second. Under another name it is imported again.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
 def schema(operation: OpOverload) -> torch.FunctionSchema:
     """Return the arguments of an operation and whether it writes to them; recording needs it."""
     return operation._schema
@@ -56,19 +66,6 @@ def schema(operation: OpOverload) -> torch.FunctionSchema:
 def overload_name(operation: OpOverload) -> str:
     """Return an operation's overload ("Tensor" of ``add.Tensor``); recording needs it."""
     return operation._overloadname
-
-
-def trace_in_place(function: Callable, inputs: Sequence[torch.Tensor]) -> Callable:
-    """Trace a function with its in-place operations, as a TorchScript that can be freed.
-
-    ``torch.jit.trace`` replaces these operations, and keeps for ever what it traced. Without the
-    names this raises an AttributeError or a TypeError, and recordings are replayed by Python.
-    """
-    strict, force_outplace = True, False
-    graph, _ = torch._C._create_graph_by_tracing(
-        function, tuple(inputs), lambda tensor: "", strict, force_outplace
-    )
-    return torch._C._create_function_from_graph("replay", graph)
 
 
 def version(tensor: torch.Tensor) -> int:

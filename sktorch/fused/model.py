@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from sktorch.fused.fingerprint import Snapshot, fingerprint
+from sktorch.training.fingerprint import Snapshot, fingerprint
 from sktorch.training.engine import Engine
 from sktorch.training.objective import Objective
 from sktorch.training.runner import Trainee

@@ -19,7 +19,7 @@ from sktorch._private.torch import (
     version,
     wrapped_by_schedule,
 )
-from sktorch.fused.fingerprint import NotStackable, fingerprint
+from sktorch.training.fingerprint import NotStackable, fingerprint
 from sktorch.training.objective import Objective
 
 # Their updates are elementwise: what they do to a stack, they do to each of its models.

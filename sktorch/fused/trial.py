@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from sktorch._private.torch import tree_flatten, tree_leaves, tree_unflatten
 from sktorch.fused.epoch import EpochTask
-from sktorch.fused.fingerprint import NotStackable, attributes
+from sktorch.training.fingerprint import NotStackable, attributes
 from sktorch.fused.stack import Stack, skeleton
 from sktorch.recording.record import Recording, record
 from sktorch.training.objective import Objective, loss_and_gradients

@@ -1,6 +1,6 @@
-"""The engine for one model: trains it epoch by epoch, eagerly, compiled or from a CUDA graph."""
+"""The engine for one model: trains it epoch by epoch, eagerly, compiled, or replayed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ from torch import nn
 from sktorch._errors import errors_name
 from sktorch.data.structure import Batch
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
-from sktorch.training.loop import evaluate, train_epoch
+from sktorch.training.loop import TrainStep, evaluate, train_epoch
 from sktorch.training.objective import Objective
 from sktorch.training.precision import Precision
+from sktorch.training.recorded_step import RecordedStep
 from sktorch.training.runner import Evaluated, Observer, Step, Trained, Trainee
 from sktorch.training.step import demands_closure, make_step
 
@@ -33,19 +34,23 @@ class StepSettings:
 
 
 class Engine:
-    """The runner of one model; what is compiled or captured serves its later epochs."""
+    """The runner of one model; what is compiled or recorded serves its later epochs.
 
-    def __init__(self, device: torch.device, settings: StepSettings) -> None:
+    It is asked for `n_epochs` epochs at most, from which it decides whether to record a step.
+    """
+
+    def __init__(self, device: torch.device, settings: StepSettings, n_epochs: int = 1) -> None:
         self.device, self.settings = device, settings
+        self._n_epochs = n_epochs  # left
         self.precision = Precision.named(settings.precision, device.type)
         self._compiled: tuple[nn.Module, Any] | None = None
-        self._captured: CapturedStep | None = None
+        self._replayed: CapturedStep | RecordedStep | None = None
         self._reason: str | None = "no step was made"
 
     @property
     def eager_reason(self) -> str | None:
-        """The reason why steps are not replayed from a CUDA graph; None where they are."""
-        return self._reason if self._captured is None else self._captured.reason
+        """The reason why steps are not replayed; None where they are."""
+        return self._reason if self._replayed is None else self._replayed.reason
 
     @property
     def n_threads(self) -> None:
@@ -61,7 +66,12 @@ class Engine:
         """Fit a net to every batch once."""
         return train_epoch(
             net.module_,
-            self.step(net, observed=observer is not None, scheduled=after_step is not None),
+            self.step(
+                net,
+                n_batches=len(batches) if isinstance(batches, Sized) else 1,
+                observed=observer is not None,
+                scheduled=after_step is not None,
+            ),
             batches,
             accumulate=self.settings.gradient_accumulation,
             observer=observer,
@@ -75,9 +85,17 @@ class Engine:
         objective = Objective(net.module_, net.criterion_, self.precision.autocast)
         return evaluate(objective, batches, observer=observer)
 
-    def step(self, net: Trainee, *, observed: bool = False, scheduled: bool = False) -> Step:
-        """Return the training step of an epoch, captured in a CUDA graph where it can be."""
+    def step(
+        self,
+        net: Trainee,
+        *,
+        n_batches: int = 1,
+        observed: bool = False,
+        scheduled: bool = False,
+    ) -> Step:
+        """Return the training step of an epoch, which is replayed where it can be and that pays."""
         optimizer, settings = net.optimizer_, self.settings
+        n_epochs, self._n_epochs = self._n_epochs, max(self._n_epochs - 1, 1)
         if settings.gradient_accumulation > 1 and demands_closure(type(optimizer)):
             raise ValueError(
                 f"gradient_accumulation={settings.gradient_accumulation} can't be used with "
@@ -87,14 +105,28 @@ class Engine:
         module = self._compile(net.module_) if settings.is_compiled else net.module_
         objective = Objective(module, net.criterion_, self.precision.autocast)
         step = make_step(objective, optimizer, self.precision, settings.gradient_clip)
-        self._reason = self._why_eager(optimizer, observed, scheduled)
+        self._reason = self._why_eager(objective, optimizer, observed, scheduled)
         if self._reason is not None:
-            self._captured = None
+            self._replayed = None
             return step
-        if self._captured is None or not self._captured.belongs_to(net.module_, optimizer):
-            self._captured = CapturedStep(step, net.module_, optimizer)
-        self._captured.renew(step, _constants(objective))
-        return self._captured
+        if self.device.type == "cuda":
+            return self._captured(step, net)
+        net.module_.train()  # A recording is one of train mode.
+        replayed = self._replayed
+        if not isinstance(replayed, RecordedStep) or not replayed.belongs_to(step, optimizer):
+            replayed = self._replayed = RecordedStep(step, optimizer)
+        replayed.renew(step, n_epochs, n_batches, scheduled=scheduled)
+        return replayed
+
+    def _captured(self, step: TrainStep, net: Trainee) -> Step:
+        """Return a step as one that is captured in a CUDA graph."""
+        captured = self._replayed
+        if not isinstance(captured, CapturedStep) or not captured.belongs_to(
+            net.module_, net.optimizer_
+        ):
+            captured = self._replayed = CapturedStep(step, net.module_, net.optimizer_)
+        captured.renew(step, _constants(step.objective))
+        return captured
 
     def _compile(self, module: nn.Module) -> Any:
         """Return the module compiled, once for all epochs; it shares its parameters."""
@@ -106,20 +138,38 @@ class Engine:
         return known[1]
 
     def _why_eager(
-        self, optimizer: torch.optim.Optimizer, observed: bool, scheduled: bool
+        self,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        observed: bool,
+        scheduled: bool,
     ) -> str | None:
+        on_cuda = self.device.type == "cuda"
         reasons = {
-            f"the device is {self.device.type}, not cuda": self.device.type != "cuda",
+            f"the device is {self.device.type}, neither cpu nor cuda": (
+                self.device.type not in ("cpu", "cuda")
+            ),
             "callbacks look at each batch": observed,
             "the optimizer needs a closure": demands_closure(type(optimizer)),
-            "the optimizer is not capturable": not is_capturable(optimizer),
-            "gradients are accumulated": self.settings.gradient_accumulation > 1,
-            "the learning rate changes after each batch": scheduled,
+            "the optimizer is not capturable": on_cuda and not is_capturable(optimizer),
+            "gradients are accumulated": on_cuda and self.settings.gradient_accumulation > 1,
+            "the learning rate changes after each batch": on_cuda and scheduled,
             "float16 needs a gradient scaler, which waits for the device": (
                 self.precision.scaler.is_enabled()
             ),
+            "the module is compiled": not on_cuda and self.settings.is_compiled,
+            "the optimizer trains other parameters than those that require gradients": (
+                not on_cuda and not _trains_all(objective, optimizer)
+            ),
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _trains_all(objective: Objective, optimizer: torch.optim.Optimizer) -> bool:
+    """Say whether an optimizer has just the parameters that require gradients."""
+    groups = optimizer.param_groups
+    stepped = {id(p) for group in groups for p in group["params"] if p.requires_grad}
+    return stepped == {id(p) for p in objective.parameters() if p.requires_grad}
 
 
 def _constants(objective: Objective) -> list[bool | int | float]:

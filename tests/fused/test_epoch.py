@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sktorch.fused.epoch import shapes_of_rows
-from sktorch.fused.fingerprint import NotStackable
+from sktorch.training.fingerprint import NotStackable
 from tests.fused.epochs import EpochBatches, model_of, task_of
 
 CPU = torch.device("cpu")

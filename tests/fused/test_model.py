@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sktorch.fused import model as model_module
-from sktorch.fused.fingerprint import fingerprint
+from sktorch.training.fingerprint import fingerprint
 from sktorch.fused.model import set_mode
 from tests.fused.epochs import model_of
 

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping
 from functools import partial
 from itertools import chain, starmap
 from operator import is_, itemgetter
-from types import BuiltinFunctionType
+from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any
 from weakref import ReferenceType
 
@@ -14,13 +14,14 @@ from torch.utils.hooks import RemovableHandle
 
 from sktorch._private.torch import RECURRENT_ALIASES, module_has_hooks, tensor_has_hooks
 from sktorch.losses.adapters import LossFunction
+from sktorch.training.code_reads import Reads, contents, reads_of_function, reads_of_layer
 
 _PLAIN = {bool, int, float, str, bytes, complex, torch.dtype, torch.device, type(None)}
 # torch keeps these in every module; `fingerprint` looks at them in its own way.
 _TORCH_ATTRIBUTES = vars(nn.Module()).keys()
 
 # A dict or list, its length, a function that gets its entries, and those that it had.
-_Watched = tuple[dict | list, int, itemgetter, tuple]
+_Watched = tuple[Mapping | list, int, itemgetter, tuple]
 
 
 class NotStackable(Exception):
@@ -52,7 +53,9 @@ def fingerprint(value: object, registered: Mapping[int, str] | None = None) -> H
         return type(value), *map(inner, value)
     if isinstance(value, partial):
         return value.func, inner(value.args), inner(value.keywords)
-    if isinstance(value, (*_PLAIN, type)) or _is_function(value):
+    if isinstance(value, FunctionType):
+        return value, _reads_fingerprint(reads_of_function(value), registered)
+    if isinstance(value, (*_PLAIN, type, ModuleType)) or _is_function(value):
         return type(value), value
     if (
         isinstance(value, Hashable)
@@ -65,6 +68,14 @@ def fingerprint(value: object, registered: Mapping[int, str] | None = None) -> H
 
 def _is_function(value: object) -> bool:
     return callable(value) and hasattr(value, "__code__")
+
+
+def _reads_fingerprint(reads: Reads, registered: Mapping[int, str] | None) -> Hashable:
+    # Functions are followed by the reads themselves: here they are what they are called.
+    return tuple(
+        (name, value if isinstance(value, FunctionType) else fingerprint(value, registered))
+        for name, value in reads.values()
+    )
 
 
 def _module_fingerprint(module: nn.Module) -> Hashable:
@@ -87,7 +98,8 @@ def attributes(module: nn.Module) -> Hashable:
         if module_has_hooks(layer):
             raise NotStackable(f"its {type(layer).__name__} has hooks")
         own = {key: vars(layer)[key] for key in sorted(_own_attributes(layer))}
-        parts.append((name, type(layer), layer.training, fingerprint(own, registered)))
+        code = type(layer).forward, _reads_fingerprint(reads_of_layer(layer), registered)
+        parts.append((name, type(layer), code, layer.training, fingerprint(own, registered)))
     return tuple(parts)
 
 
@@ -111,6 +123,7 @@ class Snapshot:
         self._n_hooks = RemovableHandle.next_id  # torch counts all hooks of modules and tensors
         self._known = {*map(id, self._layers), *map(id, tensors)}
         self._watched: list[_Watched] = []
+        self._cells: list[tuple[CellType, object]] = []
         self._empty: list[dict | list] = []
         self._is_certain = all([self._take(layer) for layer in self._layers])
 
@@ -120,7 +133,15 @@ class Snapshot:
         self._watched.append(_watch(attributes, ["training", *own]))
         for name in ("_parameters", "_buffers", "_modules"):
             self._note(attributes[name])
-        return all([self._note(attributes[name]) for name in own])
+        certain = [self._note(attributes[name]) for name in own]
+        return all([*certain, self._note_reads(reads_of_layer(layer))])
+
+    def _note_reads(self, reads: Reads) -> bool:
+        """Note the variables that code reads; return False if a change could go unnoticed."""
+        self._watched += [_watch(namespace, names) for namespace, names in reads.namespaces]
+        self._cells += [(cell, contents(cell)) for cell in reads.cells]
+        values = [value for _, value in reads.values()]
+        return all([isinstance(value, FunctionType) or self._note(value) for value in values])
 
     def _note(self, value: object) -> bool:
         """Note what a container holds; return False if a change inside could go unnoticed."""
@@ -138,7 +159,11 @@ class Snapshot:
             return all([self._note(entry) for entry in value])
         if isinstance(value, partial):
             return self._note(value.args) and self._note(value.keywords)
-        return isinstance(value, type | BuiltinFunctionType | LossFunction) or _is_function(value)
+        if isinstance(value, FunctionType) and id(value) not in self._known:
+            self._known.add(id(value))
+            return self._note_reads(reads_of_function(value))
+        known = type | ModuleType | BuiltinFunctionType | LossFunction
+        return isinstance(value, known) or _is_function(value)
 
     def holds(self) -> bool:
         """Say whether nobody has changed the module since."""
@@ -147,6 +172,7 @@ class Snapshot:
             and not any(self._empty)
             and all(map(is_, map(type, self._layers), self._types))
             and all(starmap(_is_same, self._watched))
+            and all(contents(cell) is before for cell, before in self._cells)
             and all(_facts(tensor) == facts for tensor, facts in self._tensors)
             and not self._has_new_hooks()
         )
@@ -162,7 +188,7 @@ class Snapshot:
         return False
 
 
-def _watch(container: dict | list, keys: list) -> _Watched:
+def _watch(container: Mapping | list, keys: list) -> _Watched:
     entries = itemgetter(*keys, keys[0])  # of a single key it would return no tuple
     return container, len(container), entries, entries(container)
 

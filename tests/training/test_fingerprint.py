@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from sktorch.fused.fingerprint import NotStackable, Snapshot, fingerprint
+from sktorch.training.fingerprint import NotStackable, Snapshot, fingerprint
 
 
 class Holding(nn.Linear):
