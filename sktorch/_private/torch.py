@@ -13,7 +13,7 @@ from torch._ops import OpOverload
 from torch.nn.utils.parametrizations import weight_norm
 from torch.optim import Optimizer
 from torch.optim import optimizer as optimizer_module
-from torch.utils._python_dispatch import TorchDispatchMode as _TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "tree_leaves",
     "tree_map",
     "tree_unflatten",
+    "unoptimized",
     "version",
     "without_hook_of_weight_norm",
     "wrapped_by_schedule",
@@ -47,17 +48,6 @@ UNSAFE_VIEW = "_unsafe_view"
 RECURRENT_ALIASES = frozenset({"_flat_weights", "_flat_weight_refs"})
 
 
-class TorchDispatchMode(_TorchDispatchMode):
-    """torch's mode, whose subclasses do not import ``torch.compile`` when they are first used.
-
-    That takes more than a second. Under another name it is imported again.
-    """
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
-
-
 def schema(operation: OpOverload) -> torch.FunctionSchema:
     """Return the arguments of an operation and whether it writes to them; recording needs it."""
     return operation._schema
@@ -66,6 +56,29 @@ def schema(operation: OpOverload) -> torch.FunctionSchema:
 def overload_name(operation: OpOverload) -> str:
     """Return an operation's overload ("Tensor" of ``add.Tensor``); recording needs it."""
     return operation._overloadname
+
+
+def unoptimized(function: Callable) -> Callable:
+    """Return a function of TorchScript that runs as it is written.
+
+    This is ``torch.jit.optimized_execution(False)``, which takes as long as two small operations.
+    The optimizing executor takes longer than a recording in its first two calls, gains nothing on
+    basic operations, and may change last bits. Without the names, importing sktorch fails.
+    """
+    is_optimized, set_optimized = (
+        torch._C._get_graph_executor_optimize,
+        torch._C._set_graph_executor_optimize,
+    )
+
+    def run(*args: Any) -> Any:
+        before = is_optimized()
+        set_optimized(False)
+        try:
+            return function(*args)
+        finally:
+            set_optimized(before)
+
+    return run
 
 
 def version(tensor: torch.Tensor) -> int:

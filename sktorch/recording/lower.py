@@ -1,6 +1,5 @@
 """Rewrite a recorded graph so that it runs faster: wide products, and no Python."""
 
-import math
 import operator
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -9,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+
+from sktorch.recording.torchscript import call, compiled, expression, source_of
 
 # A function of a generator and tensors, which returns tensors.
 Run = Callable[..., Sequence[Tensor]]
@@ -50,12 +51,7 @@ class Program:
 def lower(
     graph: fx.Graph, constants: dict[str, Any], inputs: Sequence[Tensor], has_generator: bool
 ) -> Program:
-    """Return a graph, where no operation needs a generator, as TorchScript; else as Python.
-
-    TorchScript does not hold Python's lock, so that stacks in several threads keep several cores
-    busy, and runs a step of small operations in half of Python's time. It is deprecated and serves
-    nothing else here.
-    """
+    """Return a graph as TorchScript, where no operation needs a generator; else as Python."""
     on_cpu = all(tensor.device.type == "cpu" for tensor in inputs)
     if on_cpu and not has_generator:  # A GPU runs one kernel after another anyway.
         with suppress(RuntimeError, AttributeError, NotImplementedError):
@@ -64,57 +60,19 @@ def lower(
 
 
 def _as_torchscript(graph: fx.Graph, constants: dict[str, Any]) -> Run:
-    """Return a graph as a TorchScript that is freed with its last user; nothing is run.
-
-    ``torch.jit.trace`` would keep what it traced for ever, run every operation once more, and
-    refuse those with a list of truth values, as the backward passes of normalizations have.
-    """
-    unit: Any = torch.jit.CompilationUnit(source(graph))
-    compiled, held = unit.replay, [*constants.values()]
-
-    def run(generator: torch.Generator | None, *tensors: Tensor) -> Sequence[Tensor]:
-        # Without the optimizing executor: it gains nothing on basic operations, takes longer than
-        # the recording in its first two calls, and may change last bits.
-        with torch.jit.optimized_execution(False):
-            return compiled(*tensors, *held)
-
-    return run
-
-
-def source(graph: fx.Graph) -> str:
-    """Return a graph without a generator as the source of a function of tensors in TorchScript."""
-    arguments, lines, constants = [], [], []
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            arguments.append(node.name)
-        elif node.op == "get_attr":
-            constants.append(node.name)
-        elif node.op == "call_function":
-            lines.append(f"{node.name} = {_call(node)}")
-        else:
-            outputs = ", ".join(map(_expression, node.args[0]))
-            lines.append(f"return ({outputs},)")
-    names = [*arguments[1:], *constants]
-    return "\n    ".join([f"def replay({', '.join(names)}):", *lines]) + "\n"
+    nodes = [node for node in graph.nodes if node.op != "output"]
+    (_, *placeholders), held = (
+        [node for node in nodes if node.op == kind] for kind in ("placeholder", "get_attr")
+    )
+    lines = [f"{node.name} = {_call(node)}" for node in nodes if node.op == "call_function"]
+    outputs = ", ".join(map(expression, graph.output_node().args[0]))
+    names = [node.name for node in (*placeholders, *held)]
+    program = compiled(source_of(names, [*lines, f"return ({outputs},)"]))
+    values = [constants[node.target] for node in held]
+    return lambda generator, *tensors: program(*tensors, *values)
 
 
 def _call(node: fx.Node) -> str:
     if node.target is operator.getitem:
         return f"{node.args[0]}[{node.args[1]}]"
-    operation: Any = node.target
-    arguments = [*map(_expression, node.args)]
-    arguments += [f"{name}={_expression(value)}" for name, value in node.kwargs.items()]
-    return f"torch.ops.{operation.namespace}.{operation.overloadpacket.__name__}({', '.join(arguments)})"
-
-
-def _expression(value: Any) -> str:
-    """Return an argument as TorchScript writes it."""
-    if isinstance(value, fx.Node):
-        return value.name
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_expression, value))}]"
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"float('{value}')"
-    if isinstance(value, torch.device):
-        return f"torch.device('{value}')"
-    return str(value) if isinstance(value, torch.dtype | torch.layout | torch.memory_format) else repr(value)
+    return call(node.target, node.args, node.kwargs)

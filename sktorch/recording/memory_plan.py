@@ -25,12 +25,12 @@ def reuse_memory(graph: fx.Graph) -> list[Tensor]:
     buffers = _Buffers(graph)
     for number, node in enumerate(nodes):
         ending = [n for n in node.all_input_nodes if last_use.get(_storage(n)) == number]
-        if _is_fresh(node) and _storage(node) not in protected:
+        if is_fresh(node) and _storage(node) not in protected:
             operand = _overwrite([n for n in ending if _storage(n) not in protected], node)
             if operand is not None:
                 buffers.hand_over(operand, node)
-            elif (out := _out_variant(node.target)) is not None:
-                _write_to(buffers.take(node), node, *out)
+            elif (out := out_variant(node.target)) is not None:
+                write_to(buffers.take(node), node, *out)
         for over in [*ending, node]:
             if last_use.get(_storage(over)) == number:
                 buffers.release(over)
@@ -50,7 +50,7 @@ class _Buffers:
     def take(self, node: fx.Node) -> fx.Node:
         """Return a buffer for a node's value, a new one if none is free."""
         value = node.meta["value"]
-        free = self._free[_layout(value)]
+        free = self._free[layout(value)]
         if free:
             buffer = free.pop()
         else:
@@ -71,7 +71,7 @@ class _Buffers:
         """Take back the buffer, if any, that holds a node's value."""
         buffer = self._lent.pop(_storage(node), None)
         if buffer is not None:
-            self._free[_layout(buffer.meta["value"])].append(buffer)
+            self._free[layout(buffer.meta["value"])].append(buffer)
 
 
 def _lifetimes(nodes: list[fx.Node]) -> tuple[dict[int | None, int], set[int | None]]:
@@ -98,12 +98,12 @@ def _storage(node: fx.Node) -> int | None:
     return value.untyped_storage().data_ptr()
 
 
-def _layout(value: Tensor) -> tuple:
+def layout(value: Tensor) -> tuple:
     """Return all that two tensors must have in common to share memory."""
     return tuple(value.shape), value.stride(), value.dtype, value.device
 
 
-def _is_fresh(node: fx.Node) -> bool:
+def is_fresh(node: fx.Node) -> bool:
     """Say whether a node computes one new tensor, not a view, that is the same in every call."""
     if not isinstance(node.target, OpOverload) or _storage(node) is None:
         return False
@@ -118,24 +118,24 @@ def _overwrite(candidates: list[fx.Node], node: fx.Node) -> fx.Node | None:
     operation: Any = node.target
     first: Any = next(iter(node.args), None)
     storages = [_storage(operand) for operand in node.all_input_nodes]
-    layout = _layout(node.meta["value"])
+    needed = layout(node.meta["value"])
     candidates = [
         operand
         for operand in candidates
-        if _layout(operand.meta["value"]) == layout and storages.count(_storage(operand)) == 1
+        if layout(operand.meta["value"]) == needed and storages.count(_storage(operand)) == 1
     ]
     in_place = _in_place_variant(operation)
     if in_place and first in candidates and node.args.count(first) == 1 and not node.kwargs:
         node.target = in_place
         return first
-    out = _out_variant(operation)
+    out = out_variant(operation)
     if out is None or torch.Tag.pointwise not in operation.tags or not candidates:
         return None
-    _write_to(candidates[0], node, *out)
+    write_to(candidates[0], node, *out)
     return candidates[0]
 
 
-def _write_to(buffer: fx.Node, node: fx.Node, out_variant: Any, argument: str) -> None:
+def write_to(buffer: fx.Node, node: fx.Node, out_variant: Any, argument: str) -> None:
     """Let a node write its value to a buffer."""
     node.target = out_variant
     node.kwargs = {**node.kwargs, argument: buffer}
@@ -148,7 +148,7 @@ def _in_place_variant(operation: Any) -> Any:
     return found if found is not None and _is_native(found) else None
 
 
-def _out_variant(operation: Any) -> tuple[Any, str] | None:
+def out_variant(operation: Any) -> tuple[Any, str] | None:
     """Return the operation that writes to a given tensor and that argument's name, or None."""
     packet = operation.overloadpacket
     for name in packet.overloads():

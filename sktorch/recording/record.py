@@ -26,6 +26,7 @@ from sktorch._private.torch import (
 )
 from sktorch.recording.lower import Program, lower, widen_products
 from sktorch.recording.memory_plan import reuse_memory
+from sktorch.recording.simplify import simplify
 
 # Views that are their base itself if shape and strides are the same.
 _MAY_BE_IDENTITY = {"view", UNSAFE_VIEW, "expand", "alias", "detach"}
@@ -104,6 +105,7 @@ def record(
     outputs, structure = tree_flatten(value)
     with torch.no_grad():
         graph = recorder.graph_to(outputs)
+        simplify(graph)
         if wide_products:
             widen_products(graph)
         buffers = reuse_memory(graph) if planned_memory else []

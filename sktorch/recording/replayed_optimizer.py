@@ -1,10 +1,18 @@
 """Replay an optimizer's step as the list of in-place operations that it performed once."""
 
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from sktorch._private.torch import TorchDispatchMode, schema
+from sktorch._private.torch import OpOverload, TorchDispatchMode, schema
+from sktorch.recording.torchscript import Variable, call, compiled, source_of
+
+# An operation, its arguments, and those by name.
+_Write = tuple[OpOverload, tuple, dict[str, Any]]
 
 
 class Steps(Protocol):
@@ -25,22 +33,69 @@ class ReplayedOptimizer:
 
     def __init__(self, optimizer: Steps) -> None:
         self._optimizer = optimizer
-        self._writes: list[tuple] | None = None
+        self._replay: Callable[[], object] | None = None
         self._n_tries = 2  # The first step may make the states.
 
     def step(self) -> None:
         """Step, by replaying if the operations are known."""
-        if self._writes is not None:
-            with torch.no_grad():
-                for operation, args, kwargs in self._writes:
-                    operation(*args, **kwargs)
+        if self._replay is not None:
+            self._replay()
         elif self._n_tries:
             self._n_tries -= 1
             with _WriteRecorder() as recorder:
                 self._optimizer.step()
-            self._writes = recorder.writes
+            self._replay = None if recorder.writes is None else _as_function(recorder.writes)
         else:
             self._optimizer.step()
+
+
+def _as_function(writes: list[_Write]) -> Callable[[], object]:
+    """Return a function that performs operations on the same tensors, with the same numbers."""
+    values: list[Any] = []
+
+    def variable(value: Any) -> Any:
+        """Return a variable for tensors and numbers with a fraction, and others as they are."""
+        kind = _kind_of(value)
+        if kind is None:
+            return value
+        values.append(value)
+        return Variable(f"value_{len(values)}", kind)
+
+    # Numbers are variables, so that another learning rate takes no other program. So are lists:
+    # TorchScript takes a write to the tensors of a list of its own for one that nobody sees.
+    lines, variables = [], []
+    for operation, args, kwargs in writes:
+        args, kwargs = [*map(variable, args)], {n: variable(v) for n, v in kwargs.items()}
+        variables += [v for v in (*args, *kwargs.values()) if isinstance(v, Variable)]
+        lines.append(call(operation, args, kwargs))
+    tensors = [t for value in values for t in (value if isinstance(value, list) else [value])]
+    if all(t.device.type == "cpu" for t in tensors if isinstance(t, Tensor)):
+        with suppress(RuntimeError):
+            program = compiled(source_of(map(Variable.declaration, variables), lines))
+            return partial(program, *map(_detached, values))
+    return partial(_perform, writes)
+
+
+def _kind_of(value: Any) -> str | None:
+    """Return a value's type in TorchScript, if it is to be a variable."""
+    if isinstance(value, list) and value and all(isinstance(v, Tensor) for v in value):
+        return "List[Tensor]"
+    if isinstance(value, Tensor):
+        return "Tensor"
+    return "float" if isinstance(value, float) else None
+
+
+def _detached(value: Any) -> Any:
+    """Return tensors so that autograd does not object to a write to a parameter."""
+    if isinstance(value, list):
+        return [*map(_detached, value)]
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+@torch.no_grad()
+def _perform(writes: list[_Write]) -> None:
+    for operation, args, kwargs in writes:
+        operation(*args, **kwargs)
 
 
 class _WriteRecorder(TorchDispatchMode):
@@ -48,7 +103,7 @@ class _WriteRecorder(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.writes: list[tuple] | None = []
+        self.writes: list[_Write] | None = []
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Any = (), kwargs: Any = None

@@ -1,15 +1,18 @@
 """Find what code reads beside its arguments: global variables, closures, attributes of classes."""
 
+import dis
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 # Their code is taken to compute the same in every call.
 _LIBRARIES = ("torch", "sktorch")
+_LOAD_VARIABLE = {"LOAD_GLOBAL", "LOAD_NAME"}
+_LOAD_ATTRIBUTE = {"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"}
 
 
 @dataclass
@@ -72,16 +75,17 @@ def _followed(functions: list[Any], package: str, classes: tuple[type, ...]) -> 
             continue
         seen.add(function)
         names, variables = _names(function.__code__), function.__globals__
-        reads.note(variables, names)
+        reads.note(variables, names.variables)
         reads.cells += function.__closure__ or ()
-        held = [variables[name] for name in names & variables.keys()]
+        held = [variables[name] for name in names.variables & variables.keys()]
         held += map(contents, function.__closure__ or ())
         owners = [*classes, *(v for v in held if isinstance(v, ModuleType | type))]
         for owner in owners:
             if _package(owner) == package:
-                attributes = {name: vars(owner)[name] for name in names & vars(owner).keys()}
+                own = vars(owner)
+                attributes = {name: own[name] for name in names.attributes & own.keys()}
                 methods = {n for n, v in attributes.items() if _unwrapped(v) is not v or callable(v)}
-                reads.note(vars(owner), attributes.keys() - methods)
+                reads.note(own, attributes.keys() - methods)
                 left += map(attributes.get, methods)
         left += held
     return reads
@@ -92,11 +96,23 @@ def _unwrapped(value: Any) -> Any:
     return getattr(value, "fget", None) or getattr(value, "__func__", value)
 
 
+class _Names(NamedTuple):
+    variables: frozenset[str]  # global ones
+    attributes: frozenset[str]
+
+
 @cache
-def _names(code: CodeType) -> frozenset[str]:
-    """Return all names of variables and attributes in code and in the functions inside it."""
+def _names(code: CodeType) -> _Names:
+    """Return the names that code loads, and the functions inside it."""
     inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return frozenset(code.co_names).union(*inner)
+    return _Names(
+        _loaded(code, _LOAD_VARIABLE).union(*(names.variables for names in inner)),
+        _loaded(code, _LOAD_ATTRIBUTE).union(*(names.attributes for names in inner)),
+    )
+
+
+def _loaded(code: CodeType, opnames: set[str]) -> frozenset[str]:
+    return frozenset(i.argval for i in dis.get_instructions(code) if i.opname in opnames)
 
 
 def _package(code: Any) -> str:

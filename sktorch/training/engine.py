@@ -44,6 +44,7 @@ class Engine:
         self._n_epochs = n_epochs  # left
         self.precision = Precision.named(settings.precision, device.type)
         self._compiled: tuple[nn.Module, Any] | None = None
+        self._objective: Objective | None = None
         self._replayed: CapturedStep | RecordedStep | None = None
         self._reason: str | None = "no step was made"
 
@@ -82,8 +83,14 @@ class Engine:
         self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
     ) -> Evaluated:
         """Evaluate a net on every batch."""
-        objective = Objective(net.module_, net.criterion_, self.precision.autocast)
-        return evaluate(objective, batches, observer=observer)
+        return evaluate(self.objective(net), batches, observer=observer)
+
+    def objective(self, net: Trainee) -> Objective:
+        """Return the loss of the net's module and criterion; the same object while these are."""
+        known, module, criterion = self._objective, net.module_, net.criterion_
+        if known is None or known.module is not module or known.criterion is not criterion:
+            known = self._objective = Objective(module, criterion, self.precision.autocast)
+        return known
 
     def step(
         self,
@@ -102,10 +109,12 @@ class Engine:
                 f"{type(optimizer).__name__}, which evaluates the loss itself. Set "
                 "gradient_accumulation=1, and a larger batch_size instead."
             )
-        module = self._compile(net.module_) if settings.is_compiled else net.module_
-        objective = Objective(module, net.criterion_, self.precision.autocast)
+        objective = self.objective(net)
+        if settings.is_compiled:
+            module = self._compile(net.module_)
+            objective = Objective(module, net.criterion_, self.precision.autocast)
         step = make_step(objective, optimizer, self.precision, settings.gradient_clip)
-        self._reason = self._why_eager(objective, optimizer, observed, scheduled)
+        self._reason = self._why_eager(optimizer, observed, scheduled)
         if self._reason is not None:
             self._replayed = None
             return step
@@ -138,11 +147,7 @@ class Engine:
         return known[1]
 
     def _why_eager(
-        self,
-        objective: Objective,
-        optimizer: torch.optim.Optimizer,
-        observed: bool,
-        scheduled: bool,
+        self, optimizer: torch.optim.Optimizer, observed: bool, scheduled: bool
     ) -> str | None:
         on_cuda = self.device.type == "cuda"
         reasons = {
@@ -158,18 +163,8 @@ class Engine:
                 self.precision.scaler.is_enabled()
             ),
             "the module is compiled": not on_cuda and self.settings.is_compiled,
-            "the optimizer trains other parameters than those that require gradients": (
-                not on_cuda and not _trains_all(objective, optimizer)
-            ),
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def _trains_all(objective: Objective, optimizer: torch.optim.Optimizer) -> bool:
-    """Say whether an optimizer has just the parameters that require gradients."""
-    groups = optimizer.param_groups
-    stepped = {id(p) for group in groups for p in group["params"] if p.requires_grad}
-    return stepped == {id(p) for p in objective.parameters() if p.requires_grad}
 
 
 def _constants(objective: Objective) -> list[bool | int | float]:

@@ -33,6 +33,7 @@ class RecordableStep:
         of_module = {*map(id, step.objective.module.parameters())}
         self._is_clipped = [id(p) in of_module for p in self.trained]
         self._is_used = [True] * len(self.trained)  # A loss may not depend on all of them.
+        self._pointers: list[int] = []
         self._stepper: Any = None
         self._settings: list | None = None
         self._holds_gradients = False
@@ -80,6 +81,17 @@ class RecordableStep:
 
         tensors = [*self._state, *tensors_of(batch)]
         return record(compute, None, *tensors, wide_products=False, planned_memory=False)
+
+    def trains_all(self) -> bool:
+        """Say whether the optimizer has just the parameters that require gradients."""
+        groups = self.optimizer.param_groups
+        stepped = {id(p) for group in groups for p in group["params"] if p.requires_grad}
+        return stepped == {*map(id, self.trained)}
+
+    def has_moved(self) -> bool:
+        """Say whether a tensor has other memory than when this was last asked."""
+        before, self._pointers = self._pointers, [tensor.data_ptr() for tensor in self._state]
+        return before != self._pointers
 
     def bound(self, recording: Recording) -> Callable[[Batch], Tensor]:
         """Return a recording of a step of this kind as a function of a batch, for this step."""

@@ -70,9 +70,9 @@ class RecordedStep:
         """Begin an epoch of so many batches, the first of so many epochs that are left."""
         self._n_epochs, self._n_steps = n_epochs, n_epochs * n_batches
         self._step.renew(step, scheduled=scheduled)
-        # Somebody may have given a parameter other memory.
-        recordings = {place: self._programs[place].recording for place in self._replays}
-        self._replays = {place: self._step.bound(r) for place, r in recordings.items() if r}
+        if self._step.has_moved():  # Somebody gave a parameter other memory.
+            recordings = {place: self._programs[place].recording for place in self._replays}
+            self._replays = {place: self._step.bound(r) for place, r in recordings.items() if r}
 
     def __call__(
         self, batch: Batch, first: bool = True, last: bool = True, share: float = 1.0
@@ -116,6 +116,8 @@ class RecordedStep:
         return self._programs[place]
 
     def _looked_up(self, place: Place) -> Program:
+        if not self._step.trains_all():
+            return Program(reason="the optimizer has other parameters than require gradients")
         try:
             self._kind = self._kind or _kind_of(self._step.step)
         except Exception as error:  # NotStackable, or whatever an attribute does when looked at
