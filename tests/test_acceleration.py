@@ -24,28 +24,28 @@ def digits(scaled):
 
 
 @pytest.mark.parametrize(
-    "parameters",
+    ("parameters", "reason"),
     [
-        {"precision": "float32"},
-        {"precision": "tf32"},
-        {"precision": "bfloat16"},
-        {"precision": "float16"},
-        {"compile": {"backend": "eager"}},
-        {"gradient_clip": 0.5},
-        {"gradient_accumulation": 3},
-        {"gradient_accumulation": 3, "early_stopping": True, "precision": "bfloat16"},
-        {"data_placement": "source"},
-        {"data_placement": "host"},
+        ({"precision": "float32"}, None),
+        ({"precision": "tf32"}, None),
+        ({"precision": "bfloat16"}, None),
+        ({"precision": "float16"}, "float16 needs a gradient scaler, which waits for the device"),
+        ({"compile": {"backend": "eager"}}, "the module is compiled"),
+        ({"gradient_clip": 0.5}, None),
+        ({"gradient_accumulation": 3}, None),
+        ({"gradient_accumulation": 3, "early_stopping": True, "precision": "bfloat16"}, None),
+        ({"data_placement": "source"}, None),
+        ({"data_placement": "host"}, None),
     ],
     ids=str,
 )
-def test_every_setting_trains(digits, parameters):
+def test_every_setting_trains(digits, parameters, reason):
     X, y = digits
-    classifier = TorchClassifier(**QUICK, **parameters).fit(X, y)
+    classifier = TorchClassifier(**QUICK | parameters).fit(X, y)
     assert classifier.score(X, y) > 0.95
     assert classifier.predict_proba(X[:2]).dtype == np.float32
     assert classifier.module_[1].weight.dtype is torch.float32
-    assert classifier.eager_reason_ == "the device is cpu, not cuda"
+    assert classifier.eager_reason_ == reason
 
 
 def test_an_eagerly_compiled_module_gives_the_same_model(digits):
@@ -243,7 +243,7 @@ def test_reasons_are_there_after_a_training_that_a_callback_ends_at_once(digits)
 
     classifier = TorchClassifier(**BRIEF, callbacks=[AtOnce()]).fit(*digits)
     assert classifier.data_placement_ == "device"
-    assert classifier.eager_reason_ == "the device is cpu, not cuda"
+    assert classifier.eager_reason_ == "callbacks look at each batch"
 
 
 def test_fits_of_one_architecture_are_compiled_once(digits):

@@ -19,8 +19,8 @@ PACKAGE = ROOT / "sktorch"
 # nothing of the package, and every room may import them. `sktorch/__init__.py` may import all.
 ARROWS = {
     "estimators": {"fused", "training", "targets", "data", "losses", "modules"},
-    "fused": {"training", "recording", "losses", "data"},
-    "training": {"data", "losses"},
+    "fused": {"training", "recording", "data"},
+    "training": {"recording", "data", "losses"},
     "data": {"targets"},
     "targets": {"losses"},
     "recording": set(),
@@ -93,6 +93,8 @@ TESTED_IN = {
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
     "preprocessing._parameters": "tests/preprocessing/test_cleaner.py",
     "training.objective": "tests/training/test_step.py",
+    "training.programs": "tests/training/test_recorded_step.py",
+    "training.recordable_step": "tests/training/test_recorded_step.py",
     "training.runner": "tests/fused/test_runner.py",
 }
 

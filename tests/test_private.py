@@ -114,24 +114,21 @@ def test_recurrent_layers_hold_their_parameters_twice():
     assert vars(nn.GRU(1, 1)).keys() >= private.RECURRENT_ALIASES
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_traced_function_writes_in_place():
-    def add_one(tensor):
-        return tensor.add_(1)
+def test_torchscript_runs_unoptimized_and_the_setting_is_restored():
+    seen = []
 
-    traced, tensor = private.trace_in_place(add_one, [torch.zeros(2)]), torch.zeros(2)
-    traced(tensor)
-    assert tensor.tolist() == [1, 1]
+    def function(number):
+        seen.append(torch._C._get_graph_executor_optimize())
+        if number < 0:
+            raise ValueError(number)
+        return number
 
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_traced_function_is_freed():
-    functions, before = torch.jit._state._python_cu.get_functions, torch.zeros(2)
-    n_functions = len(functions())
-    private.trace_in_place(lambda tensor: -tensor, [before])
-    assert len(functions()) == n_functions
-    torch.jit.trace(lambda tensor: -tensor, (before,))
-    assert len(functions()) > n_functions  # It is there that others are kept.
+    run = private.unoptimized(function)
+    assert run(3) == 3
+    with pytest.raises(ValueError, match="-1"):
+        run(-1)
+    assert seen == [False, False]
+    assert torch._C._get_graph_executor_optimize()
 
 
 def test_the_version_of_a_tensor_counts_writes():

@@ -23,13 +23,14 @@ def _leave_out(graph: fx.Graph, copy: fx.Node) -> None:
     place, value, *_ = copy.args
     same_layout = layout(place.meta["value"]) == layout(value.meta["value"])
     is_first_use = next(iter(place.users)) is copy
-    if copy.users or place.op != "placeholder" or not (same_layout and is_first_use):
+    if place.op != "placeholder" or not (same_layout and is_first_use):
         return
     viewed = value if value.target is _ATEN.view.default else None
     computed = value.args[0] if viewed else value
     variant = out_variant(computed.target) if is_fresh(computed) else None
     if variant is None or any(len(node.users) > 1 for node in (value, computed)):
         return
+    copy.replace_all_uses_with(place)
     graph.erase_node(copy)
     if viewed:
         graph.erase_node(viewed)

@@ -51,8 +51,6 @@ def reads_of_layer(layer: nn.Module) -> Reads:
     """Return what is read by a layer's own methods that torch calls, and by what they call."""
     kind = type(layer)
     package = _package(kind)
-    if package in _LIBRARIES:
-        return Reads()
     own = tuple(base for base in kind.__mro__ if _package(base) == package)
     inherited = {name for base in kind.__mro__ if base not in own for name in vars(base)}
     called = [
@@ -67,7 +65,7 @@ def reads_of_layer(layer: nn.Module) -> Reads:
 def _followed(functions: list[Any], package: str, classes: tuple[type, ...]) -> Reads:
     """Return what functions of a package read, some of which are methods of these classes."""
     reads, left, seen = Reads(), functions, set[FunctionType]()
-    while left:
+    while left and package not in _LIBRARIES:
         function = _unwrapped(left.pop())
         if not isinstance(function, FunctionType) or function in seen:
             continue

@@ -28,8 +28,8 @@ class RecordableStep:
         self.trained = [p for p in parameters if p.requires_grad]
         self.gradients = [torch.empty_like(p) for p in self.trained]
         self.buffers = [*step.objective.buffers()]
-        fixed = [p for p in parameters if not p.requires_grad]
-        self._state = [*self.trained, *self.gradients, *fixed, *self.buffers]
+        self._fixed = [p for p in parameters if not p.requires_grad]
+        self._state = [*self.trained, *self.gradients, *self._fixed, *self.buffers]
         of_module = {*map(id, step.objective.module.parameters())}
         self._is_clipped = [id(p) in of_module for p in self.trained]
         self._is_used = [True] * len(self.trained)  # A loss may not depend on all of them.
@@ -110,6 +110,8 @@ class RecordableStep:
                 self.trained, self.gradients, self._is_used, strict=True
             ):
                 parameter.grad = gradient if is_used else None
+            for parameter in self._fixed:
+                parameter.grad = None  # of a time when it was trained
             self._holds_gradients = True
         if last:
             self._stepper.step()

@@ -54,16 +54,39 @@ def test_products_stay_as_they_are_on_demand():
     assert torch.equal(recording(GENERATOR, *inputs)[0], transposed_product(*inputs)[0])
 
 
-def fails(*args, **kwargs):
-    raise RuntimeError("TorchScript is gone")
+def refuses(source):
+    raise RuntimeError("TorchScript can't express it")
 
 
-@pytest.mark.parametrize("has_torchscript", [True, False])
-def test_a_program_computes_what_the_graph_computes(has_torchscript, monkeypatch):
-    if not has_torchscript:
-        monkeypatch.setattr("sktorch.recording.lower.trace_in_place", fails)
+@pytest.mark.parametrize(
+    ("has_generator", "compiles", "language"),
+    [(False, True, "TorchScript"), (False, False, "Python"), (True, True, "Python")],
+)
+def test_a_program_computes_what_the_graph_computes(has_generator, compiles, language, monkeypatch):
+    if not compiles:
+        monkeypatch.setattr("sktorch.recording.lower.compiled", refuses)
     inputs = factors(8, 3)
-    module = fx.GraphModule({}, graph_of_product(*inputs))
-    run = lower(module, inputs)
-    assert (run == module.forward) != has_torchscript
-    assert torch.equal(run(GENERATOR, *inputs)[0], transposed_product(*inputs)[0])
+    program = lower(graph_of_product(*inputs), {}, inputs, has_generator)
+    assert program.language == language
+    assert torch.equal(program.run(GENERATOR, *inputs)[0], transposed_product(*inputs)[0])
+
+
+def several(x, y):
+    values, indices = torch.max(x, dim=1)
+    parts = (values * 2.5).split(1)
+    return parts[0] + torch.full_like(parts[1], float("-inf")), indices, y.to(torch.float64)
+
+
+def test_results_of_several_parts_infinities_and_dtypes_are_expressed():
+    inputs = factors(4, 3)
+    recording, _ = record(several, GENERATOR, *inputs)
+    assert recording.replayed_by == "TorchScript"
+    for replayed, expected in zip(recording(GENERATOR, *inputs), several(*inputs), strict=True):
+        assert torch.equal(replayed, expected)
+
+
+def test_constants_are_held():
+    constant = torch.arange(3.0)
+    recording, _ = record(lambda x: x + constant, GENERATOR, torch.zeros(3))
+    assert recording.replayed_by == "TorchScript"
+    assert torch.equal(recording(GENERATOR, torch.ones(3)), constant + 1)

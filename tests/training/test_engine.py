@@ -15,10 +15,25 @@ def engine(device=CPU, **settings):
     return Engine(device, StepSettings(**settings))
 
 
-def test_a_cpu_runs_eagerly():
+def test_a_cpu_runs_a_few_steps_eagerly():
     module, subject = nn.Linear(3, 2), engine()
     subject.step(net_of(module, torch.optim.SGD(module.parameters())))
-    assert subject.eager_reason == "the device is cpu, not cuda"
+    assert subject.eager_reason == "too few steps are left for a recording to pay"
+
+
+@pytest.mark.parametrize(
+    ("options", "optimizer", "observed", "reason"),
+    [
+        ({}, torch.optim.SGD, True, "callbacks look at each batch"),
+        ({}, torch.optim.LBFGS, False, "the optimizer needs a closure"),
+        ({"compile": {"backend": "eager"}}, torch.optim.SGD, False, "the module is compiled"),
+        ({"precision": "float16"}, torch.optim.SGD, False, "float16 needs a gradient scaler"),
+    ],
+)
+def test_why_a_cpu_runs_eagerly(options, optimizer, observed, reason):
+    module, subject = nn.Linear(3, 2), engine(**options)
+    subject.step(net_of(module, optimizer(module.parameters())), observed=observed)
+    assert subject.eager_reason.startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +100,8 @@ def test_an_optimizer_that_does_not_say_it_is_capturable_is_not(make_optimizer):
 @pytest.mark.parametrize("compile", [False, np.False_])
 def test_no_compilation_by_any_name(compile):
     module, subject = nn.Linear(3, 2), engine(compile=compile)
-    step = subject.step(net_of(module, torch.optim.SGD(module.parameters())))
-    assert step.objective.module is module
+    subject.step(net_of(module, torch.optim.SGD(module.parameters())))
+    assert subject.eager_reason == "too few steps are left for a recording to pay"
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # torch's own
