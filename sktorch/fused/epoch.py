@@ -10,9 +10,9 @@ import torch
 from torch.optim import Optimizer
 
 from sktorch.data.structure import Batch, Outputs, tree_leaves, tree_map
-from sktorch.training.fingerprint import NotStackable
 from sktorch.fused.model import Model
 from sktorch.fused.stack import stackable_settings
+from sktorch.training.fingerprint import NotStackable
 
 
 class BlockedBatches(Protocol):

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from sktorch.training.fingerprint import Snapshot, fingerprint
 from sktorch.training.engine import Engine
+from sktorch.training.fingerprint import Snapshot, fingerprint
+from sktorch.training.loop import set_mode
 from sktorch.training.objective import Objective
 from sktorch.training.runner import Trainee
 
@@ -43,7 +44,7 @@ class Model:
 
     def set_mode(self, training: bool) -> None:
         """Set train or eval mode, as ``module.train()`` and ``module.eval()`` set it."""
-        set_mode(self.net.module_, training)
+        set_mode(self.net.module_, training=training)
 
     @contextmanager
     def random_numbers(self, training: bool) -> Iterator[None]:
@@ -102,14 +103,3 @@ def _never_draws(layer: nn.Module) -> bool:
     by_name = type(layer).__name__.startswith(("Dropout", "RReLU", "FractionalMaxPool"))
     by_name = by_name or "AlphaDropout" in type(layer).__name__
     return own and not (by_name or getattr(layer, "dropout", False))
-
-
-def set_mode(module: nn.Module, training: bool) -> None:
-    """Set train or eval mode, as ``module.train()`` and ``module.eval()`` set it."""
-    layers = [*module.modules()]
-    if any(type(layer).train is not nn.Module.train for layer in layers):
-        module.train() if training else module.eval()  # Some layers know better, as frozen norms.
-        return
-    for layer in layers:
-        if layer.training is not training:  # Module.train() sets every one, which is slower.
-            layer.training = training

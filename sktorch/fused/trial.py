@@ -17,9 +17,9 @@ from torch.overrides import TorchFunctionMode
 
 from sktorch._private.torch import tree_flatten, tree_leaves, tree_unflatten
 from sktorch.fused.epoch import EpochTask
-from sktorch.training.fingerprint import NotStackable, attributes
 from sktorch.fused.stack import Stack, skeleton
 from sktorch.recording.record import Recording, record
+from sktorch.training.fingerprint import NotStackable, attributes
 from sktorch.training.objective import Objective, loss_and_gradients
 from sktorch.training.randomness import (
     RandomStream,

@@ -65,7 +65,8 @@ def _as_torchscript(graph: fx.Graph, constants: dict[str, Any]) -> Run:
         [node for node in nodes if node.op == kind] for kind in ("placeholder", "get_attr")
     )
     lines = [f"{node.name} = {_call(node)}" for node in nodes if node.op == "call_function"]
-    outputs = ", ".join(map(expression, graph.output_node().args[0]))
+    returned: Any = graph.output_node().args[0]
+    outputs = ", ".join(map(expression, returned))
     names = [node.name for node in (*placeholders, *held)]
     program = compiled(source_of(names, [*lines, f"return ({outputs},)"]))
     values = [constants[node.target] for node in held]
@@ -75,4 +76,5 @@ def _as_torchscript(graph: fx.Graph, constants: dict[str, Any]) -> Run:
 def _call(node: fx.Node) -> str:
     if node.target is operator.getitem:
         return f"{node.args[0]}[{node.args[1]}]"
-    return call(node.target, node.args, node.kwargs)
+    operation: Any = node.target
+    return call(operation, node.args, node.kwargs)

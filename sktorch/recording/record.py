@@ -63,7 +63,7 @@ class Recording:
 
     @property
     def replayed_by(self) -> str:
-        """ "TorchScript", or "Python" where that fails or can't be used."""
+        """The language, "TorchScript", or "Python" where that fails or can't be used."""
         return self._program.language
 
     def flat(self) -> Callable[..., Sequence[Tensor]]:
@@ -77,9 +77,16 @@ class Recording:
         buffers = [torch.empty_like(buffer) for buffer in self._buffers]
         return lambda generator, *tensors: run(generator, *tensors, *buffers)
 
+    def nested(self) -> Callable[..., Any]:
+        """Return `flat` with the value nested as the function returned it."""
+        run, structure = self.flat(), self._structure
+        if structure.is_leaf():
+            return lambda generator, *tensors: run(generator, *tensors)[0]
+        return lambda generator, *tensors: tree_unflatten([*run(generator, *tensors)], structure)
+
     def __call__(self, generator: torch.Generator | None, *inputs: Any) -> Any:
         """Return the function's value for other inputs, nested as the function returned it."""
-        return tree_unflatten([*self.flat()(generator, *tree_leaves(inputs))], self._structure)
+        return self.nested()(generator, *tree_leaves(inputs))
 
 
 def record(
@@ -167,7 +174,7 @@ class _Recorder(TorchDispatchMode):
         self.graph.eliminate_dead_code()
         return self.graph
 
-    def _bind(self, value: Tensor | torch.Generator, node: fx.Node) -> None:
+    def _bind(self, value: Tensor | torch.Generator | None, node: fx.Node) -> None:
         """Let a node stand for a tensor or a generator."""
         self._alive.append(value)  # so that no later tensor gets its id or memory
         self._nodes[id(value)] = node

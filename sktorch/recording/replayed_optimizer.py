@@ -65,9 +65,10 @@ def _as_function(writes: list[_Write]) -> Callable[[], object]:
     # TorchScript takes a write to the tensors of a list of its own for one that nobody sees.
     lines, variables = [], []
     for operation, args, kwargs in writes:
-        args, kwargs = [*map(variable, args)], {n: variable(v) for n, v in kwargs.items()}
-        variables += [v for v in (*args, *kwargs.values()) if isinstance(v, Variable)]
-        lines.append(call(operation, args, kwargs))
+        written = [*map(variable, args)]
+        named = {name: variable(value) for name, value in kwargs.items()}
+        variables += [v for v in (*written, *named.values()) if isinstance(v, Variable)]
+        lines.append(call(operation, written, named))
     tensors = [t for value in values for t in (value if isinstance(value, list) else [value])]
     if all(t.device.type == "cpu" for t in tensors if isinstance(t, Tensor)):
         with suppress(RuntimeError):

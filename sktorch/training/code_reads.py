@@ -82,7 +82,7 @@ def _followed(functions: list[Any], package: str, classes: tuple[type, ...]) -> 
             if _package(owner) == package:
                 own = vars(owner)
                 attributes = {name: own[name] for name in names.attributes & own.keys()}
-                methods = {n for n, v in attributes.items() if _unwrapped(v) is not v or callable(v)}
+                methods = {n for n, v in attributes.items() if callable(_unwrapped(v))}
                 reads.note(own, attributes.keys() - methods)
                 left += map(attributes.get, methods)
         left += held

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sktorch._errors import errors_name
-from sktorch.data.structure import Batch
+from sktorch.data.structure import Batch, Outputs
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
-from sktorch.training.loop import TrainStep, evaluate, train_epoch
+from sktorch.training.loop import TrainStep, evaluate, set_mode, train_epoch
 from sktorch.training.objective import Objective
 from sktorch.training.precision import Precision
+from sktorch.training.recorded_evaluation import RecordedEvaluation
 from sktorch.training.recorded_step import RecordedStep
+from sktorch.training.replayed import Replayed
 from sktorch.training.runner import Evaluated, Observer, Step, Trained, Trainee
 from sktorch.training.step import demands_closure, make_step
 
@@ -45,7 +48,8 @@ class Engine:
         self.precision = Precision.named(settings.precision, device.type)
         self._compiled: tuple[nn.Module, Any] | None = None
         self._objective: Objective | None = None
-        self._replayed: CapturedStep | RecordedStep | None = None
+        self._replayed: CapturedStep | Replayed[RecordedStep] | None = None
+        self._evaluation: Replayed[RecordedEvaluation] | None = None
         self._reason: str | None = "no step was made"
 
     @property
@@ -69,7 +73,7 @@ class Engine:
             net.module_,
             self.step(
                 net,
-                n_batches=len(batches) if isinstance(batches, Sized) else 1,
+                n_batches=_length(batches),
                 observed=observer is not None,
                 scheduled=after_step is not None,
             ),
@@ -83,7 +87,17 @@ class Engine:
         self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
     ) -> Evaluated:
         """Evaluate a net on every batch."""
-        return evaluate(self.objective(net), batches, observer=observer)
+        objective = self.objective(net)
+        if observer is not None or self.device.type != "cpu":
+            compute: Any = partial(_unpacked, objective)
+        else:
+            set_mode(net.module_, training=False)  # A recording is one of eval mode.
+            known = self._evaluation
+            if known is None or known.function.objective is not objective or not known.holds():
+                known = self._evaluation = Replayed(RecordedEvaluation(objective))
+            known.renew(self._n_epochs, _length(batches))
+            compute = known
+        return evaluate(net.module_, compute, batches, observer=observer)
 
     def objective(self, net: Trainee) -> Objective:
         """Return the loss of the net's module and criterion; the same object while these are."""
@@ -120,12 +134,17 @@ class Engine:
             return step
         if self.device.type == "cuda":
             return self._captured(step, net)
-        net.module_.train()  # A recording is one of train mode.
-        replayed = self._replayed
-        if not isinstance(replayed, RecordedStep) or not replayed.belongs_to(step, optimizer):
-            replayed = self._replayed = RecordedStep(step, optimizer)
-        replayed.renew(step, n_epochs, n_batches, scheduled=scheduled)
-        return replayed
+        set_mode(net.module_, training=True)  # A recording is one of train mode.
+        known = self._replayed
+        if not (
+            isinstance(known, Replayed)
+            and known.function.belongs_to(step, optimizer)
+            and known.holds()
+        ):
+            known = self._replayed = Replayed(RecordedStep(step, optimizer))
+        known.function.renew(step, scheduled=scheduled)
+        known.renew(n_epochs, n_batches)
+        return known
 
     def _captured(self, step: TrainStep, net: Trainee) -> Step:
         """Return a step as one that is captured in a CUDA graph."""
@@ -178,3 +197,12 @@ def _constants(objective: Objective) -> list[bool | int | float]:
         ),
         *(parameter.requires_grad for parameter in objective.module.parameters()),
     ]
+
+
+def _length(batches: Iterable) -> int:
+    """Return the number of batches, one where it is not known."""
+    return len(batches) if isinstance(batches, Sized) else 1
+
+
+def _unpacked(objective: Objective, batch: Batch) -> tuple[Tensor, Outputs]:
+    return objective(*batch)

@@ -34,7 +34,7 @@ def train_epoch(
     after_step: Callable[[], object] | None = None,
 ) -> Trained:
     """Fit the parameters to every batch once; return each batch's loss and number of rows."""
-    module.train()
+    set_mode(module, training=True)
     losses, sizes = [], []
     for batch, first, last, share in _grouped(batches, accumulate):
         if observer is None:
@@ -47,7 +47,7 @@ def train_epoch(
         if after_step is not None and last:
             after_step()
         losses.append(loss)
-        sizes.append(len(batch[1]))
+        sizes.append(batch[1].shape[0])
     # Losses cross to the host once, when the epoch is over.
     return torch.stack(losses).tolist() if losses else [], sizes
 
@@ -128,21 +128,24 @@ def _grouped(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, bool,
 
 @torch.no_grad()
 def evaluate(
-    objective: Objective, batches: Iterable[Batch], *, observer: Observer | None = None
+    module: nn.Module,
+    objective: Callable[..., tuple[Tensor, Outputs]],
+    batches: Iterable[Batch],
+    *,
+    observer: Observer | None = None,
 ) -> Evaluated:
     """Return each batch's loss and number of rows and all outputs, in eval mode."""
-    module = objective.module
-    module.eval()
+    set_mode(module, training=False)
     losses, sizes, outputs = [], [], []
     for batch in batches:
         if observer is not None:
             observer.before(batch)
             module.eval()
-        loss, output = objective(*batch)
+        loss, output = objective(batch)
         if observer is not None:
             observer.after(batch, loss, output)
         losses.append(loss)
-        sizes.append(len(batch[1]))
+        sizes.append(batch[1].shape[0])
         outputs.append(output)
     return torch.stack(losses).tolist(), sizes, concatenated(outputs)
 
@@ -158,7 +161,7 @@ def infer(
     autocast: Context = nullcontext,
 ) -> Outputs:
     """Return the outputs of all rows, in eval mode; `n_rows` counts them, where it is known."""
-    module.eval()
+    set_mode(module, training=False)
     if n_rows is None:
         return concatenated([*_outputs(module, inputs, autocast)])
     computed = _outputs(module, inputs, autocast)
@@ -170,6 +173,17 @@ def infer(
             whole[done:n_done] = part
         done = n_done
     return rows
+
+
+def set_mode(module: nn.Module, *, training: bool) -> None:
+    """Set train or eval mode, as ``module.train()`` and ``module.eval()`` set it."""
+    layers = [*module.modules()]
+    if any(type(layer).train is not nn.Module.train for layer in layers):
+        module.train() if training else module.eval()  # Some layers know better, as frozen norms.
+        return
+    for layer in layers:
+        if layer.training is not training:  # Module.train() sets every one, which is slower.
+            layer.training = training
 
 
 def _outputs(module: nn.Module, inputs: Iterable[Inputs], autocast: Context) -> Iterator[Outputs]:

@@ -6,7 +6,7 @@ from torch import nn
 
 from sktorch.fused import model as model_module
 from sktorch.training.fingerprint import fingerprint
-from sktorch.fused.model import set_mode
+from sktorch.training.loop import set_mode
 from tests.fused.epochs import model_of
 
 
@@ -78,6 +78,6 @@ class FrozenNorm(nn.Sequential):
 @pytest.mark.parametrize("make", [FrozenNorm, lambda: nn.Sequential(nn.Linear(3, 2), nn.Dropout())])
 def test_the_mode_is_that_of_the_modules_own_method(make, training):
     one, other = make(), make()
-    set_mode(one, training)
+    set_mode(one, training=training)
     other.train(training)
     assert [m.training for m in one.modules()] == [m.training for m in other.modules()]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from sktorch.training.fingerprint import NotStackable
 from sktorch.fused.stack import Stack, settings_of, skeleton, stackable_settings
+from sktorch.training.fingerprint import NotStackable
 from sktorch.training.objective import Objective
 
 

@@ -223,8 +223,9 @@ def test_gradients_of_one_batch_do_not_leak_into_the_next():
 def test_evaluate(weighted):
     module, batches, diary = make_module().train(), make_batches(weighted=weighted), Diary()
     before = copy.deepcopy(module)
+    objective = Objective(module, nn.CrossEntropyLoss())
     losses, sizes, outputs = evaluate(
-        Objective(module, nn.CrossEntropyLoss()), batches, observer=diary
+        module, lambda batch: objective(*batch), batches, observer=diary
     )
 
     assert not module.training

@@ -1,0 +1,286 @@
+"""Replay what is computed of each batch from a recording, with the same bits, where that is faster.
+
+Autograd and Python decide anew in every step which operations to run. For a small net that takes
+longer than the operations. The first batches are computed eagerly; if enough are left, the next
+one is recorded meanwhile. A recording is used only after it gave, for another batch, the same bits
+in less time, and is kept for further fits of the same kind.
+"""
+
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from sktorch._private.torch import tree_leaves as pytree_leaves
+from sktorch.data.structure import Batch, tree_leaves, tree_map
+from sktorch.recording.record import NotRecordable, Recording, record
+from sktorch.training.fingerprint import NotStackable, Snapshot
+from sktorch.training.objective import Objective
+from sktorch.training.programs import Program, program_of
+from sktorch.training.randomness import numpy_and_python_state
+
+# To record and try a call takes about as long as 30 of them, and a replay saves half of one.
+MIN_CALLS = 60
+# Where a call takes longer, Python's share in it is too small to gain.
+MAX_SECONDS = 0.005
+# A replay has to take less than this share of the eager step's time.
+MAX_TIME_RATIO = 0.97
+# One fit records so many shapes of batches: each takes a program of its own.
+MAX_SHAPES = 8
+
+# The shapes of a batch's tensors, and its place in the training.
+Place = tuple[Hashable, ...]
+
+
+class Recordable(Protocol):
+    """A function of a batch, and of its place in the training, that can be recorded."""
+
+    objective: Objective
+    state: list[Tensor]  # that it reads or writes, beside the batch
+    written: list[Tensor]  # that it writes
+
+    def kind(self) -> Hashable:
+        """Return what functions have in common that one recording serves."""
+        ...
+
+    def compute(self, batch: Batch, *place: Any) -> Any:
+        """Return the part of the value that is recorded."""
+        ...
+
+    def finish(self, value: Any, *place: Any) -> Any:
+        """Do what is not recorded; return the function's value."""
+        ...
+
+    def run_eagerly(self, batch: Batch, *place: Any) -> Any:
+        """Do both, as where nothing is recorded."""
+        ...
+
+
+F = TypeVar("F", bound=Recordable)
+
+
+class Replayed(Generic[F]):
+    """A function of batches that is replayed where a recording exists or pays."""
+
+    def __init__(self, function: F) -> None:
+        self.function = function
+        self._snapshot = Snapshot(function.objective)
+        self._kind: Hashable = None
+        self._programs: dict[Place, Program] = {}
+        self._replays: dict[Place, Callable[[Batch], Any]] = {}
+        self._pointers: list[int] = []
+        self._n_epochs = self._n_calls = 0  # left
+
+    @property
+    def reason(self) -> str | None:
+        """The reason why nothing is replayed; None where something is."""
+        if self._replays:
+            return None
+        reasons = [program.reason for program in self._programs.values() if program.reason]
+        return reasons[0] if reasons else "too few steps are left for a recording to pay"
+
+    def holds(self) -> bool:
+        """Say whether nobody has changed the module or the criterion since."""
+        return self._snapshot.holds()
+
+    def renew(self, n_epochs: int, n_batches: int) -> None:
+        """Begin an epoch of so many batches, the first of so many epochs that are left."""
+        self._n_epochs, self._n_calls = n_epochs, n_epochs * n_batches
+        pointers = [tensor.data_ptr() for tensor in self.function.state]
+        if pointers != self._pointers:  # Somebody gave a tensor other memory.
+            self._pointers = pointers
+            recordings = {place: self._programs[place].recording for place in self._replays}
+            self._replays = {place: self._bound(r) for place, r in recordings.items() if r}
+
+    def __call__(self, batch: Batch, *place: Any) -> Any:
+        """Return the function's value."""
+        self._n_calls -= 1
+        shapes_and_place = _shapes_of(batch), *place
+        replay = self._replays.get(shapes_and_place)
+        if replay is None:
+            return self._without_replay(shapes_and_place, batch)
+        try:
+            value = replay(batch)
+        except RuntimeError:
+            self.function.run_eagerly(batch, *place)  # It says what is wrong in its own words.
+            raise
+        return self.function.finish(value, *place)
+
+    def _without_replay(self, key: Place, batch: Batch) -> Any:
+        """Compute eagerly, while recording, or while trying a recording."""
+        program, (_, *place) = self._program(key), key
+        if program is None or program.reason is not None:
+            return self.function.run_eagerly(batch, *place)
+        if program.recording is None and not self._pays(program, key):
+            return self._timed(program, batch, place)
+        try:
+            if program.recording is None:
+                value = self._recorded(program, batch, place)
+            else:
+                value = self._tried(program, program.recording, key, batch)
+        except _Undone:
+            return self.function.run_eagerly(batch, *place)
+        return self.function.finish(value, *place)
+
+    def _program(self, key: Place) -> Program | None:
+        """Return the program for batches of one shape; None if there are too many shapes."""
+        if key not in self._programs:
+            if len(self._programs) == MAX_SHAPES:
+                return None
+            self._programs[key] = self._looked_up(key)
+        return self._programs[key]
+
+    def _looked_up(self, key: Place) -> Program:
+        try:
+            self._kind = self._kind or self.function.kind()
+        except Exception as error:  # NotStackable, or whatever an attribute does when looked at
+            return Program(reason=str(error))
+        return program_of((self._kind, key, *_settings_of_torch()))
+
+    def _pays(self, program: Program, key: Place) -> bool:
+        """Say whether to record now: so many calls are left, or have been made in all fits."""
+        if program.n_calls < 2:  # The first one sets up what the others use.
+            return False
+        is_usual = key == next(iter(self._programs))
+        return program.n_calls + (self._n_calls if is_usual else self._n_epochs) >= MIN_CALLS
+
+    def _timed(self, program: Program, batch: Batch, place: list[Any]) -> Any:
+        """Compute eagerly, and note how long it takes."""
+        start = time.thread_time()
+        value = self.function.run_eagerly(batch, *place)
+        program.n_calls += 1
+        program.seconds = min(program.seconds, time.thread_time() - start)
+        if program.n_calls >= 2 and program.seconds > MAX_SECONDS:
+            milliseconds = 1000 * program.seconds
+            program.reason = f"a step takes {milliseconds:.0f} ms, and Python little of it"
+        return value
+
+    def _recorded(self, program: Program, batch: Batch, place: list[Any]) -> Any:
+        """Record how a batch is computed; return the value."""
+        state, numbers = _State(self.function.written), numpy_and_python_state()
+        tensors = [*self.function.state, *_tensors_of(batch)]
+        try:
+            recording, value = record(
+                lambda *_: self.function.compute(batch, *place),
+                None,
+                *tensors,
+                wide_products=False,
+                planned_memory=False,
+            )
+        except NotRecordable as why:
+            program.reason = str(why)
+            return why.value
+        except Exception as error:
+            program.reason = f"it can't be recorded, {_first_line(error)}"
+            raise state.undone() from error
+        if numpy_and_python_state() != numbers:  # Every replay would have the same numbers.
+            program.reason = "it draws from the generators of numpy or Python"
+        elif self._has_changed():
+            program.reason = "it keeps something in its attributes from one call to the next"
+        else:
+            program.recording = recording
+        return value
+
+    def _has_changed(self) -> bool:
+        """Say whether a call has changed an attribute, which a replay would not do again."""
+        try:
+            return self.function.kind() != self._kind
+        except NotStackable:
+            return True
+
+    def _tried(self, program: Program, recording: Recording, key: Place, batch: Batch) -> Any:
+        """Compute a batch eagerly; replay from now on if that gives the same, and is faster."""
+        _, *place = key
+        replay, state = self._bound(recording), _State(self.function.written)
+        n_calls = 1 if program.is_faster else 3
+        try:
+            replayed, seconds = state.after(lambda: replay(_copied(batch)), n_calls)
+        except RuntimeError as error:
+            program.reason = f"it can't be replayed, {_first_line(error)}"
+            raise state.undone() from error
+        eager, eager_seconds = state.after(
+            lambda: self.function.compute(_copied(batch), *place), n_calls
+        )
+        if not all(map(_same_bits, pytree_leaves(replayed), pytree_leaves(eager))):
+            program.reason = "replayed it computes something else"
+        elif not program.is_faster and seconds > MAX_TIME_RATIO * eager_seconds:
+            program.reason = f"replayed it takes {seconds / eager_seconds:.2f} of the time"
+        else:
+            program.is_faster = True
+            self._replays[key] = replay
+        return eager[0]
+
+    def _bound(self, recording: Recording) -> Callable[[Batch], Any]:
+        """Return a recording of a function of this kind as one of a batch, for this function."""
+        # Detached, so that autograd does not follow a replay.
+        state = [tensor.detach() for tensor in self.function.state]
+        replay = recording.nested()
+        return lambda batch: replay(None, *state, *_tensors_of(batch))
+
+
+class _Undone(Exception):
+    """A call was broken off, and what it wrote is as before: it has to be made again, eagerly."""
+
+
+class _State:
+    """The values of what a call writes, and torch's random numbers, to call from there again."""
+
+    def __init__(self, written: list[Tensor]) -> None:
+        self._written, self._values = written, [tensor.clone() for tensor in written]
+        self._numbers = torch.get_rng_state()
+
+    def restore(self) -> None:
+        """Go back."""
+        torch.set_rng_state(self._numbers)
+        for tensor, value in zip(self._written, self._values, strict=True):
+            tensor.copy_(value)
+
+    def undone(self) -> _Undone:
+        """Go back after a call that was broken off; return the error to raise."""
+        self.restore()
+        return _Undone()
+
+    def after(self, function: Callable[[], Any], n_calls: int) -> tuple[list[Any], float]:
+        """Call a function from here; return its value with the state, and the shortest time."""
+        times = []
+        for _ in range(n_calls):
+            self.restore()
+            start = time.thread_time()
+            value = function()
+            times.append(time.thread_time() - start)
+        return [value, *map(Tensor.clone, self._written), torch.get_rng_state()], min(times)
+
+
+def _settings_of_torch() -> tuple:
+    """Return settings of torch on which its choice of operations depends."""
+    return (
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.are_deterministic_algorithms_enabled(),
+    )
+
+
+def _tensors_of(batch: Batch) -> list[Tensor]:
+    """Return a batch's tensors: of the inputs, the targets, and the weights if there are any."""
+    X, y, weight = batch
+    return [*tree_leaves(X), y] if weight is None else [*tree_leaves(X), y, weight]
+
+
+def _shapes_of(batch: Batch) -> Hashable:
+    return tuple([(x.shape, x.dtype, x.stride()) for x in _tensors_of(batch)])
+
+
+def _copied(batch: Batch) -> Batch:
+    X, y, weight = batch
+    return tree_map(Tensor.clone, X), y.clone(), None if weight is None else weight.clone()
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    """Say whether two tensors are equal, with their signs of zero and their NaN."""
+    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
