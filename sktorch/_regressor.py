@@ -165,7 +165,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
     data_placement_ : str
         Where the rows were kept: "device", "host" or "source".
     eager_reason_ : str or None
-        Why training steps were not replayed from a CUDA graph; None if they were.
+        Why training steps were not replayed from a recording; None if they were.
     codec_ : object
         Encodes targets, and turns the module's outputs into predictions.
     net_ : skorch.NeuralNet

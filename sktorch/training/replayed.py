@@ -71,7 +71,7 @@ class Replayed(Generic[F]):
         self._programs: dict[Place, Program] = {}
         self._replays: dict[Place, Callable[[Batch], Any]] = {}
         self._pointers: list[int] = []
-        self._n_epochs = self._n_calls = 0  # left
+        self._n_epochs = self._n_calls = 0  # left after this one
 
     @property
     def reason(self) -> str | None:
@@ -87,7 +87,7 @@ class Replayed(Generic[F]):
 
     def renew(self, n_epochs: int, n_batches: int) -> None:
         """Begin an epoch of so many batches, the first of so many epochs that are left."""
-        self._n_epochs, self._n_calls = n_epochs, n_epochs * n_batches
+        self._n_epochs, self._n_calls = n_epochs - 1, n_epochs * n_batches
         pointers = [tensor.data_ptr() for tensor in self.function.state]
         if pointers != self._pointers:  # Somebody gave a tensor other memory.
             self._pointers = pointers
@@ -144,7 +144,8 @@ class Replayed(Generic[F]):
         if program.n_calls < 2:  # The first one sets up what the others use.
             return False
         is_usual = key == next(iter(self._programs))
-        return program.n_calls + (self._n_calls if is_usual else self._n_epochs) >= MIN_CALLS
+        n_left = self._n_calls if is_usual else self._n_epochs
+        return program.n_calls + 1 + n_left >= MIN_CALLS
 
     def _timed(self, program: Program, batch: Batch, place: list[Any]) -> Any:
         """Compute eagerly, and note how long it takes."""
