@@ -235,7 +235,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def _source_to_predict(
         self, X: Any, options: dict[str, Any], has_targets: bool | None = None
     ) -> Source:
-        check_is_fitted(self)
+        if not hasattr(self, "net_"):
+            check_is_fitted(self)
         return self._source(
             X,
             options,

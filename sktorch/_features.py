@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
@@ -11,7 +12,7 @@ from sktorch.data.source import Shape, Source, n_inputs
 def check_features(estimator: BaseEstimator, source: Source, *, reset: bool) -> None:
     """Set the estimator's number of features, their names and the shape, or compare with them."""
     if source.has_features:
-        validate_data(estimator, source.given, reset=reset, skip_check_array=True)
+        _check_columns(estimator, source.given, reset)
     elif reset:
         for name in ("n_features_in_", "feature_names_in_"):
             vars(estimator).pop(name, None)
@@ -20,6 +21,17 @@ def check_features(estimator: BaseEstimator, source: Source, *, reset: bool) -> 
         estimator.input_shape_ = source.shape
     elif source.shape != estimator.input_shape_:
         _compare_shapes(source.shape, estimator)
+
+
+def _check_columns(estimator: BaseEstimator, X: Any, reset: bool) -> None:
+    """Set the estimator's number of columns and their names, or compare with them."""
+    if type(X) is np.ndarray and not hasattr(estimator, "feature_names_in_"):
+        # There are no names, for which scikit-learn would look for tens of microseconds.
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+        if getattr(estimator, "n_features_in_", None) == X.shape[1]:
+            return
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
 
 
 def _compare_shapes(shape: Shape, estimator: BaseEstimator) -> None:

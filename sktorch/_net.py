@@ -39,7 +39,7 @@ from sktorch.training.cost import Work, rows_at_once
 from sktorch.training.cpu import threads_for
 from sktorch.training.loop import infer
 from sktorch.training.parameter_groups import check_groups, check_settings
-from sktorch.training.precision import Precision
+from sktorch.training.precision import autocast
 from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import Runner
 from sktorch.training.schedule import Schedule
@@ -275,7 +275,6 @@ class Net(NeuralNet):
         if handed_out is not None:
             X = handed_out[0]
         own_device = torch.device(self.device)
-        precision = Precision.named(self.precision_, own_device.type)
         n_rows = rows_at_once(self.work_, own_device)
         options = self.inference_options_ if options is None else options
         source = as_source(
@@ -286,7 +285,8 @@ class Net(NeuralNet):
         )
         inputs = source.inputs(self.input_dtypes_, own_device, n_rows=n_rows, options=options)
         with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
-            outputs = infer(self.module_, inputs, source.n_rows, autocast=precision.autocast)
+            cast = autocast(self.precision_, own_device.type)
+            outputs = infer(self.module_, inputs, source.n_rows, autocast=cast)
         return moved(outputs, device, floating_dtype(self.example_output_))
 
     def predict(self, X: Any) -> np.ndarray:

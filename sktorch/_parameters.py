@@ -210,7 +210,7 @@ class ComponentParameters(ParameterNamesOnce):
         return {
             name.removeprefix(prefix): value
             for name, value in vars(self).items()
-            if name.startswith(prefix) and name != prefix
+            if "__" in name and name.startswith(prefix) and name != prefix
         }
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

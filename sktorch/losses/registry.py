@@ -6,6 +6,7 @@ To add a loss, write it in a file of its own and give it a row in `LOSSES`.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import FunctionType
 from typing import Any, Literal
 
@@ -157,7 +158,13 @@ def class_of(criterion: Criterion) -> Any:
 
 
 def _link(kind: TargetKind, criterion: Criterion) -> Any:
+    """Return the link of a criterion for these targets, or None."""
+    loss = class_of(criterion)
+    return _link_of_class(kind, loss) if isinstance(loss, type) else None
+
+
+@lru_cache(maxsize=256)  # A prediction of one row asks several times.
+def _link_of_class(kind: TargetKind, loss: type) -> Any:
     """Return the link of the nearest base class that has one for these targets, or None."""
-    bases = getattr(class_of(criterion), "__mro__", ())
-    found = (getattr(_BY_CLASS.get(base), kind, None) for base in bases)
+    found = (getattr(_BY_CLASS.get(base), kind, None) for base in loss.__mro__)
     return next((link for link in found if link is not None), None)

@@ -162,10 +162,10 @@ def infer(
 ) -> Outputs:
     """Return the outputs of all rows, in eval mode; `n_rows` counts them, where it is known."""
     set_mode(module, training=False)
-    if n_rows is None:
-        return concatenated([*_outputs(module, inputs, autocast)])
     computed = _outputs(module, inputs, autocast)
     first = next(computed)
+    if n_rows in (None, n_rows_of(first)):
+        return concatenated([first, *computed])
     rows, done = tree_map(lambda x: x.new_empty(n_rows, *x.shape[1:]), first), 0
     for output in chain([first], computed):
         n_done = done + n_rows_of(output)

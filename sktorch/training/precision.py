@@ -27,11 +27,16 @@ class Precision:
         products to 10 bits. "bfloat16" and "float16" cast products to 16 bits, and keep parameters
         and sums in the module's dtype.
         """
-        if name == "tf32":
-            return cls(_tf32, torch.amp.GradScaler(device_type, enabled=False), _tf32)
-        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
-        cast = nullcontext if dtype is None else partial(torch.autocast, device_type, dtype=dtype)
-        return cls(cast, torch.amp.GradScaler(device_type, enabled=dtype is torch.float16))
+        scaler = torch.amp.GradScaler(device_type, enabled=name == "float16")
+        return cls(autocast(name, device_type), scaler, _tf32 if name == "tf32" else nullcontext)
+
+
+def autocast(name: str, device_type: str) -> Callable[[], AbstractContextManager]:
+    """Return the context of a precision's forward pass."""
+    if name == "tf32":
+        return _tf32
+    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
+    return nullcontext if dtype is None else partial(torch.autocast, device_type, dtype=dtype)
 
 
 # The setting is the process's: the last thread to leave restores what the first one found.

@@ -1,12 +1,16 @@
 """Arrays: memory maps and sparse matrices are read a batch at a time, wrong tensors refused."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn.utils import check_array
 from torch import nn
 
 from sktorch import TorchClassifier
+from sktorch.data.arrays import check_values
 from sktorch.data.rows import Rows
 from sktorch.data.sources import as_source
 
@@ -80,3 +84,39 @@ def test_unchecked_values_are_only_converted():
     values = as_source([[np.nan, 1.0]]).values
     np.testing.assert_array_equal(values, [[np.nan, 1.0]])
     assert as_source(sparse.coo_array(np.eye(3))).values.format == "csr"
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.ones((3, 2)),
+        np.ones((3, 2, 2), dtype="float32"),
+        np.full((3, 2), 60_000, dtype="float16"),  # Their sum is infinite.
+        np.full((3, 2), np.finfo("float32").max),
+        np.full((3, 2), 2**63, dtype="uint64"),
+        np.ones((3, 2), dtype=">f4"),
+        np.ones((3, 2), dtype=bool),
+        np.array([[1, 2], [3, 4]], dtype=object),
+        np.ones(3),
+        np.ones((0, 2)),
+        np.ones((3, 0)),
+        np.array(1.0),
+        np.array([[1.0, np.nan]]),
+        np.array([[np.inf, -np.inf]]),
+        np.array([[1j, 1]]),
+        np.array([["a", "b"]]),
+        np.eye(2).view(np.recarray),
+    ],
+    ids=repr,
+)
+@pytest.mark.filterwarnings("ignore:invalid value encountered in reduce")  # scikit-learn's sum
+def test_arrays_are_checked_as_scikit_learn_checks_them(X):
+    try:
+        expected = check_array(X, allow_nd=True, estimator="TorchClassifier", input_name="X")
+    except (TypeError, ValueError) as error:
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            check_values(X, "TorchClassifier")
+    else:
+        checked = check_values(X, "TorchClassifier")
+        assert (checked is X) == (expected is X)
+        np.testing.assert_array_equal(checked, expected, strict=True)

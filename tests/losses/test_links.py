@@ -426,6 +426,17 @@ def test_extreme_logits_have_exact_log_probabilities(criterion, logit):
     assert torch.isfinite(log_p).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 3), (2, 2), (150, 3), (40, 15), (40, 16), (5, 3, 4)])
+def test_short_and_long_rows_have_the_same_softmax(shape, dtype):
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    log_p = link_of(nn.CrossEntropyLoss).log_probabilities(logits)
+    assert log_p.dtype is dtype
+    assert log_p.is_contiguous()
+    exact = logits.double().log_softmax(1)
+    torch.testing.assert_close(log_p.double(), exact, rtol=0, atol=16 * torch.finfo(dtype).eps)
+
+
 def test_certain_probabilities_stay_probabilities():
     p = torch.tensor([[0.0], [1.0], [0.25]], dtype=torch.float64)
     probabilities = link_of(nn.BCELoss).log_probabilities(p).exp()

@@ -1,6 +1,7 @@
 """One label a row, of every kind."""
 
 import re
+import warnings
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 from torch import nn
 
 from sktorch import TorchClassifier
@@ -184,6 +187,37 @@ def test_a_class_missing_in_a_warm_start_keeps_its_column(blobs):
 def test_wrong_labels(y, error, message):
     with pytest.raises(error, match=message):
         classes_of(Labels.check(y, np.zeros((3, 2))))
+
+
+def warned(check, y):
+    """Return the errors and warnings of a check."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            check(y)
+        except ValueError as error:
+            return str(error)
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.arange(30) % 15,
+        np.arange(30) % 16,
+        np.arange(31) % 16,
+        np.arange(20),
+        np.array([-(2**63), 2**63 - 1] * 20),
+        np.array([0, 200] * 20, dtype="uint8"),
+        np.array([True, False] * 20),
+        np.array([], dtype=int),
+        np.array(1),
+    ],
+    ids=repr,
+)
+def test_integers_are_checked_as_scikit_learn_checks_them(y):
+    expected = warned(lambda y: check_classification_targets(column_or_1d(y)), y)
+    assert warned(lambda y: Labels.check(y, y), y) == expected
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,23 @@ def test_infer():
     assert torch.is_grad_enabled()
 
 
+def test_infer_puts_a_single_layer_in_eval_mode():
+    module = make_module().eval()
+    module[3].train()
+    (X, _, _), *_ = make_batches()
+    outputs = infer(module, [X], len(X))
+    assert not module[3].training
+    assert torch.equal(outputs, module(X))
+
+
+def test_outputs_of_infer_are_never_a_tensor_of_the_module():
+    module = nn.Identity()
+    X = torch.ones(4, 3)
+    for n_rows in (4, None):
+        infer(module, [X], n_rows).zero_()
+    assert X.all()
+
+
 @pytest.mark.parametrize("shape", [(3,), (4,), (2, 2)])
 def test_infer_keeps_shape_and_dtype_of_the_outputs(shape):
     module = nn.Unflatten(1, shape) if len(shape) > 1 else nn.Identity()
