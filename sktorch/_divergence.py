@@ -48,7 +48,9 @@ def _may_overflow(weights: Tensor) -> bool:
     """Say whether weights hold NaN, infinity, or more than the root of the largest float."""
     if not weights.is_floating_point() or not weights.numel():
         return False
-    return not weights.abs().max() < torch.finfo(weights.dtype).max ** 0.5
+    low, high = (extreme.item() for extreme in weights.aminmax())
+    limit = torch.finfo(weights.dtype).max ** 0.5
+    return not -limit < low <= high < limit
 
 
 def _diverged(what: str, net: Any) -> ValueError:

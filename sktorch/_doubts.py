@@ -33,14 +33,15 @@ def doubts(estimator: BaseEstimator, net: Net, part: Part) -> Iterator[str]:
             "Every row of y holds exactly one 1, as one-hot labels do, and its columns are "
             "trained as independent labels. For one class a row pass y.argmax(axis=1)."
         )
-    X = _some_rows(part)
-    if X is not None and isinstance(net.module_, ConvNet) and _is_pictures(X):
+    takes_signals, is_default = isinstance(net.module_, ConvNet), estimator.module is None
+    X = _some_rows(part) if takes_signals or is_default else None
+    if X is not None and takes_signals and _is_pictures(X):
         yield (
             f"Samples of shape {X.shape[1:]} look like pictures, and ConvNet takes them for "
             "signals. It takes pictures N×C×H×W: reshape X to (n_samples, channels, height, "
             "width), with one channel for grey pictures."
         )
-    if X is not None and estimator.module is None and X.ndim == 2:
+    if X is not None and is_default and X.ndim == 2:
         yield from _doubts_of_scale(X, part.source.cardinalities)
 
 

@@ -109,8 +109,8 @@ class Net(NeuralNet):
 
     def initialize_callbacks(self) -> Any:
         """Build the callbacks; refuse parameters of one that is not there."""
-        known = callback_names(self)
         for name in self.get_params_for("callbacks"):
+            known = callback_names(self)
             if name.partition("__")[0] not in known:
                 raise ValueError(
                     f"callbacks__{name} is given, but the callbacks are named {known}. Change the "
@@ -129,8 +129,9 @@ class Net(NeuralNet):
         if on_cuda and accepts(self.optimizer, "capturable"):
             self.__dict__.setdefault("optimizer__capturable", True)
         with errors_name("optimizer", given):
-            names = [name for name, _ in self.get_all_learnable_params()]
-            check_groups(given.get("param_groups", []), names)
+            if "param_groups" in given:
+                names = [name for name, _ in self.get_all_learnable_params()]
+                check_groups(given["param_groups"], names)
             super().initialize_optimizer(triggered_directly)
             if not isinstance(self.optimizer_, torch.optim.Optimizer):
                 raise TypeError(

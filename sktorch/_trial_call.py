@@ -91,14 +91,15 @@ def try_loss(net: Any, example: Any, target: Tensor, *, weighted: bool) -> None:
     """Raise if a copy of the criterion does not make one number of the trial's output."""
     device, dtype = torch.device(net.device), floating_dtype(net.example_output_)
     output = moved(net.example_output_, device, dtype)
-    X = as_tensors(example, net.input_dtypes_, device, copy=True)
     weight = torch.ones(len(target), dtype=dtype, device=device) if weighted else None
     shapes = (
         f" on an output of shape {tree_map(lambda x: tuple(x.shape), output)} and a target of "
         f"shape {tuple(target.shape)} and {target.dtype}"
     )
     loss_function = LossFunction(isolated(net.criterion_))
-    module = net.module_
+    module, X = net.module_, None
+    if loss_function.arguments.context:
+        X = as_tensors(example, net.input_dtypes_, device, copy=True)
     if "module" in loss_function.arguments.context:  # Its forward may leave terms of the loss.
         module = isolated(module, training=True)
         with suppress(Exception):
@@ -161,7 +162,9 @@ def _called(module: nn.Module, inputs: Inputs, training: bool) -> tuple[Any, Wor
     layers = [*module.modules()]
     for position, args, kwargs in lazy_calls:
         materialise(layers[position], args, kwargs)
-    if _names(copied) != _names(module):  # It makes layers in its first call, which is this.
+    if copied is not module and _names(copied) != _names(
+        module
+    ):  # It makes layers in its first call, which is this.
         call_module(module.train(training), inputs)
     module.train(before)
     return output, work
