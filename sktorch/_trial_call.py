@@ -97,7 +97,8 @@ def try_loss(net: Any, example: Any, target: Tensor, *, weighted: bool) -> None:
         f"shape {tuple(target.shape)} and {target.dtype}"
     )
     loss_function = LossFunction(isolated(net.criterion_))
-    module, X = net.module_, None
+    module: nn.Module = net.module_
+    X: Any = None
     if loss_function.arguments.context:
         X = as_tensors(example, net.input_dtypes_, device, copy=True)
     if "module" in loss_function.arguments.context:  # Its forward may leave terms of the loss.

@@ -38,7 +38,8 @@ def measure(name, action):
     # Here rather than above: a new process inherits the peak of the one that starts it.
     import numpy as np
     import torch
-    from fit_predict import WORKLOADS, contestants
+    from contestants import contestants
+    from workloads import WORKLOADS
 
     torch.set_num_threads(1)
     workload = replace(WORKLOADS["large"], epochs=1)

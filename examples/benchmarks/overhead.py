@@ -27,8 +27,10 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from fit_predict import WORKLOADS, contestants, generated, time_in_turn
+from contestants import contestants
 from skorch.callbacks import Callback
+from turns import time_in_turn
+from workloads import WORKLOADS, generated
 
 from sktorch import TorchClassifier
 
@@ -66,7 +68,7 @@ def time_per_row(repeats, clock):
     large = WORKLOADS["large"]
     results = {}
     for n_rows in (10_000, 100_000, 1_000_000):
-        X, y = generated(n_rows, 20, 2)
+        X, y = generated(n_rows, 20, n_classes=2)
         fits = {
             name: partial(fit, replace(large, epochs=1), X, y, CPU)
             for name, fit in contestants(large, CPU).items()
