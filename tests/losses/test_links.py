@@ -427,7 +427,7 @@ def test_extreme_logits_have_exact_log_probabilities(criterion, logit):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("shape", [(1, 3), (2, 2), (150, 3), (40, 15), (40, 16), (5, 3, 4)])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (20_000, 3), (40, 15), (40, 16), (5, 3, 4)])
 def test_short_and_long_rows_have_the_same_softmax(shape, dtype):
     logits = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     log_p = link_of(nn.CrossEntropyLoss).log_probabilities(logits)
