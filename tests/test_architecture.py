@@ -93,8 +93,7 @@ TESTED_IN = {
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
     "preprocessing._parameters": "tests/preprocessing/test_cleaner.py",
     "training.objective": "tests/training/test_step.py",
-    "training.programs": "tests/training/test_replayed.py",
-    "training.recorded_evaluation": "tests/training/test_replayed.py",
+    "training.programs": "tests/training/test_replayed_step.py",
     "training.runner": "tests/fused/test_runner.py",
 }
 

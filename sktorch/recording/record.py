@@ -77,16 +77,9 @@ class Recording:
         buffers = [torch.empty_like(buffer) for buffer in self._buffers]
         return lambda generator, *tensors: run(generator, *tensors, *buffers)
 
-    def nested(self) -> Callable[..., Any]:
-        """Return `flat` with the value nested as the function returned it."""
-        run, structure = self.flat(), self._structure
-        if structure.is_leaf():
-            return lambda generator, *tensors: run(generator, *tensors)[0]
-        return lambda generator, *tensors: tree_unflatten([*run(generator, *tensors)], structure)
-
     def __call__(self, generator: torch.Generator | None, *inputs: Any) -> Any:
         """Return the function's value for other inputs, nested as the function returned it."""
-        return self.nested()(generator, *tree_leaves(inputs))
+        return tree_unflatten([*self.flat()(generator, *tree_leaves(inputs))], self._structure)
 
 
 def record(

@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sktorch._errors import errors_name
-from sktorch.data.structure import Batch, Outputs
+from sktorch.data.structure import Batch
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
 from sktorch.training.loop import TrainStep, evaluate, set_mode, train_epoch
 from sktorch.training.objective import Objective
 from sktorch.training.precision import Precision
-from sktorch.training.recorded_evaluation import RecordedEvaluation
-from sktorch.training.recorded_step import RecordedStep
-from sktorch.training.replayed import Replayed
+from sktorch.training.recordable_step import RecordableStep
+from sktorch.training.replayed_step import ReplayedStep
 from sktorch.training.runner import Evaluated, Observer, Step, Trained, Trainee
 from sktorch.training.step import demands_closure, make_step
 
@@ -48,8 +46,7 @@ class Engine:
         self.precision = Precision.named(settings.precision, device.type)
         self._compiled: tuple[nn.Module, Any] | None = None
         self._objective: Objective | None = None
-        self._replayed: CapturedStep | Replayed[RecordedStep] | None = None
-        self._evaluation: Replayed[RecordedEvaluation] | None = None
+        self._replayed: CapturedStep | ReplayedStep | None = None
         self._reason: str | None = "no step was made"
 
     @property
@@ -87,17 +84,7 @@ class Engine:
         self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
     ) -> Evaluated:
         """Evaluate a net on every batch."""
-        objective = self.objective(net)
-        if observer is not None or self.device.type != "cpu":
-            compute: Any = partial(_unpacked, objective)
-        else:
-            set_mode(net.module_, training=False)  # A recording is one of eval mode.
-            known = self._evaluation
-            if known is None or known.function.objective is not objective or not known.holds():
-                known = self._evaluation = Replayed(RecordedEvaluation(objective))
-            known.renew(self._n_epochs, _length(batches))
-            compute = known
-        return evaluate(net.module_, compute, batches, observer=observer)
+        return evaluate(self.objective(net), batches, observer=observer)
 
     def objective(self, net: Trainee) -> Objective:
         """Return the loss of the net's module and criterion; the same object while these are."""
@@ -137,12 +124,12 @@ class Engine:
         set_mode(net.module_, training=True)  # A recording is one of train mode.
         known = self._replayed
         if not (
-            isinstance(known, Replayed)
-            and known.function.belongs_to(step, optimizer)
+            isinstance(known, ReplayedStep)
+            and known.step.belongs_to(step, optimizer)
             and known.holds()
         ):
-            known = self._replayed = Replayed(RecordedStep(step, optimizer))
-        known.function.renew(step, scheduled=scheduled)
+            known = self._replayed = ReplayedStep(RecordableStep(step, optimizer))
+        known.step.renew(step, scheduled=scheduled)
         known.renew(n_epochs, n_batches)
         return known
 
@@ -202,7 +189,3 @@ def _constants(objective: Objective) -> list[bool | int | float]:
 def _length(batches: Iterable) -> int:
     """Return the number of batches, one where it is not known."""
     return len(batches) if isinstance(batches, Sized) else 1
-
-
-def _unpacked(objective: Objective, batch: Batch) -> tuple[Tensor, Outputs]:
-    return objective(*batch)

@@ -128,20 +128,17 @@ def _grouped(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, bool,
 
 @torch.no_grad()
 def evaluate(
-    module: nn.Module,
-    objective: Callable[..., tuple[Tensor, Outputs]],
-    batches: Iterable[Batch],
-    *,
-    observer: Observer | None = None,
+    objective: Objective, batches: Iterable[Batch], *, observer: Observer | None = None
 ) -> Evaluated:
     """Return each batch's loss and number of rows and all outputs, in eval mode."""
+    module = objective.module
     set_mode(module, training=False)
     losses, sizes, outputs = [], [], []
     for batch in batches:
         if observer is not None:
             observer.before(batch)
             module.eval()
-        loss, output = objective(batch)
+        loss, output = objective(*batch)
         if observer is not None:
             observer.after(batch, loss, output)
         losses.append(loss)

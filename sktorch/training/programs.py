@@ -1,4 +1,4 @@
-"""Programs of steps and evaluations, kept for all fits of the process."""
+"""Programs of training steps, kept for all fits of the process."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ MAX_PROGRAMS = 64
 
 @dataclass(eq=False)
 class Program:
-    """What is known about calls of one kind: a recording of them, or why there is none."""
+    """What is known about steps of one kind: a recording of them, or why there is none."""
 
     recording: Recording | None = None
-    reason: str | None = None  # why these calls are never replayed
-    is_faster: bool = False  # than an eager call, measured
-    n_calls: int = 0  # made without a recording, in all fits
+    reason: str | None = None  # why these steps are never replayed
+    is_faster: bool = False  # than an eager step, measured
+    n_steps: int = 0  # made without a recording, in all fits
     seconds: float = float("inf")  # the time of one of them, the shortest
 
 
 @lru_cache(MAX_PROGRAMS)
 def program_of(kind: Hashable) -> Program:
-    """Return the program of a kind of calls, the same one in every fit; at first it is empty.
+    """Return the program of a kind of steps, the same one in every fit; at first it is empty.
 
     Programs that were not asked for lately are forgotten. ``program_of.cache_clear()`` forgets all.
     """

@@ -224,9 +224,7 @@ def test_evaluate(weighted):
     module, batches, diary = make_module().train(), make_batches(weighted=weighted), Diary()
     before = copy.deepcopy(module)
     objective = Objective(module, nn.CrossEntropyLoss())
-    losses, sizes, outputs = evaluate(
-        module, lambda batch: objective(*batch), batches, observer=diary
-    )
+    losses, sizes, outputs = evaluate(objective, batches, observer=diary)
 
     assert not module.training
     assert same_state(module, before), "batch norm's statistics stay"

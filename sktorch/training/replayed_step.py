@@ -1,77 +1,49 @@
-"""Replay what is computed of each batch from a recording, with the same bits, where that is faster.
+"""Replay a training step from a recording, with the same bits, where that is faster.
 
 Autograd and Python decide anew in every step which operations to run. For a small net that takes
-longer than the operations. The first batches are computed eagerly; if enough are left, the next
-one is recorded meanwhile. A recording is used only after it gave, for another batch, the same bits
-in less time, and is kept for further fits of the same kind.
+longer than the operations. The first steps run eagerly; if enough are left to do, the next one is
+recorded while it trains. A recording is used only after it gave, for another batch, the bits of the
+eager step in less time, and is kept for further fits of the same kind.
 """
 
 import time
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sktorch._private.torch import tree_leaves as pytree_leaves
-from sktorch.data.structure import Batch, tree_leaves, tree_map
+from sktorch.data.structure import Batch, Outputs, tree_leaves, tree_map
 from sktorch.recording.record import NotRecordable, Recording, record
 from sktorch.training.fingerprint import NotStackable, Snapshot
-from sktorch.training.objective import Objective
 from sktorch.training.programs import Program, program_of
 from sktorch.training.randomness import numpy_and_python_state
+from sktorch.training.recordable_step import RecordableStep
 
-# To record and try a call takes about as long as 30 of them, and a replay saves half of one.
-MIN_CALLS = 60
-# Where a call takes longer, Python's share in it is too small to gain.
+# To record and try a step takes about as long as 30 of them, and a replay saves half of one.
+MIN_STEPS = 60
+# Where a step takes longer, Python's share in it is too small to gain.
 MAX_SECONDS = 0.005
 # A replay has to take less than this share of the eager step's time.
 MAX_TIME_RATIO = 0.97
 # One fit records so many shapes of batches: each takes a program of its own.
 MAX_SHAPES = 8
 
-# The shapes of a batch's tensors, and its place in the training.
-Place = tuple[Hashable, ...]
+# The shapes of a batch's tensors, whether it is the first and the last of its group, and its share.
+Place = tuple[Any, ...]
 
 
-class Recordable(Protocol):
-    """A function of a batch, and of its place in the training, that can be recorded."""
+class ReplayedStep:
+    """A training step that is replayed where a recording exists or pays."""
 
-    objective: Objective
-    state: list[Tensor]  # that it reads or writes, beside the batch
-    written: list[Tensor]  # that it writes
-
-    def kind(self) -> Hashable:
-        """Return what functions have in common that one recording serves."""
-        ...
-
-    def compute(self, batch: Batch, *place: Any) -> Any:
-        """Return the part of the value that is recorded."""
-        ...
-
-    def finish(self, value: Any, *place: Any) -> Any:
-        """Do what is not recorded; return the function's value."""
-        ...
-
-    def run_eagerly(self, batch: Batch, *place: Any) -> Any:
-        """Do both, as where nothing is recorded."""
-        ...
-
-
-F = TypeVar("F", bound=Recordable)
-
-
-class Replayed(Generic[F]):
-    """A function of batches that is replayed where a recording exists or pays."""
-
-    def __init__(self, function: F) -> None:
-        self.function = function
-        self._snapshot = Snapshot(function.objective)
+    def __init__(self, step: RecordableStep) -> None:
+        self.step = step
+        self._snapshot = Snapshot(step.objective)
         self._kind: Hashable = None
         self._programs: dict[Place, Program] = {}
-        self._replays: dict[Place, Callable[[Batch], Any]] = {}
+        self._replays: dict[Place, Callable[[Batch], Tensor]] = {}
         self._pointers: list[int] = []
-        self._n_epochs = self._n_calls = 0  # left after this one
+        self._n_epochs = self._n_steps = 0  # left after this one
 
     @property
     def reason(self) -> str | None:
@@ -87,42 +59,42 @@ class Replayed(Generic[F]):
 
     def renew(self, n_epochs: int, n_batches: int) -> None:
         """Begin an epoch of so many batches, the first of so many epochs that are left."""
-        self._n_epochs, self._n_calls = n_epochs - 1, n_epochs * n_batches
-        pointers = [tensor.data_ptr() for tensor in self.function.state]
+        self._n_epochs, self._n_steps = n_epochs - 1, n_epochs * n_batches
+        pointers = [tensor.data_ptr() for tensor in self.step.state]
         if pointers != self._pointers:  # Somebody gave a tensor other memory.
             self._pointers = pointers
             recordings = {place: self._programs[place].recording for place in self._replays}
             self._replays = {place: self._bound(r) for place, r in recordings.items() if r}
 
-    def __call__(self, batch: Batch, *place: Any) -> Any:
-        """Return the function's value."""
-        self._n_calls -= 1
-        shapes_and_place = _shapes_of(batch), *place
-        replay = self._replays.get(shapes_and_place)
+    def __call__(self, batch: Batch, *place: Any) -> tuple[Tensor, Outputs]:
+        """Step as `sktorch.training.loop.TrainStep` does; a replay returns no output."""
+        self._n_steps -= 1
+        key = _shapes_of(batch), *place
+        replay = self._replays.get(key)
         if replay is None:
-            return self._without_replay(shapes_and_place, batch)
+            return self._without_replay(key, batch)
         try:
-            value = replay(batch)
+            loss = replay(batch)
         except RuntimeError:
-            self.function.run_eagerly(batch, *place)  # It says what is wrong in its own words.
+            self.step.run_eagerly(batch, *place)  # It says what is wrong in its own words.
             raise
-        return self.function.finish(value, *place)
+        return self.step.finish(loss, *place)
 
-    def _without_replay(self, key: Place, batch: Batch) -> Any:
-        """Compute eagerly, while recording, or while trying a recording."""
+    def _without_replay(self, key: Place, batch: Batch) -> tuple[Tensor, Outputs]:
+        """Step eagerly, while recording, or while trying a recording."""
         program, (_, *place) = self._program(key), key
         if program is None or program.reason is not None:
-            return self.function.run_eagerly(batch, *place)
+            return self.step.run_eagerly(batch, *place)
         if program.recording is None and not self._pays(program, key):
             return self._timed(program, batch, place)
         try:
             if program.recording is None:
-                value = self._recorded(program, batch, place)
+                loss = self._recorded(program, batch, place)
             else:
-                value = self._tried(program, program.recording, key, batch)
+                loss = self._tried(program, program.recording, key, batch)
         except _Undone:
-            return self.function.run_eagerly(batch, *place)
-        return self.function.finish(value, *place)
+            return self.step.run_eagerly(batch, *place)
+        return self.step.finish(loss, *place)
 
     def _program(self, key: Place) -> Program | None:
         """Return the program for batches of one shape; None if there are too many shapes."""
@@ -134,37 +106,37 @@ class Replayed(Generic[F]):
 
     def _looked_up(self, key: Place) -> Program:
         try:
-            self._kind = self._kind or self.function.kind()
+            self._kind = self._kind or self.step.kind()
         except Exception as error:  # NotStackable, or whatever an attribute does when looked at
             return Program(reason=str(error))
         return program_of((self._kind, key, *_settings_of_torch()))
 
     def _pays(self, program: Program, key: Place) -> bool:
-        """Say whether to record now: so many calls are left, or have been made in all fits."""
-        if program.n_calls < 2:  # The first one sets up what the others use.
+        """Say whether to record now: so many steps are left, or have been done in all fits."""
+        if program.n_steps < 2:  # The first one sets up what the others use.
             return False
         is_usual = key == next(iter(self._programs))
-        n_left = self._n_calls if is_usual else self._n_epochs
-        return program.n_calls + 1 + n_left >= MIN_CALLS
+        n_left = self._n_steps if is_usual else self._n_epochs
+        return program.n_steps + 1 + n_left >= MIN_STEPS
 
-    def _timed(self, program: Program, batch: Batch, place: list[Any]) -> Any:
-        """Compute eagerly, and note how long it takes."""
+    def _timed(self, program: Program, batch: Batch, place: list[Any]) -> tuple[Tensor, Outputs]:
+        """Step eagerly, and note how long it takes."""
         start = time.thread_time()
-        value = self.function.run_eagerly(batch, *place)
-        program.n_calls += 1
+        result = self.step.run_eagerly(batch, *place)
+        program.n_steps += 1
         program.seconds = min(program.seconds, time.thread_time() - start)
-        if program.n_calls >= 2 and program.seconds > MAX_SECONDS:
+        if program.n_steps >= 2 and program.seconds > MAX_SECONDS:
             milliseconds = 1000 * program.seconds
             program.reason = f"a step takes {milliseconds:.0f} ms, and Python little of it"
-        return value
+        return result
 
-    def _recorded(self, program: Program, batch: Batch, place: list[Any]) -> Any:
-        """Record how a batch is computed; return the value."""
-        state, numbers = _State(self.function.written), numpy_and_python_state()
-        tensors = [*self.function.state, *_tensors_of(batch)]
+    def _recorded(self, program: Program, batch: Batch, place: list[Any]) -> Tensor:
+        """Record the gradients of a batch while they are computed; return the loss."""
+        state, numbers = _State(self.step.written), numpy_and_python_state()
+        tensors = [*self.step.state, *_tensors_of(batch)]
         try:
-            recording, value = record(
-                lambda *_: self.function.compute(batch, *place),
+            recording, loss = record(
+                lambda *_: self.step.compute(batch, *place),
                 None,
                 *tensors,
                 wide_products=False,
@@ -179,32 +151,30 @@ class Replayed(Generic[F]):
         if numpy_and_python_state() != numbers:  # Every replay would have the same numbers.
             program.reason = "it draws from the generators of numpy or Python"
         elif self._has_changed():
-            program.reason = "it keeps something in its attributes from one call to the next"
+            program.reason = "it keeps something in its attributes from one step to the next"
         else:
             program.recording = recording
-        return value
+        return loss
 
     def _has_changed(self) -> bool:
-        """Say whether a call has changed an attribute, which a replay would not do again."""
+        """Say whether a step has changed an attribute, which a replay would not do again."""
         try:
-            return self.function.kind() != self._kind
+            return self.step.kind() != self._kind
         except NotStackable:
             return True
 
-    def _tried(self, program: Program, recording: Recording, key: Place, batch: Batch) -> Any:
-        """Compute a batch eagerly; replay from now on if that gives the same, and is faster."""
+    def _tried(self, program: Program, recording: Recording, key: Place, batch: Batch) -> Tensor:
+        """Compute gradients eagerly; replay from now on if that gives the same and is faster."""
         _, *place = key
-        replay, state = self._bound(recording), _State(self.function.written)
-        n_calls = 1 if program.is_faster else 3
+        replay, state = self._bound(recording), _State(self.step.written)
         try:
-            replayed, seconds = state.after(lambda: replay(_copied(batch)), n_calls)
+            n_replays = 1 if program.is_faster else 3
+            replayed, seconds = state.after(lambda: replay(_copied(batch)), n_replays)
         except RuntimeError as error:
             program.reason = f"it can't be replayed, {_first_line(error)}"
             raise state.undone() from error
-        eager, eager_seconds = state.after(
-            lambda: self.function.compute(_copied(batch), *place), n_calls
-        )
-        if not all(map(_same_bits, pytree_leaves(replayed), pytree_leaves(eager))):
+        eager, eager_seconds = state.after(lambda: self.step.compute(batch, *place))
+        if not all(map(_same_bits, replayed, eager)):
             program.reason = "replayed it computes something else"
         elif not program.is_faster and seconds > MAX_TIME_RATIO * eager_seconds:
             program.reason = f"replayed it takes {seconds / eager_seconds:.2f} of the time"
@@ -213,20 +183,20 @@ class Replayed(Generic[F]):
             self._replays[key] = replay
         return eager[0]
 
-    def _bound(self, recording: Recording) -> Callable[[Batch], Any]:
-        """Return a recording of a function of this kind as one of a batch, for this function."""
+    def _bound(self, recording: Recording) -> Callable[[Batch], Tensor]:
+        """Return a recording of a step of this kind as a function of a batch, for this one."""
         # Detached, so that autograd does not follow a replay.
-        state = [tensor.detach() for tensor in self.function.state]
-        replay = recording.nested()
-        return lambda batch: replay(None, *state, *_tensors_of(batch))
+        state = [tensor.detach() for tensor in self.step.state]
+        run = recording.flat()
+        return lambda batch: run(None, *state, *_tensors_of(batch))[0]
 
 
 class _Undone(Exception):
-    """A call was broken off, and what it wrote is as before: it has to be made again, eagerly."""
+    """A step was broken off, and what it wrote is as before: it has to be done again, eagerly."""
 
 
 class _State:
-    """The values of what a call writes, and torch's random numbers, to call from there again."""
+    """The values of what a step writes, and torch's random numbers, to start from there again."""
 
     def __init__(self, written: list[Tensor]) -> None:
         self._written, self._values = written, [tensor.clone() for tensor in written]
@@ -239,11 +209,11 @@ class _State:
             tensor.copy_(value)
 
     def undone(self) -> _Undone:
-        """Go back after a call that was broken off; return the error to raise."""
+        """Go back after a step that was broken off; return the error to raise."""
         self.restore()
         return _Undone()
 
-    def after(self, function: Callable[[], Any], n_calls: int) -> tuple[list[Any], float]:
+    def after(self, function: Callable[[], Any], n_calls: int = 1) -> tuple[list[Any], float]:
         """Call a function from here; return its value with the state, and the shortest time."""
         times = []
         for _ in range(n_calls):

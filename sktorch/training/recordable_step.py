@@ -15,8 +15,8 @@ from sktorch.training.loop import TrainStep
 from sktorch.training.objective import clip_factor
 
 
-class RecordedStep:
-    """The step of `sktorch.training.loop.TrainStep`, with the same bits, as a `Recordable`.
+class RecordableStep:
+    """The step of `sktorch.training.loop.TrainStep`, with the same bits.
 
     What is computed, and recorded, are the gradients; what follows is the optimizer's step.
     """
