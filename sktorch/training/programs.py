@@ -15,6 +15,7 @@ class Program:
     """What is known about steps of one kind: a recording of them, or why there is none."""
 
     recording: Recording | None = None
+    borrowed: Recording | None = None  # of batches of another length, to be tried
     reason: str | None = None  # why these steps are never replayed
     is_faster: bool = False  # than an eager step, measured
     n_steps: int = 0  # made without a recording, in all fits

@@ -85,13 +85,14 @@ class ReplayedStep:
         program, (_, *place) = self._program(key), key
         if program is None or program.reason is not None:
             return self.step.run_eagerly(batch, *place)
-        if program.recording is None and not self._pays(program, key):
+        recording = program.recording or program.borrowed
+        if recording is None and not self._pays(program, key):
             return self._timed(program, batch, place)
         try:
-            if program.recording is None:
+            if recording is None:
                 loss = self._recorded(program, batch, place)
             else:
-                loss = self._tried(program, program.recording, key, batch)
+                loss = self._tried(program, recording, key, batch)
         except _Undone:
             return self.step.run_eagerly(batch, *place)
         return self.step.finish(loss, *place)
@@ -109,7 +110,16 @@ class ReplayedStep:
             self._kind = self._kind or self.step.kind()
         except Exception as error:  # NotStackable, or whatever an attribute does when looked at
             return Program(reason=str(error))
-        return program_of((self._kind, key, *_settings_of_torch()))
+        program = program_of((self._kind, key, *_settings_of_torch()))
+        if program.recording is None and program.reason is None:
+            program.borrowed = self._of_other_length(key)
+        return program
+
+    def _of_other_length(self, key: Place) -> Recording | None:
+        """Return a recording for batches of the same rows but another number, if there is one."""
+        rows = _rows_of(key)
+        alike = [program for other, program in self._programs.items() if _rows_of(other) == rows]
+        return next((program.recording for program in alike if program.recording), None)
 
     def _pays(self, program: Program, key: Place) -> bool:
         """Say whether to record now: so many steps are left, or have been done in all fits."""
@@ -167,19 +177,21 @@ class ReplayedStep:
         """Compute gradients eagerly; replay from now on if that gives the same and is faster."""
         _, *place = key
         replay, state = self._bound(recording), _State(self.step.written)
+        is_borrowed, program.borrowed = recording is program.borrowed, None
         try:
             n_replays = 1 if program.is_faster else 3
             replayed, seconds = state.after(lambda: replay(_copied(batch)), n_replays)
         except RuntimeError as error:
-            program.reason = f"it can't be replayed, {_first_line(error)}"
+            if not is_borrowed:
+                program.reason = f"it can't be replayed, {_first_line(error)}"
             raise state.undone() from error
         eager, eager_seconds = state.after(lambda: self.step.compute(batch, *place))
         if not all(map(_same_bits, replayed, eager)):
-            program.reason = "replayed it computes something else"
+            program.reason = None if is_borrowed else "replayed it computes something else"
         elif not program.is_faster and seconds > MAX_TIME_RATIO * eager_seconds:
             program.reason = f"replayed it takes {seconds / eager_seconds:.2f} of the time"
         else:
-            program.is_faster = True
+            program.recording, program.is_faster = recording, True
             self._replays[key] = replay
         return eager[0]
 
@@ -241,6 +253,12 @@ def _tensors_of(batch: Batch) -> list[Tensor]:
 
 def _shapes_of(batch: Batch) -> Hashable:
     return tuple([(x.shape, x.dtype, x.stride()) for x in _tensors_of(batch)])
+
+
+def _rows_of(key: Place) -> tuple:
+    """Return what batches of several lengths have in common: the rows, and their place."""
+    shapes, *place = key
+    return *((shape[1:], dtype) for shape, dtype, _ in shapes), *place
 
 
 def _copied(batch: Batch) -> Batch:

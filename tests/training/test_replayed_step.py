@@ -109,11 +109,30 @@ def test_equal_modules_share_a_recording(recorded):
     assert len(recorded) == 2
 
 
-def test_each_shape_is_a_recording_of_its_own_up_to_a_number(recorded):
-    pair = Pair(n_epochs=100)
+class Shaped(nn.Linear):
+    """Has the number of rows in an operation."""
+
+    def forward(self, X):
+        return super().forward(X) * torch.ones(len(X), 1)
+
+
+class Counted(nn.Linear):
+    """Divides by the number of rows."""
+
+    def forward(self, X):
+        return super().forward(X) / len(X)
+
+
+@pytest.mark.parametrize(
+    ("module", "n_recorded"),
+    [(make_module(), 1), (Shaped(4, 3), MAX_SHAPES), (Counted(4, 3), MAX_SHAPES)],
+)
+def test_a_recording_serves_other_lengths_if_it_gives_the_same(module, n_recorded, recorded):
+    pair = Pair(module, n_epochs=100)
     for n_rows in range(2, 2 + 2 * MAX_SHAPES):
-        pair.train(batches(4, n_rows))
-    assert len(recorded) == MAX_SHAPES
+        pair.train(batches(5, n_rows))
+    assert len(recorded) == n_recorded
+    assert pair.replayed.reason is None
 
 
 def test_programs_are_forgotten():
