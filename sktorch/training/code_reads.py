@@ -42,6 +42,15 @@ def contents(cell: CellType) -> object:
         return None
 
 
+def is_library_code(module: nn.Module) -> bool:
+    """Say whether a module is computed by torch and this package alone: then it reads nothing."""
+    return all(
+        _package(type(layer)) in _LIBRARIES
+        and all(_package(v) in _LIBRARIES for v in vars(layer).values() if callable(v))
+        for layer in module.modules()
+    )
+
+
 def reads_of_function(function: Any) -> Reads:
     """Return what is read by a function and by the functions of its package that it calls."""
     return _followed([function], _package(function), ())

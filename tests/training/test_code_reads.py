@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from sktorch.training.code_reads import reads_of_function, reads_of_layer
+from sktorch.losses.adapters import FunctionLoss
+from sktorch.modules import MLP
+from sktorch.training.code_reads import is_library_code, reads_of_function, reads_of_layer
 from sktorch.training.fingerprint import NotStackable, Snapshot, fingerprint
 
 RATE = 0.5
@@ -141,6 +144,21 @@ def test_a_change_of_a_closure_shows():
 def test_what_draws_by_a_global_generator_can_not_be_compared():
     with pytest.raises(NotStackable, match="Generator"):
         fingerprint(Draws())
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (nn.Sequential(nn.Linear(2, 2), nn.ReLU()), True),
+        (MLP(2, 2), True),
+        (FunctionLoss(F.cross_entropy), True),
+        (FunctionLoss(scaled), False),
+        (nn.Sequential(nn.Linear(2, 2), Plain()), False),
+        (nn.TransformerEncoderLayer(4, 2, activation=scaled), False),
+    ],
+)
+def test_library_code(module, expected):
+    assert is_library_code(module) == expected
 
 
 def test_names_of_attributes_are_no_variables():
