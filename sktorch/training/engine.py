@@ -14,7 +14,7 @@ from sktorch.training.loop import TrainStep, evaluate, set_mode, train_epoch
 from sktorch.training.objective import Objective
 from sktorch.training.precision import Precision
 from sktorch.training.recordable_step import RecordableStep
-from sktorch.training.replayed_step import ReplayedStep
+from sktorch.training.replayed_step import MIN_STEPS_LEFT, TOO_FEW_STEPS, ReplayedStep
 from sktorch.training.runner import Evaluated, Observer, Step, Trained, Trainee
 from sktorch.training.step import demands_closure, make_step
 
@@ -121,17 +121,22 @@ class Engine:
             return step
         if self.device.type == "cuda":
             return self._captured(step, net)
+        if self._replayed is None and n_epochs * n_batches < MIN_STEPS_LEFT:
+            self._reason = TOO_FEW_STEPS
+            return step
+        replayed = self._recorded(step, net)
+        replayed.step.renew(step, scheduled=scheduled)
+        replayed.renew(n_epochs, n_batches)
+        return replayed
+
+    def _recorded(self, step: TrainStep, net: Trainee) -> ReplayedStep:
+        """Return a step as one that may be recorded; the same one while nobody changes the net."""
         set_mode(net.module_, training=True)  # A recording is one of train mode.
         known = self._replayed
-        if not (
-            isinstance(known, ReplayedStep)
-            and known.step.belongs_to(step, optimizer)
-            and known.holds()
-        ):
-            known = self._replayed = ReplayedStep(RecordableStep(step, optimizer))
-        known.step.renew(step, scheduled=scheduled)
-        known.renew(n_epochs, n_batches)
-        return known
+        if isinstance(known, ReplayedStep) and known.belongs_to(step, net.optimizer_):
+            return known
+        self._replayed = ReplayedStep(RecordableStep(step, net.optimizer_))
+        return self._replayed
 
     def _captured(self, step: TrainStep, net: Trainee) -> Step:
         """Return a step as one that is captured in a CUDA graph."""
@@ -187,5 +192,5 @@ def _constants(objective: Objective) -> list[bool | int | float]:
 
 
 def _length(batches: Iterable) -> int:
-    """Return the number of batches, one where it is not known."""
-    return len(batches) if isinstance(batches, Sized) else 1
+    """Return the number of batches, a guess where it is not known."""
+    return len(batches) if isinstance(batches, Sized) else 10

@@ -13,23 +13,29 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from sktorch.data.structure import Batch, Outputs, tree_leaves, tree_map
 from sktorch.recording.record import NotRecordable, Recording, record
 from sktorch.training.code_reads import is_library_code
 from sktorch.training.fingerprint import NotStackable, Snapshot
+from sktorch.training.loop import TrainStep
 from sktorch.training.programs import Program, program_of
 from sktorch.training.randomness import numpy_and_python_state
 from sktorch.training.recordable_step import RecordableStep
 
 # To record and try a step takes about as long as 30 of them, and a replay saves half of one.
 MIN_STEPS = 60
+# To look for a recording takes as long as a replay or two save.
+MIN_STEPS_LEFT = 5
 # Where a step takes longer, Python's share in it is too small to gain.
 MAX_SECONDS = 0.005
 # A replay has to take less than this share of the eager step's time.
 MAX_TIME_RATIO = 0.97
 # One fit records so many shapes of batches: each takes a program of its own.
 MAX_SHAPES = 8
+
+TOO_FEW_STEPS = "too few steps are left for a recording to pay"
 
 # The shapes of a batch's tensors, whether it is the first and the last of its group, and its share.
 Place = tuple[Any, ...]
@@ -53,11 +59,11 @@ class ReplayedStep:
         if self._replays:
             return None
         reasons = [program.reason for program in self._programs.values() if program.reason]
-        return reasons[0] if reasons else "too few steps are left for a recording to pay"
+        return reasons[0] if reasons else TOO_FEW_STEPS
 
-    def holds(self) -> bool:
-        """Say whether nobody has changed the module or the criterion since."""
-        return self._snapshot.holds()
+    def belongs_to(self, step: TrainStep, optimizer: Optimizer) -> bool:
+        """Say whether module, criterion and optimizer are the same, and nobody changed them."""
+        return self.step.belongs_to(step, optimizer) and self._snapshot.holds()
 
     def renew(self, n_epochs: int, n_batches: int) -> None:
         """Begin an epoch of so many batches, the first of so many epochs that are left."""

@@ -61,9 +61,9 @@ class Pair:
             torch.optim.Adam(m.parameters(), lr=0.01) for m in (self.module, self.copy)
         )
         objective = Objective(self.module, LOSS)
-        step = make_step(objective, self.optimizer, Precision.named("float32", "cpu"))
-        self.replayed = ReplayedStep(RecordableStep(step, self.optimizer))
-        self.replayed.step.renew(step, scheduled=False)
+        self.step = make_step(objective, self.optimizer, Precision.named("float32", "cpu"))
+        self.replayed = ReplayedStep(RecordableStep(self.step, self.optimizer))
+        self.replayed.step.renew(self.step, scheduled=False)
         self.replayed.renew(n_epochs, n_batches)
 
     def train(self, given):
@@ -146,7 +146,7 @@ def test_a_parameter_with_other_memory_is_followed():
     pair = Pair().train(batches(8))
     for module in (pair.module, pair.copy):
         module[0].weight.data = module[0].weight.data * 2
-    assert pair.replayed.holds()
+    assert pair.replayed.belongs_to(pair.step, pair.optimizer)
     pair.replayed.renew(1, MIN_STEPS)
     pair.train(batches(4))
 
@@ -164,7 +164,7 @@ def test_a_parameter_with_other_memory_is_followed():
 def test_a_change_is_seen(change):
     pair = Pair().train(batches(8))
     change(pair.module)
-    assert not pair.replayed.holds()
+    assert not pair.replayed.belongs_to(pair.step, pair.optimizer)
 
 
 def test_an_error_is_the_modules_own():
