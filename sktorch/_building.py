@@ -1,6 +1,5 @@
 """Nets for an estimator: new ones, and those whose training goes on."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,12 +21,13 @@ from sktorch._errors import errors_name
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
 from sktorch._trial_call import try_loss
+from sktorch._warnings import warn_caller
 from sktorch.data.dtypes import cast_inputs
 from sktorch.data.source import n_inputs
 from sktorch.data.structure import n_rows_of, tree_leaves
 from sktorch.targets.own import OwnLoss
 from sktorch.training.optimizer_names import optimizer_class
-from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
+from sktorch.training.randomness import RandomStream
 
 _COMPONENTS = ("module", "criterion", "optimizer", "callbacks")
 
@@ -75,13 +75,12 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     net.inference_options_ = estimator._inference_options()
     net.stream_ = RandomStream(seed, device)
     net.precision_ = estimator.precision
-    with net.stream_, numpy_and_python_seeded(seed):
-        net.initialize()
+    net.stream_.run(net.initialize)
     del net.source_
     _tell_casts(net, part)
     _try_loss(net, part, seed)
     for doubt in doubts(estimator, net, part):
-        warnings.warn(doubt, stacklevel=7)  # the caller of fit
+        warn_caller(doubt)
     return net
 
 
@@ -94,10 +93,9 @@ def resume_net(estimator: BaseEstimator, seed: int) -> Net:
         if params_differ(value, net.built_from_.get(name))
     ]
     if changed:
-        warnings.warn(
+        warn_caller(
             f"{', '.join(sorted(changed))} changed since the first fit, and training goes on "
-            "with the net that was made then. Set warm_start=False and fit to make a new one.",
-            stacklevel=7,  # the caller of fit
+            "with the net that was made then. Set warm_start=False and fit to make a new one."
         )
     if torch.device(net.device) != net.stream_.device:  # unpickled without its GPU
         net.stream_ = RandomStream(seed, torch.device(net.device))
@@ -125,9 +123,9 @@ def _criterion(estimator: BaseEstimator, seed: int) -> tuple[Callable, nn.Module
     codec.check_criterion(given)
     parameters = estimator._component_parameters("criterion")
     factory = criterion_factory(given, parameters, codec.criterion_adapter(given))
-    # A loss with parameters draws them.
-    with RandomStream(seed, torch.device("cpu")), errors_name("criterion", parameters):
-        return factory, factory(**parameters)
+    stream = RandomStream(seed, torch.device("cpu"))  # A loss with parameters draws them.
+    with errors_name("criterion", parameters):
+        return factory, stream.run(factory, **parameters)
 
 
 def _known_from_data(
@@ -167,10 +165,9 @@ def _tell_casts(net: Net, part: Part) -> None:
     source = part.source
     names = cast_inputs(source.example, net.input_dtypes_) if source.keeps_integers else []
     if names:
-        warnings.warn(
+        warn_caller(
             f"The module does not take {' and '.join(names)} as integers or booleans: floats are "
-            "made of them. Pass floats, or let the module's forward convert them.",
-            stacklevel=7,  # the caller of fit
+            "made of them. Pass floats, or let the module's forward convert them."
         )
 
 
@@ -184,9 +181,9 @@ def _try_loss(net: Net, part: Part, seed: int) -> None:
             "give the criterion a method predict(output) that makes predictions of such outputs."
         )
     codec.check_output(net.criterion_, output, net.n_example_rows_)
-    with RandomStream(seed, torch.device(net.device)):
-        target = codec.target(net.criterion_, part.y[: n_rows_of(output)], output)
-        try_loss(net, part.source.example, target, weighted=part.weights is not None)
+    stream = RandomStream(seed, torch.device(net.device))
+    target = codec.target(net.criterion_, part.y[: n_rows_of(output)], output)
+    stream.run(try_loss, net, part.source.example, target, weighted=part.weights is not None)
 
 
 def _floating_dtype(example: Any, device: torch.device) -> torch.dtype:

@@ -36,8 +36,8 @@ def check_last_step(net: Any, example: Any) -> None:
     inputs = as_tensors(example, net.input_dtypes_, torch.device(net.device), copy=True)
     outputs: Outputs = ()
     # Copies: numbers that are drawn here are not missing in a further epoch.
-    with copy.copy(net.stream_), suppress(Exception):  # It may refuse so few rows.
-        outputs = infer(isolated(net.module_), [inputs], None)
+    with suppress(Exception):  # It may refuse so few rows.
+        outputs = copy.copy(net.stream_).run(infer, isolated(net.module_), [inputs], None)
     lowest = math.nan if net.codec_.classes is None else -math.inf  # Scores can be so low.
     if not all((torch.isfinite(x) | (x == lowest)).all() for x in tree_leaves(outputs)):
         raise _diverged("The module's outputs are not finite after the last step", net)

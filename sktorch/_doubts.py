@@ -82,8 +82,8 @@ def _is_squashed(net: Net, part: Part, output: torch.Tensor) -> bool:
         module = deepcopied(net.module_).eval()
         for parameter in module.parameters():
             parameter.mul_(factor)
-        with RandomStream(0, torch.device(net.device)):  # The module may draw.
-            output = call_module(module, inputs)
+        stream = RandomStream(0, torch.device(net.device))  # The module may draw.
+        output = stream.run(call_module, module, inputs)
         if not ((output >= 0) & (output <= 1)).all():
             return False
     return True

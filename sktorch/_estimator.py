@@ -2,8 +2,7 @@
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self
 
@@ -22,10 +21,11 @@ from sktorch._device import resolve_device
 from sktorch._errors import errors_name
 from sktorch._features import check_features
 from sktorch._job import TrainingJob
-from sktorch._net import Net
+from sktorch._net import Net, call
 from sktorch._parameters import ComponentParameters, check_parameters, is_auto
 from sktorch._part import Part
 from sktorch._state import allow_pickling
+from sktorch._undo import fitted_or_unchanged
 from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
@@ -37,7 +37,9 @@ from sktorch.losses.registry import criterion_class, reads_outputs
 from sktorch.modules import MLP
 from sktorch.targets.codec import Codec, LabelsOfSteps
 from sktorch.targets.own import OwnLoss
-from sktorch.training.randomness import all_seeded
+from sktorch.training.interrupts import leaves_as_found
+from sktorch.training.randomness import RandomStream, leaves_generators_as_found
+from sktorch.training.settings import OF_TRAINING
 
 
 class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
@@ -86,6 +88,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         allow_pickling(state)
         return state
 
+    @leaves_as_found(*OF_TRAINING)
+    @leaves_generators_as_found
     def _fit(
         self,
         X: Any,
@@ -105,19 +109,26 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
         resume = (partial or self.warm_start) and hasattr(self, "net_")
         n_epochs = 1 if partial else self.max_epochs
+
+
+        # With gradients, in whatever mode the caller is.
+        @torch.inference_mode(False)
+        @torch.enable_grad()
+        def fit() -> None:
+            data = self._check_data(
+                X, y, sample_weight, classes, seed=seed, reset=not resume, per_entry=per_entry
+            )
+            with errors_name("groups"):
+                check_consistent_length(data.y, groups)
+            train, valid = data.normalised(), None
+            if not partial:
+                train, valid = self._split(data, sample_weight, groups, seed)
+            net = resume_net(self, seed) if resume else build_net(self, train, device, seed)
+            TrainingJob(self, net, train, valid, n_epochs, partial=partial).run()
+            self.net_ = net
+
         try:
-            with _fitting(self):
-                data = self._check_data(
-                    X, y, sample_weight, classes, seed=seed, reset=not resume, per_entry=per_entry
-                )
-                with errors_name("groups"):
-                    check_consistent_length(data.y, groups)
-                train, valid = data.normalised(), None
-                if not partial:
-                    train, valid = self._split(data, sample_weight, groups, seed)
-                with self._net(train, device, seed, resume=resume) as net:
-                    TrainingJob(self, net, train, valid, n_epochs, partial=partial).run()
-                self.net_ = net
+            fitted_or_unchanged(self, fit, resume=resume)
         except LabelsOfSteps:
             given = {"groups": groups, "classes": classes, "partial": partial}
             return self._fit(X, y, sample_weight, **given, per_entry=True)
@@ -145,12 +156,9 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             n_rows=length(y),
             arguments=forward_arguments(module_of(self)),
         )
-        with _seeded_for(source, seed):
-            if self._without_target():
-                check_consistent_length(y, source.values if source.is_indexable else None)
-                y = np.zeros((source.count_rows(), 0))
-            y = source.targets if y is None else y
-            check_features(self, source, reset=reset)
+        if self._without_target():
+            check_consistent_length(y, source.values if source.is_indexable else None)
+        y = _by_stream(source, seed)(self._looked_at, source, y, reset)
         # A stream does not know its length: that of y is compared with it as it is read.
         rows = source.values if source.is_indexable else y
         with errors_name("y"):
@@ -161,6 +169,14 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         if weights is not None and source.is_indexable:
             index = np.flatnonzero(weights)
         return Part(source, encoded, weights, index)
+
+    def _looked_at(self, source: Source, y: Any, reset: bool) -> Any:
+        """Check the features of a source; return its targets where y does not hold them."""
+        if self._without_target():
+            y = np.zeros((source.count_rows(), 0))
+        y = source.targets if y is None else y
+        check_features(self, source, reset=reset)
+        return y
 
     def _split(
         self, data: Part, sample_weight: Any, groups: Any, seed: int
@@ -183,21 +199,13 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             train, valid = hold_out(data.index, strata, fraction, seed, groups)
         else:
             y = self.codec_.decode(data.y) if strata is None else strata
-            with all_seeded(seed):  # A splitter without a random_state draws global numbers.
-                train, valid = split_by(requested, data.index, y, groups)
+            # A splitter without a random_state draws global numbers.
+            stream = RandomStream(seed, torch.device("cpu"))
+            train, valid = stream.run(split_by, requested, data.index, y, groups)
         # Weights of classes, too, are those of the training rows.
         counted = np.isin(np.arange(len(data.y)), train)
         data = replace(data, weights=self._row_weights(data.y, sample_weight, counted))
         return replace(data, index=train).normalised(), replace(data, index=valid).normalised()
-
-    @contextmanager
-    def _net(self, train: Part, device: torch.device, seed: int, *, resume: bool) -> Iterator[Net]:
-        """Yield a new net, or the fitted one, which comes back as it was if training fails."""
-        if not resume:
-            yield build_net(self, train, device, seed)
-            return
-        with self.net_.undone_on_failure():
-            yield resume_net(self, seed)
 
     def _inference_options(self) -> dict[str, Any]:
         given = self._component_parameters("iterator_valid")
@@ -208,8 +216,12 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         """Return predictions for X and the targets to score them with: X's own if y is None."""
         if y is not None:
             return self.predict(X), y.collect() if is_lazy_frame(y) else y
-        source = self._source_to_predict(X, self._inference_options(), has_targets=True)
-        return self.predict(source), source.targets  # Those of the pass that was predicted.
+
+        def predicted_and_targets() -> tuple[Any, Any]:
+            source = self._source_to_predict(X, self._inference_options(), has_targets=True)
+            return self.predict(source), source.targets  # Those of the pass that was predicted.
+
+        return self._drawing_for(X)(predicted_and_targets)
 
     def _source(
         self,
@@ -245,8 +257,17 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             arguments=self.net_.arguments_,
         )
 
+    def _drawing_for(self, X: Any) -> Callable:
+        """Return a caller of functions that reads X: a dataset's code may draw random numbers."""
+        check_is_fitted(self)
+        is_dataset = isinstance(X, Dataset) or (isinstance(X, Source) and X.runs_user_code)
+        return self.net_.prediction_stream().run if is_dataset else call
+
     def _outputs(self, X: Any) -> tuple[Any, Outputs]:
         """Return X, checked, and the module's outputs for it, on the module's device."""
+        return self._drawing_for(X)(self._outputs_of, X)
+
+    def _outputs_of(self, X: Any) -> tuple[Any, Outputs]:
         options = self._inference_options()
         source = self._source_to_predict(X, options)
         check_features(self, source, reset=False)
@@ -295,9 +316,12 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 "what asks for the score."
             )
         if y is None and not self._without_target():
-            source = self._source_to_predict(X, self._inference_options(), has_targets=True)
-            X, outputs = self._outputs(source)
-            y = source.targets
+
+            def outputs_and_targets() -> tuple[Any, Outputs, Any]:
+                source = self._source_to_predict(X, self._inference_options(), has_targets=True)
+                return *self._outputs(source), source.targets
+
+            X, outputs, y = self._drawing_for(X)(outputs_and_targets)
         else:
             X, outputs = self._outputs(X)
         rows = np.zeros((n_rows_of(outputs), 0))
@@ -360,21 +384,6 @@ def as_array_of(tensor: torch.Tensor, X: Any) -> Any:
     return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).cpu().numpy()
 
 
-def _seeded_for(source: Source, seed: int) -> AbstractContextManager:
-    """Return a context for looking at samples, whose code may draw global random numbers."""
-    return all_seeded(seed) if source.runs_user_code else nullcontext()
-
-
-@contextmanager
-def _fitting(estimator: TorchEstimator) -> Iterator[None]:
-    """Train with gradients in whatever mode the caller is; a failed ``fit`` changes nothing."""
-    before = {name: value for name, value in vars(estimator).items() if name.endswith("_")}
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    except BaseException:
-        for name in [name for name in vars(estimator) if name.endswith("_")]:
-            delattr(estimator, name)
-        for name, value in before.items():
-            setattr(estimator, name, value)
-        raise
+def _by_stream(source: Source, seed: int) -> Callable:
+    """Return a caller of functions that look at samples, whose code may draw random numbers."""
+    return RandomStream(seed, torch.device("cpu")).run if source.runs_user_code else call

@@ -1,7 +1,6 @@
 """One training: from a net and its data, through the epochs, to the best weights."""
 
 import traceback
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from math import ceil
@@ -17,6 +16,7 @@ from sktorch._net import Net
 from sktorch._part import Part
 from sktorch._private.scikit_learn import callback_context
 from sktorch._scoring import Evaluation, scorers_by_part
+from sktorch._warnings import warn_caller
 from sktorch.data.batches import AugmentedBatches
 from sktorch.data.loaders import check_keeps_rows
 from sktorch.data.structure import Batch
@@ -58,12 +58,10 @@ class TrainingJob:
     def run(self) -> None:
         """Train, between the hooks of the callbacks, and keep the best weights."""
         estimator, net, arguments = self.estimator, self.net, self._callback_arguments()
-        net.stream_.swaps_numpy_and_python = self._user_code_draws()
         context = callback_context(estimator, max_subtasks=self.n_epochs)
         context.call_on_fit_task_begin(estimator=estimator, **arguments)
         try:
-            with net.stream_:
-                net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
+            net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
             epochs = self._epochs()
             work = net.work_.multiply_adds * estimator.batch_size
             threads = threads_for(work, self.runner.n_threads)
@@ -79,10 +77,9 @@ class TrainingJob:
         except KeyboardInterrupt:
             if in_meta_estimator() or not self._n_trained():
                 raise
-            warnings.warn(
+            warn_caller(
                 f"Training was interrupted in epoch {len(net.history)} of {self.n_epochs}; the "
-                "best model so far is kept.",
-                stacklevel=4,
+                "best model so far is kept."
             )
         finally:
             if self.schedule is not None:  # The next training begins at the learning rate given.
@@ -106,19 +103,12 @@ class TrainingJob:
             "dataset_valid": None if self.valid is None else self.valid.dataset,
         }
         while True:
-            with net.stream_:
-                stop = net.fit_epoch(self.runner, train, evaluations, datasets, self.schedule)
+            stop = net.fit_epoch(self.runner, train, evaluations, datasets, self.schedule)
             value = net.history[-1, monitor]
             self._keep_best(sign * value)
             if self.schedule is not None:
                 self.schedule.after_epoch(value)
             yield plateau.update(value) or stop
-
-    def _user_code_draws(self) -> bool:
-        """Say whether code of the user, in a dataset or an augmentation, may draw numbers."""
-        parts = [self.train] if self.valid is None else [self.train, self.valid]
-        by_dataset = any(part.source.runs_user_code for part in parts)
-        return by_dataset or self.estimator.augment is not None
 
     def _n_trained(self) -> int:
         return sum("train_loss" in row for row in self.net.history)

@@ -1,8 +1,8 @@
 """The one skorch net: builds the components, keeps the history, tells the callbacks."""
 
-import copy
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,16 @@ from sktorch.data.structure import Batch, Outputs, floating_dtype, moved
 from sktorch.modules import initialize
 from sktorch.training.cost import Work, rows_at_once
 from sktorch.training.cpu import threads_for
+from sktorch.training.interrupts import leaves_as_found
 from sktorch.training.loop import infer
 from sktorch.training.parameter_groups import check_groups, check_settings
 from sktorch.training.precision import autocast
 from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import Runner
 from sktorch.training.schedule import Schedule
+from sktorch.training.settings import OF_INFERENCE
 
+_PLAIN_CALLBACKS = (EpochTimer, PrintLog)  # They draw no random numbers.
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
 
@@ -68,6 +71,8 @@ class Net(NeuralNet):
     input_dtypes_: Dtypes
     precision_: str
     stream_: RandomStream  # the random numbers of training
+    prediction_stream_: RandomStream  # those of predictions: training goes on as without them
+    draws_: bool  # random numbers, in predictions
 
     def initialize_module(self) -> "Net":
         """Build the module and try it on two rows, which materialises lazy layers."""
@@ -86,7 +91,7 @@ class Net(NeuralNet):
                 "one."
             )
         trial = try_module(self.module_, self.source_, self.batch_size, self.inference_options_)
-        self.input_dtypes_, self.work_ = trial.dtypes, trial.work
+        self.input_dtypes_, self.work_, self.draws_ = trial.dtypes, trial.work, trial.draws
         self.example_output_, self.n_example_rows_ = trial.output, trial.n_rows
         if self.initializer_ is not None:
             with errors_name("initializer"):
@@ -159,8 +164,12 @@ class Net(NeuralNet):
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Tell the callbacks; one that raises KeyboardInterrupt asks for the end of training."""
+        notify = partial(super().notify, method_name, **cb_kwargs)
         try:
-            super().notify(method_name, **cb_kwargs)
+            if all(type(callback) in _PLAIN_CALLBACKS for _, callback in self.callbacks_):
+                notify()
+            else:
+                self.stream_.run(notify)
         except KeyboardInterrupt as interrupt:
             if raised_by_callback(interrupt):
                 raise StopTraining from None
@@ -202,7 +211,7 @@ class Net(NeuralNet):
             if evaluation.part == "valid":
                 self._record(row, "valid", losses, sizes)
                 valid_outputs = outputs
-            for name, value in evaluation.scores(outputs).items():
+            for name, value in self._scores(evaluation, outputs).items():
                 self._record_best(row, name, value, sign=1)
         fill_caches(self, datasets, valid_outputs)
         try:
@@ -210,6 +219,11 @@ class Net(NeuralNet):
         except StopTraining:
             return True
         return False
+
+    def _scores(self, evaluation: Evaluation, outputs: Outputs) -> dict[str, float]:
+        if evaluation.estimator.scoring is None:
+            return evaluation.scores(outputs)
+        return self.stream_.run(evaluation.scores, outputs)  # A scorer of the user's may draw.
 
     def _check_trainable(self) -> None:
         """Raise if no parameter is left to train, once the callbacks have frozen theirs."""
@@ -226,7 +240,7 @@ class Net(NeuralNet):
         if self.history and "train_loss" not in self.history[-1]:
             del self.history[-1]  # an epoch that was broken off
         self.module_.eval()
-        with self.stream_, suppress(StopTraining):
+        with suppress(StopTraining):
             self.notify("on_train_end", X=X, y=y)
 
     def _observer(self, training: bool) -> BatchObserver | None:
@@ -260,6 +274,7 @@ class Net(NeuralNet):
         row[name] = value
         row[f"{name}_best"] = is_best
 
+    @leaves_as_found(*OF_INFERENCE)
     def forward(
         self,
         X: Any,
@@ -285,10 +300,19 @@ class Net(NeuralNet):
             arguments=self.arguments_,
         )
         inputs = source.inputs(self.input_dtypes_, own_device, n_rows=n_rows, options=options)
+        draws = self.draws_ or source.runs_user_code
+        run = self.prediction_stream().run if draws else call
         with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
             cast = autocast(self.precision_, own_device.type)
-            outputs = infer(self.module_, inputs, source.n_rows, autocast=cast)
+            outputs = run(infer, self.module_, inputs, source.n_rows, autocast=cast)
         return moved(outputs, device, floating_dtype(self.example_output_))
+
+    def prediction_stream(self) -> RandomStream:
+        """Return the random numbers of predictions, which go on from one to the next."""
+        device, stream = torch.device(self.device), self.__dict__.get("prediction_stream_")
+        if stream is None or stream.device != device:
+            stream = self.prediction_stream_ = RandomStream(self.stream_.seed, device)
+        return stream
 
     def predict(self, X: Any) -> np.ndarray:
         """Return encoded predictions for the rows of X."""
@@ -327,27 +351,6 @@ class Net(NeuralNet):
         new.__dict__.update(deepcopied(self.__dict__, memo))
         return new
 
-    @contextmanager
-    def undone_on_failure(self) -> Iterator[None]:
-        """Bring module, optimizer, history and random numbers back if training fails."""
-        before = self.__dict__.copy() | {
-            "bests_": self.bests_.copy(),
-            "stream_": copy.copy(self.stream_),
-        }
-        module_state = copy.deepcopy(self.module_.state_dict())
-        optimizer_state = copy.deepcopy(self.optimizer_.state_dict())
-        n_epochs = len(self.history)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            self.module_.load_state_dict(module_state)
-            self.module_.eval()
-            self.optimizer_.load_state_dict(optimizer_state)
-            del self.history[n_epochs:]
-            raise
-
 
 class ClassifierNet(ClassifierMixin, Net):
     """A net whose ``predict`` gives encoded labels, for callbacks that score it."""
@@ -365,6 +368,11 @@ class ClassifierNet(ClassifierMixin, Net):
 
 class RegressorNet(RegressorMixin, Net):
     """A net whose ``predict`` gives numbers in the scale of y."""
+
+
+def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Call a function, as `RandomStream.run` does, by the random numbers that there are."""
+    return function(*args, **kwargs)
 
 
 def params_differ(new: Any, old: Any) -> bool:

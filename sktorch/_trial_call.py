@@ -1,7 +1,7 @@
 """The trial call: what a module makes of a few rows, found out on a copy of it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any
@@ -28,7 +28,7 @@ from sktorch.data.structure import (
 from sktorch.data.tensors import as_tensors
 from sktorch.losses.adapters import LossFunction
 from sktorch.training.cost import Work, measure_work
-from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
+from sktorch.training.randomness import RandomStream
 
 # A lazy layer's place among the layers, and the arguments of its first call.
 LazyCall = tuple[int, tuple, dict[str, Any]]
@@ -44,6 +44,7 @@ class Trial:
     output: Outputs
     n_rows: int
     work: Work
+    draws: bool  # random numbers, in predictions
 
 
 def try_module(
@@ -72,11 +73,12 @@ def try_module(
             try:
                 inputs = rows(dtypes)
                 shapes.append(str(tree_map(lambda x: tuple(x.shape), inputs)))
-                output, work = _called(module, inputs, training)
+                output, work, draws = _called(module, inputs, training)
             except Exception as refusal:
                 error = refusal
             else:
-                return Trial(dtypes, _checked(output, module), n_rows_of(inputs), work)
+                output = _checked(output, module)
+                return Trial(dtypes, output, n_rows_of(inputs), work, draws or training)
     several = f"{len(tree_leaves(source.example))} inputs of shapes"
     kind = several if isinstance(source.example, dict | tuple) else "shape"
     raise ValueError(
@@ -121,11 +123,11 @@ def takes_one_row(module: nn.Module, inputs: Inputs) -> bool:
     copied = isolated(module, training=True)
     if copied is module:  # It can't be copied, and a call in train mode would change it.
         return True
-    with _random_numbers_as_they_were(inputs, user_code=True):
-        try:
-            output = call_module(copied.train(), tree_map(lambda x: x[:1], inputs))
-        except Exception:
-            return False
+    try:
+        row = tree_map(lambda x: x[:1], inputs)
+        output = _stream(inputs).run(call_module, copied.train(), row)
+    except Exception:
+        return False
     return not (isinstance(output, Tensor) and output.isnan().any())
 
 
@@ -153,13 +155,17 @@ def isolated(module: nn.Module, *, training: bool = False) -> nn.Module:
 
 
 @torch.no_grad()
-def _called(module: nn.Module, inputs: Inputs, training: bool) -> tuple[Any, Work]:
-    """Return a copy's output and cost; give the module what the copy's lazy layers have learnt."""
+def _called(module: nn.Module, inputs: Inputs, training: bool) -> tuple[Any, Work, bool]:
+    """Return a copy's output and cost, and whether it draws random numbers.
+
+    The module itself is given what the copy's lazy layers have learnt.
+    """
     before = module.training
     copied = isolated(module, training=training)
     lazy_calls = _recorded_lazy_calls(copied)
-    with _random_numbers_as_they_were(inputs, copied is not module):
-        output, work = measure_work(copied.train(training), inputs)
+    stream = _stream(inputs)
+    run = stream.run_in_torch if copied is module else stream.run
+    output, work = run(measure_work, copied.train(training), inputs)
     layers = [*module.modules()]
     for position, args, kwargs in lazy_calls:
         materialise(layers[position], args, kwargs)
@@ -168,7 +174,7 @@ def _called(module: nn.Module, inputs: Inputs, training: bool) -> tuple[Any, Wor
     ):  # It makes layers in its first call, which is this.
         call_module(module.train(training), inputs)
     module.train(before)
-    return output, work
+    return output, work, stream.has_drawn()
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -210,12 +216,9 @@ def _checked(output: Any, module: nn.Module) -> Outputs:
     return tree_map(Tensor.cpu, output)
 
 
-@contextmanager
-def _random_numbers_as_they_were(inputs: Inputs, user_code: bool) -> Iterator[None]:
-    """Draw from streams that end here; numpy's and Python's only where user code may draw."""
-    others = numpy_and_python_seeded(0) if user_code else nullcontext()
-    with RandomStream(0, tree_leaves(inputs)[0].device), others:
-        yield
+def _stream(inputs: Inputs) -> RandomStream:
+    """Return a stream that is not used further."""
+    return RandomStream(0, tree_leaves(inputs)[0].device)
 
 
 def _functions_of(layer: nn.Module) -> Iterator[FunctionType]:

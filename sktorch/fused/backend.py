@@ -29,7 +29,7 @@ from sktorch.fused.host_memory import MemoryLimit, free_memory
 from sktorch.fused.progress import Progress
 from sktorch.fused.rendezvous import Rendezvous, TaskHandle, current_task, waiting_for_tasks
 from sktorch.fused.task_threads import Outcome, TaskThreads
-from sktorch.training.randomness import n_streams_entered
+from sktorch.training.randomness import draws_by_stream
 
 # How many tasks run at once if no number is given and memory is no limit; each has a thread.
 MAX_TASKS = 256
@@ -108,7 +108,7 @@ class FusedBackend(ParallelBackendBase):
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
         """Take joblib's settings; return how many tasks run at once."""
-        if n_streams_entered():  # In a callback, whose fit keeps others from drawing numbers.
+        if draws_by_stream():  # In a callback, whose fit keeps others from drawing numbers.
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if self.inner_max_num_threads is not None and self.inner_max_num_threads < 1:
             raise ValueError(

@@ -119,13 +119,13 @@ class EpochTask:
     def run_alone(self) -> None:
         """Go through the batches that are left by the engine of a single model."""
         self.shared_batches = self.batches  # The module may write to its input.
-        net, engine = self.model.net, self.model.engine
-        with self.model.random_numbers(self.training):
-            if self.training:
-                losses, _ = engine.train(net, self._batches_left(), None, self.after_step)
-            else:
-                losses, _, outputs = engine.evaluate(net, self._batches_left())
-                self.outputs.append(outputs)
+        net, run, engine = self.model.net, self.model.run, self.model.engine
+        batches = self._batches_left()
+        if self.training:
+            losses, _ = run(True, engine.train, net, batches, None, self.after_step)
+        else:
+            losses, _, outputs = run(False, engine.evaluate, net, batches)
+            self.outputs.append(outputs)
         self.losses += losses
 
     def stack_key(self) -> StackKey:

@@ -1,7 +1,7 @@
 """One model among many, and what was found out about it for its further epochs."""
 
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from sktorch.training.engine import Engine
 from sktorch.training.fingerprint import Snapshot, fingerprint
 from sktorch.training.loop import set_mode
 from sktorch.training.objective import Objective
+from sktorch.training.randomness import numpy_and_python_state
 from sktorch.training.runner import Trainee
 
 
@@ -46,29 +47,26 @@ class Model:
         """Set train or eval mode, as ``module.train()`` and ``module.eval()`` set it."""
         set_mode(self.net.module_, training=training)
 
-    @contextmanager
-    def random_numbers(self, training: bool) -> Iterator[None]:
-        """Draw from the model's own stream; enter no stream for a model known not to draw.
+    def run(self, training: bool, function: Callable, *args: Any) -> Any:
+        """Call a function that draws from the model's own stream, if the model may draw.
 
         Streams exclude each other, so that a model of which it is known that it draws nothing does
-        without. Of layers that are not torch's own it is known after an epoch.
+        without. Of layers and losses that are not torch's own it is known after an epoch.
         """
         findings = self._current(training)
         if not findings.may_draw:
-            yield
-            return
-        with self.net.stream_:
-            before = torch.get_rng_state()
-            yield
-            on_cpu = self.engine.device.type == "cpu"
-            findings.may_draw = not on_cpu or not torch.equal(before, torch.get_rng_state())
+            return function(*args)
+        result, has_drawn = self.net.stream_.run(_watched, function, *args)
+        findings.may_draw = has_drawn or self.engine.device.type != "cpu"
+        return result
 
     def _current(self, training: bool) -> "_Findings":
         objective, groups = self.objective, self._groups(training)
         findings = self._findings.get(training)
         if findings is None or findings.groups != groups or not findings.snapshot.holds():
             on_cpu = self.engine.device.type == "cpu"
-            may_draw = not on_cpu or not all(map(_never_draws, self.net.module_.modules()))
+            layers = [*self.net.module_.modules(), *self.net.criterion_.modules()]
+            may_draw = not on_cpu or not all(map(_never_draws, layers))
             findings = _Findings(Snapshot(objective), groups, may_draw)
             self._findings[training] = findings
         return findings
@@ -95,6 +93,14 @@ class _Findings:
     def __init__(self, snapshot: Snapshot, groups: list, may_draw: bool) -> None:
         self.snapshot, self.groups, self.may_draw = snapshot, groups, may_draw
         self.structure: Hashable = None
+
+
+def _watched(function: Callable, *args: Any) -> tuple[Any, bool]:
+    """Return what a function returns, and whether it has drawn numbers on the CPU."""
+    before = torch.get_rng_state(), numpy_and_python_state()
+    result = function(*args)
+    same_in_torch = torch.equal(before[0], torch.get_rng_state())
+    return result, not (same_in_torch and before[1] == numpy_and_python_state())
 
 
 def _never_draws(layer: nn.Module) -> bool:

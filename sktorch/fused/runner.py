@@ -9,17 +9,17 @@ from sktorch.fused.model import Model
 from sktorch.fused.rendezvous import TaskHandle, current_task, detached
 from sktorch.fused.sharing import SharedData
 from sktorch.training.engine import Engine
-from sktorch.training.randomness import n_streams_entered
-from sktorch.training.runner import Evaluated, Observer, Runner, Trained, Trainee
+from sktorch.training.randomness import draws_by_stream
+from sktorch.training.runner import Evaluated, Observer, Runner, SeededRunner, Trained, Trainee
 
 # Many models fetch rows at once; what each fetches should stay in the caches until it is used.
 BLOCK_BYTES_TOGETHER = 2**18
 
 
 def choose_runner(engine: Engine) -> Runner:
-    """Return the engine for many inside a task of a search, or else the engine itself."""
+    """Return the engine for many inside a task of a search, or else the engine for one."""
     task = current_task()
-    return engine if task is None else FusedRunner(engine, task)
+    return SeededRunner(engine) if task is None else FusedRunner(engine, task)
 
 
 class FusedRunner:
@@ -27,6 +27,7 @@ class FusedRunner:
 
     def __init__(self, engine: Engine, task: TaskHandle) -> None:
         self._engine, self._task = engine, task
+        self._alone = SeededRunner(engine)
         self._model: Model | None = None
         self._data: dict[Batches, SharedData] = {}
 
@@ -52,7 +53,7 @@ class FusedRunner:
             epoch = self._run(net, batches, training=True, after_step=after_step)
             return epoch.losses, epoch.sizes
         with detached():
-            return self._engine.train(net, batches, observer, after_step)
+            return self._alone.train(net, batches, observer, after_step)
 
     def evaluate(
         self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
@@ -62,7 +63,7 @@ class FusedRunner:
             epoch = self._run(net, batches, training=False)
             return epoch.losses, epoch.sizes, concatenated(epoch.outputs)
         with detached():
-            return self._engine.evaluate(net, batches, observer)
+            return self._alone.evaluate(net, batches, observer)
 
     def _can_run_together(self, batches: Batches, observer: Observer | None) -> bool:
         """Say whether an epoch is one step of the module itself for each batch, and unobserved."""
@@ -74,7 +75,7 @@ class FusedRunner:
             and len(batches) > 0
             # A fit inside a fit (of a callback) would wait for others, which wait to draw random
             # numbers until the outer fit lets them.
-            and n_streams_entered() == 1
+            and not draws_by_stream()
         )
 
     def _run(
@@ -88,7 +89,7 @@ class FusedRunner:
         """Wait until the epoch is over, in which the other tasks take part."""
         if self._model is None or self._model.net is not net:
             self._model = Model(net, self._engine)
-        drawn = batches.epoch(BLOCK_BYTES_TOGETHER)
+        drawn = net.stream_.run_in_torch(batches.epoch, BLOCK_BYTES_TOGETHER)
         epoch = EpochTask(
             self._model,
             drawn,
@@ -97,10 +98,9 @@ class FusedRunner:
             cancelled=self._task.is_cancelled,
             order=self._task.order,
         )
-        with net.stream_.paused():
-            if batches.rows.is_whole:
-                epoch.data_key = self._shared(batches).key(drawn.seed)
-            self._task.rendezvous.run(epoch)
+        if batches.rows.is_whole:
+            epoch.data_key = self._shared(batches).key(drawn.seed)
+        self._task.rendezvous.run(epoch)
         return epoch
 
     def _shared(self, batches: Batches) -> SharedData:

@@ -21,11 +21,7 @@ from sktorch.fused.stack import Stack, skeleton
 from sktorch.recording.record import Recording, record
 from sktorch.training.fingerprint import NotStackable, attributes
 from sktorch.training.objective import Objective, loss_and_gradients
-from sktorch.training.randomness import (
-    RandomStream,
-    numpy_and_python_seeded,
-    numpy_and_python_state,
-)
+from sktorch.training.randomness import RandomStream, numpy_and_python_state
 from sktorch.training.step import make_step
 
 # Differences to the model alone, relative to the largest number, that count as rounding.
@@ -92,22 +88,27 @@ def make_program(tasks: list[EpochTask], stack: Stack, generator: torch.Generato
 
     Of the stack only the gradients change, of the models nothing.
     """
-    task = tasks[0]
-    on_cpu = task.device.type == "cpu"
+    # A throw-away stream: the trial may draw random numbers, and must not take the model's.
+    stream = RandomStream(0, tasks[0].device)
     try:
-        if on_cpu:
-            _check_small(task)
-        recording, value, after = _recorded(tasks, stack, generator)
-        # A throw-away stream: the trial may draw random numbers, and must not take the model's.
-        with RandomStream(0, task.device) if recording.random else nullcontext():
-            alone, without_gradient = _step_alone(task)
-            if not recording.random:
-                _check_agreement(alone(task.next_batch()), (value, after), task)
-            if on_cpu:
-                _check_worth(recording, alone, tasks, stack, generator)
-        return Program(recording, without_gradient)
+        return stream.run(_tried_program, tasks, stack, generator)
     except NotWorthStacking as why:
         return Program(reason=str(why))
+
+
+def _tried_program(tasks: list[EpochTask], stack: Stack, generator: torch.Generator) -> Program:
+    """Return a program that agrees with its first model alone; raise if there is none."""
+    task = tasks[0]
+    on_cpu = task.device.type == "cpu"
+    if on_cpu:
+        _check_small(task)
+    recording, value, after = _recorded(tasks, stack, generator)
+    alone, without_gradient = _step_alone(task)
+    if not recording.random:
+        _check_agreement(alone(task.next_batch()), (value, after), task)
+    if on_cpu:
+        _check_worth(recording, alone, tasks, stack, generator)
+    return Program(recording, without_gradient)
 
 
 def _recorded(
@@ -118,7 +119,7 @@ def _recorded(
     bare = skeleton(task.model.objective)
     step, inputs = _step_of_stack(task, bare), _inputs(tasks, stack)
     state, given = generator.get_state(), inputs()
-    with warnings.catch_warnings(), numpy_and_python_seeded(0), _or_alone():
+    with warnings.catch_warnings(), _or_alone():
         # of vmap, about operations that it runs one by one
         warnings.filterwarnings("ignore", message="There is a performance drop")
         before = numpy_and_python_state()
@@ -166,10 +167,9 @@ def _inputs(tasks: list[EpochTask], stack: Stack) -> Callable[[], tuple]:
 
 def _check_small(task: EpochTask) -> None:
     """Raise if a step of a model alone is large."""
-    with RandomStream(0, task.device), numpy_and_python_seeded(0):
-        step, _ = _step_alone(task)
-        batch = task.next_batch()
-        seconds = _seconds(lambda: step(batch))
+    step, _ = _step_alone(task)
+    batch = task.next_batch()
+    seconds = _seconds(lambda: step(batch))
     if seconds > MAX_ALONE_SECONDS:
         raise NotWorthStacking(f"a step takes {1000 * seconds:.0f} ms, and Python little of it")
 

@@ -23,11 +23,14 @@ def threads_for(n_multiply_adds: float, n_threads: int | None = None) -> Iterato
     if n_threads == before:
         yield
         return
-    torch.set_num_threads(n_threads)
-    set_number_for_new_threads(before)
     try:
-        yield
-    finally:
+        try:
+            torch.set_num_threads(n_threads)
+            set_number_for_new_threads(before)
+            yield
+        finally:
+            torch.set_num_threads(before)
+    finally:  # again, if an interrupt broke that off
         torch.set_num_threads(before)
 
 
@@ -49,15 +52,19 @@ def subnormals_flushed() -> Iterator[None]:
     decay into that range, below 1.2e-38 in float32 and 2.3e-308 in float64. A processor without
     such a mode stays as it is.
     """
-    before = _flushes_subnormals()
-    torch.set_flush_denormal(True)
+    before = flushes_subnormals()
     try:
-        yield
-    finally:
+        try:
+            torch.set_flush_denormal(True)
+            yield
+        finally:
+            torch.set_flush_denormal(before)
+    finally:  # again, if an interrupt broke that off
         torch.set_flush_denormal(before)
 
 
-def _flushes_subnormals() -> bool:
+def flushes_subnormals() -> bool:
+    """Say whether the calling thread treats subnormal floats as zero."""
     # torch can set the mode but not read it: half of the smallest normal number shows it.
     smallest = torch.full((), torch.finfo(torch.float32).tiny, dtype=torch.float32)
     return (smallest / 2).item() == 0

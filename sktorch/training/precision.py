@@ -8,6 +8,8 @@ from functools import partial
 
 import torch
 
+from sktorch.training.interrupts import exclusively
+
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
@@ -40,20 +42,43 @@ def autocast(name: str, device_type: str) -> Callable[[], AbstractContextManager
 
 
 # The setting is the process's: the last thread to leave restores what the first one found.
-_lock = threading.Lock()
+_lock = threading.RLock()
+_threads: set[int] = set()
 _found: list[str] = []
 
 
 @contextmanager
 def _tf32() -> Iterator[None]:
-    with _lock:
-        _found.append(torch.get_float32_matmul_precision())
-        torch.set_float32_matmul_precision("high")
+    before = computes_in_tf32()
     try:
-        yield
-    finally:
-        with _lock:
-            first = _found[0]
-            _found.pop()
-            if not _found:
-                torch.set_float32_matmul_precision(first)
+        try:
+            compute_in_tf32(True)
+            yield
+        finally:
+            compute_in_tf32(before)
+    finally:  # again, if an interrupt broke that off
+        compute_in_tf32(before)
+
+
+def computes_in_tf32() -> bool:
+    """Say whether the calling thread computes in tf32."""
+    return threading.get_ident() in _threads
+
+
+def compute_in_tf32(wanted: bool) -> None:
+    """Let the calling thread compute in tf32, or no longer."""
+    exclusively(_lock, _enter_tf32 if wanted else _leave_tf32)
+
+
+def _enter_tf32() -> None:
+    if not _threads:
+        _found[:] = [torch.get_float32_matmul_precision()]
+    _threads.add(threading.get_ident())
+    torch.set_float32_matmul_precision("high")
+
+
+def _leave_tf32() -> None:
+    _threads.discard(threading.get_ident())
+    if _found and not _threads:
+        torch.set_float32_matmul_precision(_found[0])
+        _found.clear()

@@ -22,7 +22,7 @@ class Trainee(Protocol):
     module_: nn.Module
     criterion_: nn.Module
     optimizer_: torch.optim.Optimizer
-    stream_: RandomStream  # entered by the caller: the net's own random numbers
+    stream_: RandomStream  # the net's own random numbers
     work_: Work
 
 
@@ -65,3 +65,36 @@ class Runner(Protocol):
     ) -> Evaluated:
         """Return each batch's loss and number of rows, and the outputs of all rows."""
         ...
+
+
+class SeededRunner:
+    """A runner that lets another draw from the net's stream, in torch, numpy and Python."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    @property
+    def eager_reason(self) -> str | None:
+        """The reason why steps are not replayed; None where they are."""
+        return self._runner.eager_reason
+
+    @property
+    def n_threads(self) -> int | None:
+        """The number of CPU threads for large steps; None leaves it as it is set."""
+        return self._runner.n_threads
+
+    def train(
+        self,
+        net: Trainee,
+        batches: Iterable[Batch],
+        observer: Observer | None = None,
+        after_step: Callable[[], object] | None = None,
+    ) -> Trained:
+        """Fit the net to every batch once."""
+        return net.stream_.run(self._runner.train, net, batches, observer, after_step)
+
+    def evaluate(
+        self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
+    ) -> Evaluated:
+        """Evaluate the net on every batch."""
+        return net.stream_.run(self._runner.evaluate, net, batches, observer)

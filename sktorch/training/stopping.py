@@ -31,16 +31,24 @@ class BestWeights:
     """A copy of a module's state at its best epoch, the earliest of several equal ones."""
 
     def __init__(self) -> None:
-        self.score = -math.inf  # higher is better
-        self.epoch: int | None = None
-        self._state: dict[str, Any] = {}
+        # Score, epoch and state change together: an interrupt finds the old or the new ones.
+        self._best: tuple[float, int | None, dict[str, Any]] = (-math.inf, None, {})
+
+    @property
+    def score(self) -> float:
+        """The best score so far; higher is better."""
+        return self._best[0]
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the best score; None if there was none."""
+        return self._best[1]
 
     def update(self, score: float, epoch: int, module: nn.Module) -> None:
         """Keep the module's weights if the score is the best so far."""
         if score > self.score:
-            self.score, self.epoch = score, epoch
-            self._state = copy.deepcopy(module.state_dict())
+            self._best = score, epoch, copy.deepcopy(module.state_dict())
 
     def restore(self, module: nn.Module) -> None:
         """Load the kept weights into the module."""
-        module.load_state_dict(self._state)
+        module.load_state_dict(self._best[2])

@@ -16,6 +16,7 @@ from sktorch.fused.rendezvous import Rendezvous, TaskHandle, task_running
 from sktorch.fused.runner import FusedRunner, choose_runner
 from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.randomness import RandomStream
+from sktorch.training.runner import SeededRunner
 from tests.fused.epochs import CPU, net_of
 
 N_MODELS = 4
@@ -93,10 +94,8 @@ def train(runner, net, batches, between=lambda epoch, net: None, n_epochs=4, **o
     results = []
     for epoch in range(n_epochs):
         between(epoch, net)
-        with net.stream_:
-            losses, sizes = runner.train(net, batches, **options)
-        with net.stream_:
-            _, _, outputs = runner.evaluate(net, batches)
+        losses, sizes = runner.train(net, batches, **options)
+        _, _, outputs = runner.evaluate(net, batches)
         assert sizes == [16, 16, 16, 2]
         results.append((losses, outputs))
     return results
@@ -111,7 +110,9 @@ def together_and_alone(settings, between=lambda epoch, net: None):
         results[number] = train(runner, nets[number], make_batches(), between)
 
     fuser = in_tasks(work)
-    expected = [train(Engine(CPU, settings), net, make_batches(), between) for net in alone]
+    expected = [
+        train(choose_runner(Engine(CPU, settings)), net, make_batches(), between) for net in alone
+    ]
     return results, expected, fuser
 
 
@@ -160,13 +161,12 @@ def test_batches_and_observers_that_fall_back(batches, options):
     handle.rendezvous.arrive()
     with task_running(handle.task(0)):
         runner = choose_runner(Engine(CPU, StepSettings()))
-        with net.stream_:
-            losses, _ = runner.train(net, batches(), **options)
+        losses, _ = runner.train(net, batches(), **options)
     assert len(losses) == 4
 
 
-def test_the_engine_itself_runs_outside_of_tasks():
+def test_the_engine_runs_alone_outside_of_tasks():
     engine = Engine(CPU, StepSettings())
-    assert choose_runner(engine) is engine
+    assert isinstance(choose_runner(engine), SeededRunner)
     with task_running(TaskHandle(Rendezvous(list, 1))):
         assert isinstance(choose_runner(engine), FusedRunner)

@@ -170,8 +170,7 @@ def train_together(modules, criteria, optimizers, batches, n_epochs, *, fuser=No
         tasks = {}
         for number, model in enumerate(trained):
             if epoch < n_epochs - number % 2:  # every second one stops an epoch earlier
-                with model.net.stream_:
-                    drawn = batches[number].epoch()
+                drawn = model.net.stream_.run(batches[number].epoch)
                 key = id(batches[number]), drawn.seed
                 tasks[number] = task_of(model, drawn, data_key=key)
         fuser.run([*tasks.values()])
@@ -186,8 +185,7 @@ def train_alone(modules, criteria, optimizers, batches, n_epochs, clip_norm=None
     for number, module in enumerate(modules):
         stream, own = RandomStream(number, CPU), []
         for _ in range(n_epochs - number % 2):
-            with stream:
-                drawn = iter(batches[number])
+            drawn = stream.run(iter, batches[number])
             own += loop(module, criteria[number], optimizers[number], drawn, clip_norm)
         losses.append(own)
     return losses
