@@ -20,7 +20,7 @@ from sktorch._doubts import doubts
 from sktorch._errors import errors_name
 from sktorch._net import Net, params_differ
 from sktorch._part import Part
-from sktorch._trial_call import try_loss
+from sktorch._trial_call import is_plain, try_loss
 from sktorch._warnings import warn_caller
 from sktorch.data.dtypes import cast_inputs
 from sktorch.data.source import n_inputs
@@ -125,7 +125,9 @@ def _criterion(estimator: BaseEstimator, seed: int) -> tuple[Callable, nn.Module
     factory = criterion_factory(given, parameters, codec.criterion_adapter(given))
     stream = RandomStream(seed, torch.device("cpu"))  # A loss with parameters draws them.
     with errors_name("criterion", parameters):
-        return factory, stream.run(factory, **parameters)
+        is_own = getattr(given, "__module__", "").startswith(("torch.", "sktorch."))
+        run = stream.run_in_torch if is_own else stream.run
+        return factory, run(factory, **parameters)
 
 
 def _known_from_data(
@@ -182,8 +184,9 @@ def _try_loss(net: Net, part: Part, seed: int) -> None:
         )
     codec.check_output(net.criterion_, output, net.n_example_rows_)
     stream = RandomStream(seed, torch.device(net.device))
+    run = stream.run_in_torch if is_plain(net.criterion_) else stream.run
     target = codec.target(net.criterion_, part.y[: n_rows_of(output)], output)
-    stream.run(try_loss, net, part.source.example, target, weighted=part.weights is not None)
+    run(try_loss, net, part.source.example, target, weighted=part.weights is not None)
 
 
 def _floating_dtype(example: Any, device: torch.device) -> torch.dtype:

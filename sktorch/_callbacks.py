@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochScoring, LRScheduler
+from skorch.callbacks import Callback, EpochScoring, EpochTimer, LRScheduler, PrintLog
 from skorch.dataset import Dataset
 from skorch.utils import TeeGenerator
 from torch.utils.data import Subset
@@ -112,6 +112,11 @@ def raised_by_callback(interrupt: KeyboardInterrupt) -> bool:
         traceback = traceback.tb_next
     raised = traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]
     return raised and any(isinstance(v, Callback) for v in traceback.tb_frame.f_locals.values())
+
+
+def are_plain(callbacks: Iterable[tuple[str, Callback]]) -> bool:
+    """Say whether callbacks are those that every net has, which draw no random numbers."""
+    return all(type(callback) in (EpochTimer, PrintLog) for _, callback in callbacks)
 
 
 def listens_to_batches(callback: Callback) -> bool:

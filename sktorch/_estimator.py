@@ -259,9 +259,10 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
 
     def _drawing_for(self, X: Any) -> Callable:
         """Return a caller of functions that reads X: a dataset's code may draw random numbers."""
+        if not (isinstance(X, Dataset) or (isinstance(X, Source) and X.runs_user_code)):
+            return call
         check_is_fitted(self)
-        is_dataset = isinstance(X, Dataset) or (isinstance(X, Source) and X.runs_user_code)
-        return self.net_.prediction_stream().run if is_dataset else call
+        return self.net_.prediction_stream().run
 
     def _outputs(self, X: Any) -> tuple[Any, Outputs]:
         """Return X, checked, and the module's outputs for it, on the module's device."""

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from sklearn.base import BaseEstimator
 
-from sktorch._callbacks import StopTraining
+from sktorch._callbacks import StopTraining, are_plain
 from sktorch._device import current_device
 from sktorch._divergence import check_last_step
 from sktorch._net import Net
 from sktorch._part import Part
 from sktorch._private.scikit_learn import callback_context
 from sktorch._scoring import Evaluation, scorers_by_part
+from sktorch._trial_call import is_plain
 from sktorch._warnings import warn_caller
 from sktorch.data.batches import AugmentedBatches
 from sktorch.data.loaders import check_keeps_rows
@@ -53,7 +54,8 @@ class TrainingJob:
         self.device = torch.device(net.device)
         names = [field.name for field in fields(StepSettings)]
         settings = StepSettings(**{name: getattr(estimator, name) for name in names})
-        self.runner = choose_runner(Engine(self.device, settings, n_epochs))
+        engine = Engine(self.device, settings, n_epochs)
+        self.runner = choose_runner(engine, user_code=self._runs_user_code())
 
     def run(self) -> None:
         """Train, between the hooks of the callbacks, and keep the best weights."""
@@ -109,6 +111,13 @@ class TrainingJob:
             if self.schedule is not None:
                 self.schedule.after_epoch(value)
             yield plateau.update(value) or stop
+
+    def _runs_user_code(self) -> bool:
+        """Say whether code of the user, which may draw from any generator, runs in every epoch."""
+        net = self.net
+        are_all_plain = is_plain(net.module_) and is_plain(net.criterion_)
+        by_schedule = callable(self.estimator.lr_schedule)
+        return by_schedule or not (are_all_plain and are_plain(net.callbacks_))
 
     def _n_trained(self) -> int:
         return sum("train_loss" in row for row in self.net.history)

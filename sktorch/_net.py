@@ -16,6 +16,7 @@ from torch import nn
 from sktorch._callbacks import (
     BatchObserver,
     StopTraining,
+    are_plain,
     explained,
     fill_caches,
     listens_to_batches,
@@ -46,7 +47,6 @@ from sktorch.training.runner import Runner
 from sktorch.training.schedule import Schedule
 from sktorch.training.settings import OF_INFERENCE
 
-_PLAIN_CALLBACKS = (EpochTimer, PrintLog)  # They draw no random numbers.
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
 
@@ -166,10 +166,8 @@ class Net(NeuralNet):
         """Tell the callbacks; one that raises KeyboardInterrupt asks for the end of training."""
         notify = partial(super().notify, method_name, **cb_kwargs)
         try:
-            if all(type(callback) in _PLAIN_CALLBACKS for _, callback in self.callbacks_):
-                notify()
-            else:
-                self.stream_.run(notify)
+            run = call if are_plain(self.callbacks_) else self.stream_.run
+            run(notify)
         except KeyboardInterrupt as interrupt:
             if raised_by_callback(interrupt):
                 raise StopTraining from None

@@ -26,14 +26,14 @@ from sktorch.data.structure import (
     tree_map,
 )
 from sktorch.data.tensors import as_tensors
-from sktorch.losses.adapters import LossFunction
+from sktorch.losses.adapters import FunctionLoss, LossFunction
 from sktorch.training.cost import Work, measure_work
 from sktorch.training.randomness import RandomStream
 
 # A lazy layer's place among the layers, and the arguments of its first call.
 LazyCall = tuple[int, tuple, dict[str, Any]]
 
-_PLAIN_LAYERS = ("torch.nn.modules.", "sktorch.modules.")
+_PLAIN_LAYERS = ("torch.nn.modules.", "sktorch.modules.", "sktorch.losses.")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def isolated(module: nn.Module, *, training: bool = False) -> nn.Module:
 
     A module that a call does not change, or that can't be copied, is returned itself.
     """
-    if not training and _is_plain(module):
+    if not training and is_plain(module):
         return module
     functions = {id(f): f for layer in module.modules() for f in _functions_of(layer)}
     copies = {key: _with_empty_closure(function) for key, function in functions.items()}
@@ -177,13 +177,16 @@ def _called(module: nn.Module, inputs: Inputs, training: bool) -> tuple[Any, Wor
     return output, work, stream.has_drawn()
 
 
-def _is_plain(module: nn.Module) -> bool:
-    """Say whether a module has layers of torch or this package alone, which eval mode keeps.
+def is_plain(module: nn.Module) -> bool:
+    """Say whether a module or loss has layers of torch or this package alone.
 
-    A copy takes as long as some training steps of a small net, and the memory of a large one.
+    Eval mode keeps such a module as it is. A copy takes as long as some training steps of a small
+    net, and the memory of a large one.
     """
     return not any(
-        module_has_hooks(layer) or not type(layer).__module__.startswith(_PLAIN_LAYERS)
+        module_has_hooks(layer)
+        or not type(layer).__module__.startswith(_PLAIN_LAYERS)
+        or isinstance(layer, FunctionLoss)
         for layer in module.modules()
     )
 

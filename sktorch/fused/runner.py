@@ -16,18 +16,17 @@ from sktorch.training.runner import Evaluated, Observer, Runner, SeededRunner, T
 BLOCK_BYTES_TOGETHER = 2**18
 
 
-def choose_runner(engine: Engine) -> Runner:
+def choose_runner(engine: Engine, *, user_code: bool = True) -> Runner:
     """Return the engine for many inside a task of a search, or else the engine for one."""
-    task = current_task()
-    return SeededRunner(engine) if task is None else FusedRunner(engine, task)
+    task, alone = current_task(), SeededRunner(engine, user_code=user_code)
+    return alone if task is None else FusedRunner(engine, alone, task)
 
 
 class FusedRunner:
-    """The runner of one task among many; what can't go along falls back to the engine."""
+    """The runner of one task among many; what can't go along runs alone."""
 
-    def __init__(self, engine: Engine, task: TaskHandle) -> None:
-        self._engine, self._task = engine, task
-        self._alone = SeededRunner(engine)
+    def __init__(self, engine: Engine, alone: Runner, task: TaskHandle) -> None:
+        self._engine, self._alone, self._task = engine, alone, task
         self._model: Model | None = None
         self._data: dict[Batches, SharedData] = {}
 

@@ -30,8 +30,9 @@ def threads_for(n_multiply_adds: float, n_threads: int | None = None) -> Iterato
             yield
         finally:
             torch.set_num_threads(before)
-    finally:  # again, if an interrupt broke that off
+    except BaseException:  # perhaps an interrupt that broke that off
         torch.set_num_threads(before)
+        raise
 
 
 def set_number_for_new_threads(n_threads: int) -> None:
@@ -59,8 +60,9 @@ def subnormals_flushed() -> Iterator[None]:
             yield
         finally:
             torch.set_flush_denormal(before)
-    finally:  # again, if an interrupt broke that off
+    except BaseException:  # perhaps an interrupt that broke that off
         torch.set_flush_denormal(before)
+        raise
 
 
 def flushes_subnormals() -> bool:

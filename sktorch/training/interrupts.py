@@ -2,8 +2,8 @@
 
 KeyboardInterrupt is raised between any two instructions: after `__enter__` has changed something,
 before the `with` block begins, or within a `finally`. So what must not stay is undone by functions
-that call a function, rather than by context managers, and in two `finally` blocks, one inside the
-other: where an interrupt breaks one off, the other does it. What they call may be called again.
+that call a function, rather than by context managers, and in a `finally` inside of a block that
+undoes it again after any error: perhaps an interrupt that broke the first one off.
 """
 
 from collections.abc import Callable
@@ -29,8 +29,9 @@ def exclusively(lock: Any, function: Callable, *args: Any) -> Any:
             return function(*args)
         finally:
             _release(lock)
-    finally:
+    except BaseException:
         _release(lock)
+        raise
 
 
 def undone_on_failure(undo: Callable[[], object], function: Callable[[], Any]) -> Any:
@@ -41,7 +42,7 @@ def undone_on_failure(undo: Callable[[], object], function: Callable[[], Any]) -
         except BaseException:
             undo()
             raise
-    except BaseException:  # again, if an interrupt broke that off
+    except BaseException:
         undo()
         raise
 
@@ -58,8 +59,9 @@ def leaves_as_found(*settings: Setting) -> Callable[[Function], Function]:
                     return function(*args, **kwargs)
                 finally:
                     _restore(settings, found)
-            finally:
+            except BaseException:  # perhaps an interrupt that broke that off
                 _restore(settings, found)
+                raise
 
         return call  # type: ignore[return-value]
 
@@ -67,8 +69,8 @@ def leaves_as_found(*settings: Setting) -> Callable[[Function], Function]:
 
 
 def _restore(settings: tuple[Setting, ...], found: list[Any]) -> None:
-    for setting, value in zip(settings, found, strict=True):
-        if setting.read() != value:
+    if [setting.read() for setting in settings] != found:
+        for setting, value in zip(settings, found, strict=True):
             setting.write(value)
 
 

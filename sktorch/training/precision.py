@@ -56,8 +56,9 @@ def _tf32() -> Iterator[None]:
             yield
         finally:
             compute_in_tf32(before)
-    finally:  # again, if an interrupt broke that off
+    except BaseException:  # perhaps an interrupt that broke that off
         compute_in_tf32(before)
+        raise
 
 
 def computes_in_tf32() -> bool:

@@ -96,13 +96,14 @@ class RandomStream(_States):
 
     def _run(self, generators: list[_Generator], function: Callable) -> Any:
         if _here.runs:
-            return _holding(self, generators, function)
-        run = _holding
-        if _here.left is not None:
-            run = _leaving
-            if self not in _here.left:
-                _here.left.append(self)
-        return exclusively(_swap, _outermost, run, self, generators, function)
+            before = [(generator, generator.holds or _of_caller) for generator in generators]
+            return _holding(self, generators, before, function)
+        afterwards = []
+        if _here.left is None:  # Another thread may have left its stream's, and be over since.
+            afterwards = [(generator, _of_caller) for generator in generators]
+        elif self not in _here.left:
+            _here.left.append(self)
+        return exclusively(_swap, _outermost, _holding, self, generators, afterwards, function)
 
     def next_seed(self) -> int:
         """Return a number that follows from the stream's state, and leave the stream there."""
@@ -149,8 +150,9 @@ def leaves_generators_as_found(function: Function) -> Function:
                 return function(*args, **kwargs)
             finally:
                 _give_back(left, outer)
-        finally:  # again, if an interrupt broke that off
+        except BaseException:  # perhaps an interrupt that broke that off
             _give_back(left, outer)
+            raise
 
     return call  # type: ignore[return-value]
 
@@ -194,27 +196,27 @@ def _outermost(function: Callable, *args: Any) -> Any:
             return function(*args)
         finally:
             _here.runs = False
-    finally:
+    except BaseException:  # perhaps an interrupt that broke that off
         _here.runs = False
+        raise
 
 
-def _leaving(stream: RandomStream, generators: list[_Generator], function: Callable) -> Any:
-    """Call a function by a stream, and leave its states in the generators."""
-    _hold([(generator, stream) for generator in generators])
-    return function()
-
-
-def _holding(stream: RandomStream, generators: list[_Generator], function: Callable) -> Any:
-    """Call a function by a stream; bring back what the generators held."""
-    before = [(g, g.holds or _of_caller) for g in generators]
+def _holding(
+    stream: RandomStream,
+    generators: list[_Generator],
+    afterwards: list[tuple[_Generator, _States]],
+    function: Callable,
+) -> Any:
+    """Call a function while generators hold a stream's states; let them hold others afterwards."""
     try:
         try:
             _hold([(generator, stream) for generator in generators])
             return function()
         finally:
-            _hold(before)
-    finally:  # again, if an interrupt broke that off
-        _hold(before)
+            _hold(afterwards)
+    except BaseException:  # perhaps an interrupt that broke that off
+        _hold(afterwards)
+        raise
 
 
 def _hold(pairs: list[tuple[_Generator, _States]]) -> None:

@@ -1,11 +1,12 @@
 """The door between a training and what computes it: one model alone, or many together."""
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from sktorch.data.batches import Batches
 from sktorch.data.structure import Batch, Outputs
 from sktorch.training.cost import Work
 from sktorch.training.randomness import RandomStream
@@ -68,10 +69,14 @@ class Runner(Protocol):
 
 
 class SeededRunner:
-    """A runner that lets another draw from the net's stream, in torch, numpy and Python."""
+    """A runner that lets another draw from the net's stream.
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    In numpy and Python, too, where ``user_code`` runs: in the net, in batches or in an observer. To
+    swap their generators takes as long as a step.
+    """
+
+    def __init__(self, runner: Runner, *, user_code: bool = True) -> None:
+        self._runner, self._user_code = runner, user_code
 
     @property
     def eager_reason(self) -> str | None:
@@ -91,10 +96,17 @@ class SeededRunner:
         after_step: Callable[[], object] | None = None,
     ) -> Trained:
         """Fit the net to every batch once."""
-        return net.stream_.run(self._runner.train, net, batches, observer, after_step)
+        run = self._drawing(net, batches, observer)
+        return run(self._runner.train, net, batches, observer, after_step)
 
     def evaluate(
         self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
     ) -> Evaluated:
         """Evaluate the net on every batch."""
-        return net.stream_.run(self._runner.evaluate, net, batches, observer)
+        run = self._drawing(net, batches, observer)
+        return run(self._runner.evaluate, net, batches, observer)
+
+    def _drawing(self, net: Trainee, batches: Iterable[Batch], observer: Any) -> Callable:
+        stream = net.stream_
+        by_user = self._user_code or type(batches) is not Batches or observer is not None
+        return stream.run if by_user else stream.run_in_torch

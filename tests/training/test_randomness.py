@@ -1,7 +1,10 @@
 """Streams draw the same numbers from the same seed, and leave the process's generators alone."""
 
 import copy
+import os
+import pickle
 import random
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +15,12 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
 from sktorch import TorchClassifier
-from sktorch.training.randomness import RandomStream, numpy_and_python_seeded
+from sktorch.training.randomness import (
+    RandomStream,
+    draws_by_stream,
+    leaves_generators_as_found,
+)
+from tests.training.interrupting import in_another_thread, interrupted_everywhere
 
 CPU = torch.device("cpu")
 
@@ -20,125 +28,239 @@ CPU = torch.device("cpu")
 def global_states():
     """Return the states of torch's, numpy's and Python's default generators, comparable."""
     kind, keys, *rest = np.random.get_state()
-    return torch.get_rng_state().tolist(), kind, keys.tolist(), rest, random.getstate()
+    return torch.get_rng_state().numpy().tobytes(), kind, keys.tobytes(), rest, random.getstate()
+
+
+def drawn():
+    """Return a number of each default generator."""
+    return torch.rand(()).item(), np.random.rand(), random.random()
+
+
+def numbers_after(seed, n=1):
+    """Return what follows the seeds of all generators."""
+    numpys, pythons = np.random.RandomState(seed), random.Random(seed)
+    torchs = torch.Generator().manual_seed(seed)
+    return [
+        (torch.rand((), generator=torchs).item(), numpys.rand(), pythons.random()) for _ in range(n)
+    ]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
-def test_a_stream_gives_the_numbers_that_follow_manual_seed(seed):
-    torch.manual_seed(seed)
-    expected = torch.rand(3), torch.randn(4), torch.randperm(10)
-    with RandomStream(seed, CPU):
-        drawn = torch.rand(3), torch.randn(4), torch.randperm(10)
-    for one, other in zip(drawn, expected, strict=True):
-        assert torch.equal(one, other)
+def test_a_stream_gives_the_numbers_that_follow_the_seeds(seed):
+    assert RandomStream(seed, CPU).run(drawn) == numbers_after(seed)[0]
 
 
 def test_a_stream_goes_on_where_it_stopped():
-    torch.manual_seed(3)
-    expected = torch.rand(6)
     stream = RandomStream(3, CPU)
-    drawn = []
+    numbers = []
     for _ in range(3):
-        with stream:
-            drawn.append(torch.rand(2))
-        torch.rand(5)  # of the default generator
-    assert torch.equal(torch.cat(drawn), expected)
+        numbers.append(stream.run(drawn))
+        drawn()  # of the default generators
+    assert numbers == numbers_after(3, 3)
+
+
+def test_a_function_gets_its_arguments_and_gives_its_value():
+    assert RandomStream(0, CPU).run(divmod, 7, 2) == (3, 1)
+    assert RandomStream(0, CPU).run_in_torch(dict, a=1) == {"a": 1}
+
+
+def test_in_torch_alone_the_others_go_on():
+    state = global_states()
+    stream = RandomStream(3, CPU)
+    torchs, numpys, pythons = stream.run_in_torch(drawn)
+    assert torchs == numbers_after(3)[0][0]
+    np.random.seed(5), random.seed(5)
+    stream.run_in_torch(drawn)
+    assert (np.random.rand(), random.random()) == numbers_after(5, 2)[1][1:]
+    assert global_states()[0] == state[0]
+
+
+def draw_and_fail(numbers):
+    numbers.append(drawn())
+    raise LookupError
 
 
 def test_default_generators_are_as_they_were():
+    np.random.randn(3)  # numpy keeps the fourth number.
     before = global_states()
-    RandomStream(0, CPU)
-    with RandomStream(0, CPU), numpy_and_python_seeded(0):
-        torch.rand(3), np.random.rand(3), random.random()
-
-    def draw_and_fail():
-        with RandomStream(0, CPU), numpy_and_python_seeded(0):
-            torch.rand(3), np.random.rand(3), random.random()
-            raise LookupError
-
+    RandomStream(0, CPU).run(np.random.randn)
     with pytest.raises(LookupError):
-        draw_and_fail()
+        RandomStream(0, CPU).run(draw_and_fail, [])
     assert global_states() == before
 
 
 def test_a_failure_inside_leaves_the_stream_usable():
-    stream, drawn = RandomStream(0, CPU), []
-
-    def draw_and_fail():
-        with stream:
-            drawn.append(torch.rand(2))
-            raise LookupError
-
+    stream, numbers = RandomStream(0, CPU), []
     for _ in range(2):
         with pytest.raises(LookupError):
-            draw_and_fail()
-    torch.manual_seed(0)
-    assert torch.equal(torch.cat(drawn), torch.rand(4))
+            stream.run(draw_and_fail, numbers)
+    assert numbers == numbers_after(0, 2)
 
 
 def test_streams_inside_each_other():
-    with RandomStream(1, CPU):
-        outer = [torch.rand(2)]
-        with RandomStream(2, CPU):
-            inner = torch.rand(2)
-        outer.append(torch.rand(2))
-    torch.manual_seed(1)
-    assert torch.equal(torch.cat(outer), torch.rand(4))
-    torch.manual_seed(2)
-    assert torch.equal(inner, torch.rand(2))
+    inner, outer = RandomStream(2, CPU), RandomStream(1, CPU)
+
+    def nested():
+        return [drawn(), inner.run(drawn), outer.run(drawn), drawn()]
+
+    first, between, *others = outer.run(nested)
+    assert between == numbers_after(2)[0]
+    assert [first, *others] == numbers_after(1, 3)
 
 
 def test_a_copied_stream_is_another_one():
     stream = RandomStream(0, CPU)
     copied = copy.copy(stream)
-    with stream:
-        first = torch.rand(2)
-    with copied:
-        assert torch.equal(torch.rand(2), first)
-    with stream:
-        assert not torch.equal(torch.rand(2), first)
+    first = stream.run(drawn)
+    assert copied.run(drawn) == first
+    assert stream.run(drawn) != first
 
 
-def test_numpy_and_python_are_seeded_inside():
-    with numpy_and_python_seeded(4):
-        drawn = np.random.rand(2).tolist(), random.random()
-    assert drawn == (np.random.RandomState(4).rand(2).tolist(), random.Random(4).random())
+def test_a_stream_that_runs_is_copied_as_it_is_now():
+    stream = RandomStream(0, CPU)
+
+    def draw_and_copy():
+        drawn()
+        return pickle.loads(pickle.dumps(stream))
+
+    for run in (stream.run, leaves_generators_as_found(stream.run)):
+        copied = run(draw_and_copy)
+        assert stream.run(drawn) == copied.run(drawn)
 
 
-def test_a_stream_can_swap_numpys_and_pythons_generators_too():
-    expected = np.random.RandomState(3).rand(4).tolist(), random.Random(3)
+def test_a_seed_that_follows_does_not_move_the_stream():
+    stream = RandomStream(0, CPU)
+    seeds = {stream.next_seed(), stream.next_seed(), stream.run(stream.next_seed)}
+    torch.manual_seed(0)
+    assert seeds == {torch.empty((), dtype=torch.int64).random_().item()}
+    stream.run(drawn)
+    assert stream.next_seed() not in seeds
+
+
+@pytest.mark.parametrize("draw", [torch.rand, np.random.rand, random.random])
+def test_whether_a_number_was_drawn(draw):
+    stream = RandomStream(0, CPU)
+    stream.run(int)
+    assert not stream.has_drawn()
+    stream.run(draw, *([1] if draw is torch.rand else []))
+    assert stream.has_drawn()
+
+
+def test_states_stay_until_the_outermost_function_is_over():
+    stream, other, numbers = RandomStream(3, CPU), RandomStream(4, CPU), []
+
+    @leaves_generators_as_found
+    def inner():
+        numbers.append(other.run(drawn))
+
+    @leaves_generators_as_found
+    def outer():
+        numbers.append(stream.run(drawn))
+        inner()
+        numbers.append(stream.run(drawn))
+        stream.run(inner)
+        numbers.append(stream.run(drawn))
+
     before = global_states()
-    stream, drawn = RandomStream(3, CPU), []
-    stream.swaps_numpy_and_python = True
-    for _ in range(2):  # It goes on where it stopped.
-        with stream:
-            drawn += np.random.rand(2).tolist()
-            assert random.random() == expected[1].random()
-    assert drawn == expected[0]
+    outer()
     assert global_states() == before
-    stream.swaps_numpy_and_python = False
-    with stream:
-        assert np.random.get_state()[1].tolist() == before[2]
+    assert numbers[::2] == numbers_after(3, 3)
+    assert numbers[1::2] == numbers_after(4, 2)
+
+
+def draw_in_parts(seed, wait=lambda: None):
+    stream, numbers = RandomStream(seed, CPU), []
+
+    @leaves_generators_as_found
+    def draw():
+        for _ in range(100):
+            wait()
+            numbers.append(stream.run(drawn))
+
+    draw()
+    return numbers
 
 
 def test_threads_side_by_side_draw_what_each_draws_alone():
-    def draw(seed, wait=lambda: None):
-        stream, drawn = RandomStream(seed, CPU), []
-        for _ in range(200):
-            wait()
-            with stream:
-                drawn += [torch.rand(()).item(), torch.randn(()).item()]
-                torch.randperm(100)
-        return drawn
-
     seeds = range(3)
-    alone = [draw(seed) for seed in seeds]
-    before = torch.get_rng_state()
+    alone = [draw_in_parts(seed) for seed in seeds]
+    before = global_states()
     barrier = threading.Barrier(len(seeds))
     with ThreadPoolExecutor(len(seeds)) as threads:
-        together = list(threads.map(lambda seed: draw(seed, barrier.wait), seeds))
+        together = list(threads.map(lambda seed: draw_in_parts(seed, barrier.wait), seeds))
     assert together == alone
-    assert torch.equal(torch.get_rng_state(), before)
+    assert global_states() == before
+
+
+def test_a_function_that_is_over_does_not_wait_for_the_stream_of_another_thread():
+    running, over = threading.Event(), threading.Event()
+
+    def other():
+        running.set()
+        assert over.wait(20)
+
+    def begin_another():
+        RandomStream(0, CPU).run(drawn)
+        thread.start()
+        running.wait(20)
+
+    thread = threading.Thread(target=RandomStream(1, CPU).run, args=(other,))
+    leaves_generators_as_found(begin_another)()
+    over.set()
+    thread.join()
+
+
+# An interrupt at every instruction.
+
+FILES = ("randomness.py", "interrupts.py")
+
+
+def interrupted_streams():
+    """Return functions that run streams in all ways."""
+    stream, inner = RandomStream(1, CPU), RandomStream(2, CPU)
+
+    def nested():
+        return drawn(), inner.run(drawn), drawn()
+
+    def fit():
+        stream.run(nested)
+        stream.run_in_torch(torch.rand, 1)
+        inner.run(drawn)
+        copy.copy(inner)
+        inner.run(leaves_generators_as_found(inner.run), torch.rand, 1)
+
+    return {"alone": lambda: stream.run(nested), "in a fit": leaves_generators_as_found(fit)}
+
+
+@pytest.mark.parametrize("name", interrupted_streams())
+def test_an_interrupt_anywhere_leaves_generators_and_lock_as_they_were(name):
+    np.random.randn(3)
+    before = global_states()
+    n_interrupts = 0
+    for _ in interrupted_everywhere(interrupted_streams()[name], FILES):
+        n_interrupts += 1
+        assert not draws_by_stream()
+        assert global_states() == before
+        if n_interrupts % 20 == 0:
+            assert in_another_thread(lambda: RandomStream(0, CPU).run(drawn))
+    assert n_interrupts > 300
+    assert in_another_thread(lambda: RandomStream(0, CPU).run(drawn))
+
+
+def test_an_interrupt_while_waiting_for_another_thread():
+    running, over = threading.Event(), threading.Event()
+    other = threading.Thread(
+        target=RandomStream(1, CPU).run, args=(lambda: (running.set(), over.wait(20)),)
+    )
+    other.start()
+    running.wait(20)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        RandomStream(0, CPU).run(drawn)
+    over.set()
+    other.join()
+    assert not draws_by_stream()
+    assert RandomStream(0, CPU).run(drawn) == numbers_after(0)[0]
 
 
 # Random numbers of an estimator.

@@ -1,0 +1,49 @@
+"""KeyboardInterrupt at every single instruction of some files, one after the other."""
+
+import itertools
+import sys
+import threading
+
+
+def interrupted_everywhere(function, files):
+    """Call a function again and again, interrupted one instruction later each time.
+
+    Only instructions in functions of the files count. Yields after every interrupt; ends when the
+    function comes through.
+    """
+    for n in itertools.count(1):
+        try:
+            _interrupted_at(n, function, files)
+        except KeyboardInterrupt:
+            yield n
+        else:
+            return
+
+
+def _interrupted_at(n, function, files):
+    left = itertools.count(n - 1, -1)
+
+    def look(frame, event, argument):
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode" and next(left) == 0:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return look
+
+    def begin(frame, event, argument):
+        return look if frame.f_code.co_filename.endswith(files) else None
+
+    before = sys.gettrace()
+    sys.settrace(begin)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+
+
+def in_another_thread(function):
+    """Return whether a function comes to its end in another thread."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(20)
+    return not thread.is_alive()
