@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sktorch.training.stopping import BestWeights, Plateau
+from tests.training.interrupting import interrupted_everywhere
 
 
 def stopped_at(values, **settings):
@@ -89,3 +90,23 @@ def test_kept_weights_can_be_restored_again(module):
         kept.restore(module)
         assert (module.weight == 1).all()
         assert module.weight.requires_grad
+
+
+def test_an_interrupt_leaves_the_old_best_whole_or_the_new_one(module):
+    bests = []
+
+    def update():
+        kept = BestWeights()
+        for epoch in (1, 2):
+            set_all(module, epoch)
+            bests[:] = [kept]
+            kept.update(float(epoch), epoch, module)
+
+    for _ in interrupted_everywhere(update, ("stopping.py", "copy.py")):
+        (kept,) = bests or [BestWeights()]
+        if kept.epoch is None:
+            continue
+        assert kept.score == kept.epoch
+        kept.restore(module)
+        assert (module.weight == kept.epoch).all()
+    assert bests[0].epoch == 2
