@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -35,10 +36,10 @@ class TaskThreads:
         self._numbers = count()
         self._threads: set[threading.Thread] = set()  # those that take further tasks
         self._to_join: list[threading.Thread] = []
-        self._n_running = 0
+        self._n_running, self._has_run = 0, False
         # Tasks wait until all are submitted. A task that submits others takes part already.
-        self._submitter_takes_part = current_task() is None
-        if self._submitter_takes_part:
+        self._submitter = ["takes part"] if current_task() is None else []
+        if self._submitter:
             call.rendezvous.arrive()
 
     def submit(self, function: Callable[[], Any], callback: Callable[[Outcome], Any]) -> int:
@@ -50,54 +51,84 @@ class TaskThreads:
 
     def all_submitted(self) -> None:
         """Let the tasks no longer wait for the thread that submits them."""
-        takes_part, self._submitter_takes_part = self._submitter_takes_part, False
-        if takes_part:
+        if self._submitter:
+            _uninterrupted(self._submitter_leaves)
+
+    def _submitter_leaves(self) -> None:
+        with suppress(IndexError):  # It has left.
+            self._submitter.pop()
             self._call.rendezvous.leave()
 
     def cancel(self) -> None:
         """Forget queued tasks, end those that wait, and let the others come to their end."""
+        try:
+            _uninterrupted(self._cancel_tasks)
+        except BaseException:  # perhaps an interrupt before that began
+            _uninterrupted(self._cancel_tasks)
+            raise
+        self.join()
+
+    def _cancel_tasks(self) -> None:
         with self._lock:
             self._queue.clear()
-        self.all_submitted()
+        self._submitter_leaves()
         self._call.cancel()
-        self.join()
 
     def join(self) -> None:
         """Wait until all threads have ended, so that none goes on when the call is over."""
         self.all_submitted()
-        with self._lock:
-            threads, self._to_join = self._to_join, []
-        with waiting_for_tasks():  # They need a slot to end in.
-            for thread in threads:
-                if thread is not threading.current_thread():
-                    thread.join()
-        if threads:  # Each has set its own number, which new threads would get.
-            set_number_for_new_threads(torch.get_num_threads())
+        try:
+            with waiting_for_tasks():  # They need a slot to end in.
+                while others := [t for t in self._to_join if t is not threading.current_thread()]:
+                    others[0].join()
+                    self._to_join.remove(others[0])
+        finally:
+            if self._has_run:  # Each thread has set its own number, which new threads would get.
+                set_number_for_new_threads(torch.get_num_threads())
 
     def _add_thread(self) -> None:
         """Start a thread if a queued task needs one and another thread is allowed."""
-        with self._lock:
-            n_idle = len(self._threads) - self._n_running  # They are about to take a task.
-            if len(self._queue) <= n_idle or len(self._threads) >= self._max_threads:
-                return
-            # No daemon: if a second Ctrl-C ends `join`, Python waits for the thread at its end.
-            thread = threading.Thread(target=self._run, name="sktorch task", daemon=False)
-            self._threads.add(thread)
-            self._to_join.append(thread)
-            self._call.rendezvous.arrive()
+        if not self._lacks_thread():
+            return
+        is_known = threading.Event()
+        # No daemon: if a second Ctrl-C ends `join`, Python waits for the thread at its end.
+        thread = threading.Thread(
+            target=self._run, args=(is_known,), name="sktorch task", daemon=False
+        )
         try:
             thread.start()
         except RuntimeError:  # The system has no more threads: those that there are do the work.
-            with self._lock:
-                self._threads.discard(thread)
-                self._to_join.remove(thread)
-                is_last = not self._threads
-            self._call.rendezvous.leave()
-            if is_last:
+            if not self._threads:
                 raise
+        else:
+            is_known.wait()
 
-    def _run(self) -> None:
+    def _lacks_thread(self) -> bool:
+        n_idle = len(self._threads) - self._n_running  # They are about to take a task.
+        return len(self._queue) > n_idle and len(self._threads) < self._max_threads
+
+    def _takes_part(self) -> bool:
+        """Note the calling thread, if it is needed still.
+
+        The thread does so itself: an interrupt may end `start` before or after there is a thread.
+        """
+        with self._lock:
+            if not self._lacks_thread():
+                return False
+            self._has_run = True
+            self._threads.add(threading.current_thread())
+            self._to_join.append(threading.current_thread())
+            self._call.rendezvous.arrive()
+            return True
+
+    def _run(self, is_known: threading.Event) -> None:
         """Run queued tasks for as long as there are any that may begin."""
+        takes_part = self._takes_part()
+        is_known.set()
+        if takes_part:
+            self._run_tasks()
+
+    def _run_tasks(self) -> None:
         n_threads = torch.get_num_threads()
         if n_threads > 1:  # One is enough for small steps, and `fit` sets more for large ones.
             torch.set_num_threads(1)
@@ -131,3 +162,13 @@ class TaskThreads:
             return True, function()
         except BaseException as error:
             return False, error
+
+
+def _uninterrupted(function: Callable[[], object]) -> None:
+    """Call a function to its end, in another thread if Ctrl-C reaches this one."""
+    if threading.current_thread() is not threading.main_thread():
+        function()
+        return
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
