@@ -6,6 +6,7 @@ import pytest
 
 from sktorch.fused.rendezvous import Cancelled, Rendezvous, TaskHandle, current_task
 from sktorch.fused.task_threads import TaskThreads
+from tests.training.interrupting import interrupted_everywhere
 
 LONG = 20  # seconds, after which a test is given up
 
@@ -119,3 +120,54 @@ def test_a_system_without_further_threads(n_possible, monkeypatch):
     threads.join()
     assert sorted(outcomes) == [(True, number) for number in range(6)]
     assert len(started) == n_possible
+
+
+# An interrupt after every call: what joblib does then is to cancel.
+
+FILES = ("task_threads.py", "rendezvous.py")
+
+
+class Handed:
+    """An epoch that a task hands in."""
+
+    error = None
+
+    def __init__(self, task):
+        self.cancelled = task.is_cancelled
+
+
+def use(made):
+    """Run tasks that meet, as joblib does: an error cancels what there is."""
+    made.append(threads := threads_of(n_slots=2))
+    try:
+        for _ in range(3):
+            threads.submit(meet, lambda outcome: None)
+        threads.all_submitted()
+        threads.join()
+    except BaseException:
+        threads.cancel()
+        raise
+
+
+def meet():
+    for _ in range(2):
+        current_task().rendezvous.run(Handed(current_task()))
+
+
+def test_an_interrupt_after_any_call_ends_all_threads():
+    made, n_interrupts = [], 0
+    for _ in interrupted_everywhere(lambda: use(made), FILES, after_calls=True):
+        n_interrupts += 1
+        assert all_ended()
+    assert n_interrupts > 30
+
+
+def all_ended():
+    """Return whether all threads end; one may have been about to start at the interrupt."""
+    for _ in range(100 * LONG):
+        # One whose start was interrupted is listed, without a number.
+        others = [t for t in threading.enumerate() if t is not threading.main_thread()]
+        if all(thread.ident is None for thread in others):
+            return True
+        threading.Event().wait(0.01)
+    return False
