@@ -110,7 +110,6 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         resume = (partial or self.warm_start) and hasattr(self, "net_")
         n_epochs = 1 if partial else self.max_epochs
 
-
         # With gradients, in whatever mode the caller is.
         @torch.inference_mode(False)
         @torch.enable_grad()

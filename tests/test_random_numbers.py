@@ -1,4 +1,4 @@
-"""Whoever draws, from whatever generator, draws by random_state, and the caller's stay as they were.
+"""Whoever draws, from any generator, draws by random_state, and the caller's stay as they were.
 
 Tables: who draws, from which generator, in which method.
 """
@@ -314,3 +314,35 @@ def test_fits_of_a_fused_search_are_the_fits_alone(who, generator):
         return  # A stack draws torch's numbers for all of its models.
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+# A step is recorded once in a process, and later fits know whether it could be.
+
+
+class OddForward(NoisyForward):
+    """What a recording can't follow, after numbers were drawn."""
+
+    def __init__(self, n_features, n_outputs, generator, oddity):
+        super().__init__(n_features, n_outputs, generator)
+        self.oddity = oddity
+
+    def forward(self, X):
+        output = super().forward(X)
+        return output * ODDITIES[self.oddity](output)
+
+
+ODDITIES = {
+    "item": lambda output: 1 + 0 * output.max().item(),
+    "numpy": lambda output: 1 + 0 * float(output.detach().numpy().max()),
+    "bool": lambda output: 1.0 if output.max() > 0 else 0.9,
+    "list": lambda output: 1 + 0 * output.tolist()[0][0],
+    "nothing odd": lambda output: 1.0,
+}
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+def test_recordings_draw_no_numbers_of_their_own(generator, oddity):
+    model = estimator("forward", generator, module=OddForward, module__oddity=oddity)
+    model.set_params(max_epochs=30, n_iter_no_change=100)
+    one, other, third = (curves(model.fit(*data())) for _ in range(3))
+    assert one == other == third

@@ -77,4 +77,3 @@ def _restore(settings: tuple[Setting, ...], found: list[Any]) -> None:
 def _release(lock: Any) -> None:
     with suppress(RuntimeError):  # An RLock that this thread does not hold, or no longer.
         lock.release()
-

@@ -46,7 +46,7 @@ class _Generator:
     """A generator of the process: how its state is read, set and begun, and whose it holds."""
 
     def __init__(self, name: str, read: Callable, write: Callable, begin: Callable) -> None:
-        self.name, self.read, self._write, self._begin = name, read, write, begin
+        self.name, self.read, self.write, self._begin = name, read, write, begin
         self.holds: _States | None = _of_caller
 
     def hold(self, new: _States) -> None:
@@ -60,7 +60,7 @@ class _Generator:
             self.holds.states[self.name] = self.read()
         self.holds = None  # until the new state is there whole
         if self.name in new.states:
-            self._write(new.states[self.name])
+            self.write(new.states[self.name])
         else:
             assert isinstance(new, RandomStream)
             self._begin(new.seed)
@@ -160,6 +160,17 @@ def leaves_generators_as_found(function: Function) -> Function:
 def numpy_and_python_state() -> list:
     """Return the state of numpy's and Python's global generators, comparable by ``==``."""
     return [_comparable(generator.read()) for generator in _NUMPY_AND_PYTHON]
+
+
+def numbers_again() -> Callable[[], None]:
+    """Return a function after which numpy's and Python's generators give the same numbers again."""
+    states = [(generator, generator.read()) for generator in _NUMPY_AND_PYTHON]
+
+    def again() -> None:
+        for generator, state in states:
+            generator.write(state)
+
+    return again
 
 
 def _generators(device: torch.device) -> list[_Generator]:

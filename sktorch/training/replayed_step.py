@@ -21,7 +21,7 @@ from sktorch.training.code_reads import is_library_code
 from sktorch.training.fingerprint import NotStackable, Snapshot
 from sktorch.training.loop import TrainStep
 from sktorch.training.programs import Program, program_of
-from sktorch.training.randomness import numpy_and_python_state
+from sktorch.training.randomness import numbers_again, numpy_and_python_state
 from sktorch.training.recordable_step import RecordableStep
 
 # To record and try a step takes about as long as 30 of them, and a replay saves half of one.
@@ -220,11 +220,11 @@ class _Undone(Exception):
 
 
 class _State:
-    """The values of what a step writes, and torch's random numbers, to start from there again."""
+    """The values of what a step writes, and the random numbers, to start from there again."""
 
     def __init__(self, written: list[Tensor]) -> None:
         self._written, self._values = written, [tensor.clone() for tensor in written]
-        self._numbers = torch.get_rng_state()
+        self._numbers, self._others_again = torch.get_rng_state(), numbers_again()
 
     def restore(self) -> None:
         """Go back."""
@@ -235,6 +235,7 @@ class _State:
     def undone(self) -> _Undone:
         """Go back after a step that was broken off; return the error to raise."""
         self.restore()
+        self._others_again()
         return _Undone()
 
     def after(self, function: Callable[[], Any], n_calls: int = 1) -> tuple[list[Any], float]:
