@@ -48,6 +48,7 @@ class TrainingJob:
     ) -> None:
         self.estimator, self.net, self.n_epochs = estimator, net, n_epochs
         self.train, self.valid, self.partial = train, valid, partial
+        self.n_before = self._n_trained()
         self.best = BestWeights() if estimator.early_stopping and not partial else None
         self.schedule: Schedule | None = None
         self.score_name = estimator.codec_.score_name(net.criterion_)
@@ -77,11 +78,11 @@ class TrainingJob:
         except StopTraining:
             pass
         except KeyboardInterrupt:
-            if in_meta_estimator() or not self._n_trained():
+            if in_meta_estimator() or self._n_trained() == self.n_before:
                 raise
             warn_caller(
-                f"Training was interrupted in epoch {len(net.history)} of {self.n_epochs}; the "
-                "best model so far is kept."
+                f"Training was interrupted in epoch {len(net.history) - self.n_before} of "
+                f"{self.n_epochs}; the best model so far is kept."
             )
         finally:
             if self.schedule is not None:  # The next training begins at the learning rate given.

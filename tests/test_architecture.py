@@ -47,6 +47,8 @@ ESTIMATORS = {
     "_scoring",
     "_state",
     "_trial_call",
+    "_undo",
+    "_warnings",
 }
 
 # What a room imports beside Python and the package.
@@ -95,6 +97,7 @@ TESTED_IN = {
     "training.objective": "tests/training/test_step.py",
     "training.programs": "tests/training/test_replayed_step.py",
     "training.runner": "tests/fused/test_runner.py",
+    "training.settings": "tests/training/test_interrupts.py",
 }
 
 

@@ -84,14 +84,8 @@ INTERRUPTED = [
 
 
 def interrupted(n, training=True, **parameters):
-    return net(
-        Interrupted,
-        module__n=n,
-        module__training=training,
-        max_epochs=50,
-        batch_size=ROWS_OF_A_BATCH,
-        **parameters,
-    )
+    settings = {"max_epochs": 50, "batch_size": ROWS_OF_A_BATCH} | parameters
+    return net(Interrupted, module__n=n, module__training=training, **settings)
 
 
 @pytest.mark.parametrize("in_pipeline", [False, True], ids=["plain", "pipeline"])
@@ -138,6 +132,25 @@ def test_an_interrupt_before_the_first_epoch_is_over_is_none_of_ours(tumours):
     with pytest.raises(KeyboardInterrupt):
         fitted.set_params(module__n=3).fit(X, y)
     np.testing.assert_array_equal(fitted.predict_proba(X), before)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_an_interrupt_in_the_first_epoch_of_a_training_that_goes_on_undoes_it(tumours, method):
+    X, y = tumours
+    fitted = interrupted(9 * 2 + 4, max_epochs=2, warm_start=True).fit(X, y)
+    before = fitted.predict_proba(X)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(fitted, method)(X, y)
+    np.testing.assert_array_equal(fitted.predict_proba(X), before)
+    assert fitted.n_epochs_ == fitted.best_epoch_ == 2
+
+
+def test_an_interrupt_of_a_training_that_goes_on_counts_its_own_epochs(tumours):
+    X, y = tumours
+    fitted = interrupted(9 * 3 + 4, max_epochs=2, warm_start=True).fit(X, y)
+    with pytest.warns(UserWarning, match="interrupted in epoch 2 of 2"):
+        fitted.fit(X, y)
+    assert fitted.n_epochs_ >= 3
 
 
 INTERRUPTED_USERS = {
