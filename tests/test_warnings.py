@@ -1,7 +1,5 @@
 """Warnings point at the line of the user's."""
 
-import warnings
-
 import pytest
 
 from sktorch._warnings import warn_caller
@@ -23,9 +21,3 @@ def warn_through(names):
         namespace = {"__name__": name, "called": namespace["call"]}
         exec("def call():\n    called()", namespace)
     return namespace["call"]
-
-
-def test_a_warning_can_be_an_error():
-    with warnings.catch_warnings(), pytest.raises(UserWarning, match="told"):
-        warnings.simplefilter("error")
-        warn_caller("told")

@@ -102,7 +102,7 @@ def test_an_interrupt_leaves_the_old_best_whole_or_the_new_one(module):
             bests[:] = [kept]
             kept.update(float(epoch), epoch, module)
 
-    for _ in interrupted_everywhere(update, ("stopping.py", "copy.py")):
+    for _ in interrupted_everywhere(update, ("stopping.py",)):
         (kept,) = bests or [BestWeights()]
         if kept.epoch is None:
             continue
