@@ -10,7 +10,7 @@ from sktorch.training.engine import Engine
 from sktorch.training.fingerprint import Snapshot, fingerprint
 from sktorch.training.loop import set_mode
 from sktorch.training.objective import Objective
-from sktorch.training.randomness import numpy_and_python_state
+from sktorch.training.randomness import drawing_nothing, numpy_and_python_state
 from sktorch.training.runner import Trainee
 
 
@@ -55,7 +55,7 @@ class Model:
         """
         findings = self._current(training)
         if not findings.may_draw:
-            return function(*args)
+            return drawing_nothing(function, *args)
         result, has_drawn = self.net.stream_.run(_watched, function, *args)
         findings.may_draw = has_drawn or self.engine.device.type != "cpu"
         return result

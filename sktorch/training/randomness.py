@@ -26,6 +26,7 @@ _swap = threading.RLock()
 
 class _Here(threading.local):
     runs = False  # Does a stream run in this thread?
+    draws = True  # May code in this thread draw numbers, and set their generators?
     left: "list[RandomStream] | None" = None  # inside a fit: streams whose states may have stayed
 
 
@@ -157,14 +158,42 @@ def leaves_generators_as_found(function: Function) -> Function:
     return call  # type: ignore[return-value]
 
 
+def drawing_nothing(function: Callable, *args: Any) -> Any:
+    """Call a function that is known to draw no numbers, while streams of other threads may run.
+
+    In it the states of generators are not looked at: they are those of other threads.
+    """
+    outer = _here.draws
+    try:
+        _here.draws = False
+        return function(*args)
+    finally:
+        _here.draws = outer
+
+
+def torch_state() -> torch.Tensor:
+    """Return the state of torch's generator of the CPU."""
+    return torch.get_rng_state() if _here.draws else torch.empty(0)
+
+
 def numpy_and_python_state() -> list:
     """Return the state of numpy's and Python's global generators, comparable by ``==``."""
-    return [_comparable(generator.read()) for generator in _NUMPY_AND_PYTHON]
+    generators = _NUMPY_AND_PYTHON if _here.draws else []
+    return [_comparable(generator.read()) for generator in generators]
 
 
-def numbers_again() -> Callable[[], None]:
-    """Return a function after which numpy's and Python's generators give the same numbers again."""
-    states = [(generator, generator.read()) for generator in _NUMPY_AND_PYTHON]
+def torch_numbers_again() -> Callable[[], None]:
+    """Return a function after which torch gives the same numbers again on the CPU."""
+    return _again(_torch_generators(torch.device("cpu")))
+
+
+def numpy_and_python_numbers_again() -> Callable[[], None]:
+    """Return a function after which numpy and Python give the same numbers again."""
+    return _again(_NUMPY_AND_PYTHON)
+
+
+def _again(generators: list[_Generator]) -> Callable[[], None]:
+    states = [(generator, generator.read()) for generator in generators if _here.draws]
 
     def again() -> None:
         for generator, state in states:

@@ -21,7 +21,12 @@ from sktorch.training.code_reads import is_library_code
 from sktorch.training.fingerprint import NotStackable, Snapshot
 from sktorch.training.loop import TrainStep
 from sktorch.training.programs import Program, program_of
-from sktorch.training.randomness import numbers_again, numpy_and_python_state
+from sktorch.training.randomness import (
+    numpy_and_python_numbers_again,
+    numpy_and_python_state,
+    torch_numbers_again,
+    torch_state,
+)
 from sktorch.training.recordable_step import RecordableStep
 
 # To record and try a step takes about as long as 30 of them, and a replay saves half of one.
@@ -224,18 +229,19 @@ class _State:
 
     def __init__(self, written: list[Tensor]) -> None:
         self._written, self._values = written, [tensor.clone() for tensor in written]
-        self._numbers, self._others_again = torch.get_rng_state(), numbers_again()
+        self._numbers_again = torch_numbers_again()
+        self._other_numbers_again = numpy_and_python_numbers_again()
 
     def restore(self) -> None:
         """Go back."""
-        torch.set_rng_state(self._numbers)
+        self._numbers_again()
         for tensor, value in zip(self._written, self._values, strict=True):
             tensor.copy_(value)
 
     def undone(self) -> _Undone:
         """Go back after a step that was broken off; return the error to raise."""
         self.restore()
-        self._others_again()
+        self._other_numbers_again()
         return _Undone()
 
     def after(self, function: Callable[[], Any], n_calls: int = 1) -> tuple[list[Any], float]:
@@ -246,7 +252,7 @@ class _State:
             start = time.thread_time()
             value = function()
             times.append(time.thread_time() - start)
-        return [value, *map(Tensor.clone, self._written), torch.get_rng_state()], min(times)
+        return [value, *map(Tensor.clone, self._written), torch_state()], min(times)
 
 
 def _settings_of_torch() -> tuple:

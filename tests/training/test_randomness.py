@@ -17,8 +17,13 @@ from torch.utils.data import Dataset, IterableDataset
 from sktorch import TorchClassifier
 from sktorch.training.randomness import (
     RandomStream,
+    drawing_nothing,
     draws_by_stream,
     leaves_generators_as_found,
+    numpy_and_python_numbers_again,
+    numpy_and_python_state,
+    torch_numbers_again,
+    torch_state,
 )
 from tests.training.interrupting import in_another_thread, interrupted_everywhere
 
@@ -208,6 +213,35 @@ def test_a_function_that_is_over_does_not_wait_for_the_stream_of_another_thread(
     leaves_generators_as_found(begin_another)()
     over.set()
     thread.join()
+
+
+AGAIN = [torch_numbers_again, numpy_and_python_numbers_again]
+
+
+def test_numbers_come_again():
+    def draw_twice():
+        agains = [again() for again in AGAIN]
+        first = drawn()
+        for again in agains:
+            again()
+        return first, drawn()
+
+    first, second = RandomStream(0, CPU).run(draw_twice)
+    assert first == second
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_who_draws_nothing_leaves_the_generators_of_other_threads_alone(again):
+    """A trial of a recording goes back to the numbers of before; beside it another thread draws."""
+    made = drawing_nothing(again)
+    state = drawing_nothing(torch_state), drawing_nothing(numpy_and_python_state)
+    drawn()  # by the other thread
+    before = global_states()
+    drawing_nothing(made)
+    assert torch.equal(state[0], drawing_nothing(torch_state))
+    assert state[1] == drawing_nothing(numpy_and_python_state)
+    assert global_states() == before
+    assert torch.equal(torch_state(), torch.get_rng_state())
 
 
 # An interrupt at every instruction.
