@@ -84,7 +84,8 @@ def _module_fingerprint(module: nn.Module) -> Hashable:
         if tensor_has_hooks(tensor):
             raise NotStackable(f"{name} has hooks")
     return attributes(module), tuple(
-        (name, tuple(t.shape), t.dtype, t.device, t.requires_grad) for name, t in tensors
+        (name, tuple(t.shape), _strides(t), t.dtype, t.device, t.requires_grad)
+        for name, t in tensors
     )
 
 
@@ -201,4 +202,8 @@ def _is_same(container: Any, length: int, entries: itemgetter, before: tuple) ->
 
 
 def _facts(tensor: Tensor) -> tuple:
-    return tensor.requires_grad, tensor.dtype, tensor.shape, tensor.device
+    return tensor.requires_grad, tensor.dtype, tensor.shape, _strides(tensor), tensor.device
+
+
+def _strides(tensor: Tensor) -> tuple[int, ...] | None:
+    return tensor.stride() if tensor.layout is torch.strided else None
