@@ -16,6 +16,7 @@ class Program:
 
     recording: Recording | None = None
     borrowed: Recording | None = None  # of batches of another length, to be tried
+    used: list[bool] | None = None  # whether the loss depends on each parameter
     reason: str | None = None  # why these steps are never replayed
     is_faster: bool = False  # than an eager step, measured
     n_steps: int = 0  # made without a recording, in all fits

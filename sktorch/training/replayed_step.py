@@ -61,6 +61,8 @@ class ReplayedStep:
     @property
     def reason(self) -> str | None:
         """The reason why nothing is replayed; None where something is."""
+        if self.step.is_uneven:
+            return "batches of some shapes train other parameters"
         if self._replays:
             return None
         reasons = [program.reason for program in self._programs.values() if program.reason]
@@ -73,7 +75,7 @@ class ReplayedStep:
     def renew(self, n_epochs: int, n_batches: int) -> None:
         """Begin an epoch of so many batches, the first of so many epochs that are left."""
         self._n_epochs, self._n_steps = n_epochs - 1, n_epochs * n_batches
-        pointers = [tensor.data_ptr() for tensor in self.step.state]
+        pointers = self.step.pointers()
         if pointers != self._pointers:  # Somebody gave a tensor other memory.
             self._pointers = pointers
             recordings = {place: self._programs[place].recording for place in self._replays}
@@ -84,7 +86,7 @@ class ReplayedStep:
         self._n_steps -= 1
         key = _shapes_of(batch), *place
         replay = self._replays.get(key)
-        if replay is None:
+        if replay is None or self.step.is_uneven:
             return self._without_replay(key, batch)
         try:
             loss = replay(batch)
@@ -96,10 +98,10 @@ class ReplayedStep:
     def _without_replay(self, key: Place, batch: Batch) -> tuple[Tensor, Outputs]:
         """Step eagerly, while recording, or while trying a recording."""
         program, (_, *place) = self._program(key), key
+        if self.step.is_uneven or program is None or program.reason is not None:
+            return self.step.run_eagerly(batch, *place)
         if key in self._replays:
             return self.step.finish(self._replays[key](batch), *place)
-        if program is None or program.reason is not None:
-            return self.step.run_eagerly(batch, *place)
         recording = program.recording or program.borrowed
         if recording is None and not self._pays(program, key):
             return self._timed(program, batch, place)
@@ -126,8 +128,9 @@ class ReplayedStep:
         except Exception as error:  # NotStackable, or whatever an attribute does when looked at
             return Program(reason=str(error))
         program = program_of((self._kind, key, *_settings_of_torch()))
-        if program.is_faster and program.recording and is_library_code(self.step.objective):
-            self._replays[key] = self._bound(program.recording)  # Nothing is left to be tried.
+        is_tried = program.is_faster and is_library_code(self.step.objective)
+        if program.recording and is_tried and self.step.used in (None, program.used):
+            self._replays[key], self.step.used = self._bound(program.recording), program.used
         elif program.recording is None and program.reason is None:
             program.borrowed = self._of_other_length(key)
         return program
@@ -159,9 +162,10 @@ class ReplayedStep:
 
     def _recorded(self, program: Program, batch: Batch, place: list[Any]) -> Tensor:
         """Record the gradients of a batch while they are computed; return the loss."""
-        state, numbers = _State(self.step.written), numpy_and_python_state()
+        state, numbers = _State(self.step.state), numpy_and_python_state()
         tensors = [*self.step.state, *_tensors_of(batch)]
         try:
+            kind = self.step.kind()
             recording, loss = record(
                 lambda *_: self.step.compute(batch, *place),
                 None,
@@ -177,23 +181,25 @@ class ReplayedStep:
             raise state.undone() from error
         if numpy_and_python_state() != numbers:  # Every replay would have the same numbers.
             program.reason = "it draws from the generators of numpy or Python"
-        elif self._has_changed():
+        elif self._has_changed(kind):
             program.reason = "it keeps something in its attributes from one step to the next"
+        elif self.step.has_replaced(self._pointers):
+            program.reason = "it replaces a parameter or buffer, rather than writing to it"
         else:
-            program.recording = recording
+            program.recording, program.used = recording, self.step.used
         return loss
 
-    def _has_changed(self) -> bool:
+    def _has_changed(self, kind: Hashable) -> bool:
         """Say whether a step has changed an attribute, which a replay would not do again."""
         try:
-            return self.step.kind() != self._kind
+            return self.step.kind() != kind or kind != self._kind
         except NotStackable:
             return True
 
     def _tried(self, program: Program, recording: Recording, key: Place, batch: Batch) -> Tensor:
         """Compute gradients eagerly; replay from now on if that gives the same and is faster."""
         _, *place = key
-        replay, state = self._bound(recording), _State(self.step.written)
+        replay, state = self._bound(recording), _State(self.step.state)
         is_borrowed, program.borrowed = recording is program.borrowed, None
         try:
             n_replays = 1 if program.is_faster else 3
@@ -202,13 +208,16 @@ class ReplayedStep:
             if not is_borrowed:
                 program.reason = f"it can't be replayed, {_first_line(error)}"
             raise state.undone() from error
-        eager, eager_seconds = state.after(lambda: self.step.compute(batch, *place))
+        try:
+            eager, eager_seconds = state.after(lambda: self.step.compute_eagerly(batch, *place))
+        except NotStackable as why:  # for this fit
+            raise state.undone() from why
         if not all(map(_same_bits, replayed, eager)):
             program.reason = None if is_borrowed else "replayed it computes something else"
         elif not program.is_faster and seconds > MAX_TIME_RATIO * eager_seconds:
             program.reason = f"replayed it takes {seconds / eager_seconds:.2f} of the time"
         else:
-            program.recording, program.is_faster = recording, True
+            program.recording, program.used, program.is_faster = recording, self.step.used, True
             self._replays[key] = replay
         return eager[0]
 
@@ -225,17 +234,18 @@ class _Undone(Exception):
 
 
 class _State:
-    """The values of what a step writes, and the random numbers, to start from there again."""
+    """The values of tensors, and the random numbers, to start from there again."""
 
-    def __init__(self, written: list[Tensor]) -> None:
-        self._written, self._values = written, [tensor.clone() for tensor in written]
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors = [tensor.detach() for tensor in tensors]
+        self._values = [tensor.clone() for tensor in self._tensors]
         self._numbers_again = torch_numbers_again()
         self._other_numbers_again = numpy_and_python_numbers_again()
 
     def restore(self) -> None:
         """Go back."""
         self._numbers_again()
-        for tensor, value in zip(self._written, self._values, strict=True):
+        for tensor, value in zip(self._tensors, self._values, strict=True):
             tensor.copy_(value)
 
     def undone(self) -> _Undone:
@@ -252,7 +262,7 @@ class _State:
             start = time.thread_time()
             value = function()
             times.append(time.thread_time() - start)
-        return [value, *map(Tensor.clone, self._written), torch_state()], min(times)
+        return [value, *map(Tensor.clone, self._tensors), torch_state()], min(times)
 
 
 def _settings_of_torch() -> tuple:
@@ -291,4 +301,6 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, NotStackable):
+        return str(error)
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
