@@ -8,7 +8,7 @@ where code takes part that is not torch's or this package's.
 """
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -88,6 +88,11 @@ class ReplayedStep:
         replay = self._replays.get(key)
         if replay is None or self.step.is_uneven:
             return self._without_replay(key, batch)
+        return self._replayed(replay, batch, place)
+
+    def _replayed(
+        self, replay: Callable[[Batch], Tensor], batch: Batch, place: Sequence[Any]
+    ) -> tuple[Tensor, Outputs]:
         try:
             loss = replay(batch)
         except RuntimeError:
@@ -97,11 +102,11 @@ class ReplayedStep:
 
     def _without_replay(self, key: Place, batch: Batch) -> tuple[Tensor, Outputs]:
         """Step eagerly, while recording, or while trying a recording."""
-        program, (_, *place) = self._program(key), key
+        program, (_, *place) = self._program(key, batch), key
         if self.step.is_uneven or program is None or program.reason is not None:
             return self.step.run_eagerly(batch, *place)
         if key in self._replays:
-            return self.step.finish(self._replays[key](batch), *place)
+            return self._replayed(self._replays[key], batch, place)
         recording = program.recording or program.borrowed
         if recording is None and not self._pays(program, key):
             return self._timed(program, batch, place)
@@ -114,24 +119,30 @@ class ReplayedStep:
             return self.step.run_eagerly(batch, *place)
         return self.step.finish(loss, *place)
 
-    def _program(self, key: Place) -> Program | None:
+    def _program(self, key: Place, batch: Batch) -> Program | None:
         """Return the program for batches of one shape; None if there are too many shapes."""
         if key not in self._programs:
             if len(self._programs) == MAX_SHAPES:
                 return None
-            self._programs[key] = self._looked_up(key)
+            self._programs[key] = self._looked_up(key, batch)
         return self._programs[key]
 
-    def _looked_up(self, key: Place) -> Program:
+    def _looked_up(self, key: Place, batch: Batch) -> Program:
+        if key[0] is None or any(x.layout is not torch.strided for x in _tensors_of(batch)):
+            return Program(reason="a batch holds something else than dense tensors")
         try:
             self._kind = self._kind or self.step.kind()
         except Exception as error:  # NotStackable, or whatever an attribute does when looked at
             return Program(reason=str(error))
-        program = program_of((self._kind, key, *_settings_of_torch()))
-        is_tried = program.is_faster and is_library_code(self.step.objective)
-        if program.recording and is_tried and self.step.used in (None, program.used):
+        program = program_of((self._kind, key, _structure_of(batch), *_settings_of_torch()))
+        objective = self.step.objective
+        of_library = is_library_code(objective.module) and is_library_code(objective.criterion)
+        is_tried = program.is_faster and of_library and self.step.used in (None, program.used)
+        if program.recording and is_tried:
             self._replays[key], self.step.used = self._bound(program.recording), program.used
-        elif program.recording is None and program.reason is None:
+        elif program.recording is None and program.reason is None and of_library:
+            # Code of others may take the number of rows for a number in the arithmetic, which shows
+            # in a trial only where what it multiplies is not zero.
             program.borrowed = self._of_other_length(key)
         return program
 
@@ -271,6 +282,8 @@ def _settings_of_torch() -> tuple:
         torch.get_num_threads(),
         torch.get_default_dtype(),
         torch.are_deterministic_algorithms_enabled(),
+        torch.is_autocast_enabled("cpu"),
+        torch.get_autocast_dtype("cpu"),
     )
 
 
@@ -281,13 +294,23 @@ def _tensors_of(batch: Batch) -> list[Tensor]:
 
 
 def _shapes_of(batch: Batch) -> Hashable:
-    return tuple([(x.shape, x.dtype, x.stride()) for x in _tensors_of(batch)])
+    """Return the shapes of a batch's tensors; None if there is something else."""
+    try:
+        return tuple([(x.shape, x.dtype, x.stride()) for x in _tensors_of(batch)])
+    except (AttributeError, RuntimeError):  # Nested tensors have no shape, and others no strides.
+        return None
+
+
+def _structure_of(batch: Batch) -> Hashable:
+    """Return what each of a batch's tensors is."""
+    X, y, weight = batch
+    return tuple(X) if isinstance(X, dict) else type(X), X is y, weight is None
 
 
 def _rows_of(key: Place) -> tuple:
     """Return what batches of several lengths have in common: the rows, and their place."""
     shapes, *place = key
-    return *((shape[1:], dtype) for shape, dtype, _ in shapes), *place
+    return *((shape[1:], dtype) for shape, dtype, _ in shapes or ()), *place
 
 
 def _copied(batch: Batch) -> Batch:
