@@ -1,10 +1,10 @@
 """Whether two modules are computed by the same code, and whether somebody changed one since."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from itertools import chain, starmap
 from operator import is_, itemgetter
-from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import ReferenceType
 
@@ -21,7 +21,7 @@ _PLAIN = {bool, int, float, str, bytes, complex, torch.dtype, torch.device, type
 _TORCH_ATTRIBUTES = vars(nn.Module()).keys()
 
 # A dict or list, its length, a function that gets its entries, and those that it had.
-_Watched = tuple[Mapping | list, int, itemgetter, tuple]
+_Watched = tuple[Mapping | list, int, Callable[..., tuple], tuple]
 
 
 class NotStackable(Exception):
@@ -55,12 +55,14 @@ def fingerprint(value: object, registered: Mapping[int, str] | None = None) -> H
         return value.func, inner(value.args), inner(value.keywords)
     if isinstance(value, FunctionType):
         return value, _reads_fingerprint(reads_of_function(value), registered)
+    if isinstance(value, MethodType):
+        return inner(value.__func__), inner(value.__self__)
     if isinstance(value, (*_PLAIN, type, ModuleType)) or _is_function(value):
         return type(value), value
     if (
         isinstance(value, Hashable)
         and callable(value)
-        and getattr(value, "__module__", "").startswith("torch")
+        and (getattr(value, "__module__", None) or "").startswith("torch")
     ):
         return value
     raise NotStackable(f"it holds a {type(value).__name__}")
@@ -71,6 +73,8 @@ def _is_function(value: object) -> bool:
 
 
 def _reads_fingerprint(reads: Reads, registered: Mapping[int, str] | None) -> Hashable:
+    if reads.opaque:
+        raise NotStackable(f"its code uses {reads.opaque[0]}, by which it may read anything")
     # Functions are followed by the reads themselves: here they are what they are called.
     return tuple(
         (name, value if isinstance(value, FunctionType) else fingerprint(value, registered))
@@ -142,7 +146,8 @@ class Snapshot:
         self._watched += [_watch(namespace, names) for namespace, names in reads.namespaces]
         self._cells += [(cell, contents(cell)) for cell in reads.cells]
         values = [value for _, value in reads.values()]
-        return all([isinstance(value, FunctionType) or self._note(value) for value in values])
+        followed = [isinstance(value, FunctionType) or self._note(value) for value in values]
+        return all(followed) and not reads.opaque
 
     def _note(self, value: object) -> bool:
         """Note what a container holds; return False if a change inside could go unnoticed."""
@@ -163,6 +168,8 @@ class Snapshot:
         if isinstance(value, FunctionType) and id(value) not in self._known:
             self._known.add(id(value))
             return self._note_reads(reads_of_function(value))
+        if isinstance(value, MethodType):
+            return self._note(value.__func__) and self._note(value.__self__)
         known = type | ModuleType | BuiltinFunctionType | LossFunction
         return isinstance(value, known) or _is_function(value)
 
@@ -190,15 +197,20 @@ class Snapshot:
 
 
 def _watch(container: Mapping | list, keys: list) -> _Watched:
-    entries = itemgetter(*keys, keys[0])  # of a single key it would return no tuple
+    # Of a single key it would return no tuple, and without one it can't be made.
+    entries = itemgetter(*keys, keys[0]) if keys else _nothing
     return container, len(container), entries, entries(container)
 
 
-def _is_same(container: Any, length: int, entries: itemgetter, before: tuple) -> bool:
+def _is_same(container: Any, length: int, entries: Callable[..., tuple], before: tuple) -> bool:
     try:
         return len(container) == length and all(map(is_, entries(container), before))
     except LookupError:
         return False
+
+
+def _nothing(container: Any) -> tuple:
+    return ()
 
 
 def _facts(tensor: Tensor) -> tuple:
