@@ -49,7 +49,10 @@ class LastState(nn.Module):
 
     def __init__(self, kind, **options):
         super().__init__()
-        self.recurrent, self.last = kind(1, 5, batch_first=True, **options), nn.LazyLinear(N_CLASSES)
+        self.recurrent, self.last = (
+            kind(1, 5, batch_first=True, **options),
+            nn.LazyLinear(N_CLASSES),
+        )
         self(torch.zeros(2, 4))
 
     def forward(self, X):
