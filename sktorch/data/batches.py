@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sktorch._errors import errors_name
-from sktorch.data.structure import Batch, Inputs, split_rows, tree_leaves
+from sktorch.data.structure import Batch, Inputs, split_rows, tree_leaves, tree_map
 
 # Copied in a new order at a time: small beside data that need more memory.
 BLOCK_BYTES = 16 * 2**20
@@ -66,6 +66,18 @@ class Batches:
         starts = range(0, len(self), epoch.n_at_once)
         return chain.from_iterable(self._cut(epoch.block(start)[1]) for start in starts)
 
+    def blocks(self) -> Iterator[tuple[Batch, int]]:
+        """Yield the rows of several batches at a time, and the number of rows of each batch."""
+        epoch, size = self.epoch(), self.batch_size
+        for start in range(0, len(self), epoch.n_at_once):
+            block = epoch.block(start)[1]
+            n_rows = len(block[1])
+            n_whole = n_rows - n_rows % size
+            if n_whole:
+                yield rows_of(block, 0, n_whole), size
+            if n_whole < n_rows:
+                yield rows_of(block, n_whole, n_rows - n_whole), n_rows - n_whole
+
     def epoch(self, block_bytes: int = BLOCK_BYTES) -> "EpochBatches":
         """Return the batches of one more epoch, fetched in blocks of so many bytes.
 
@@ -93,6 +105,18 @@ class Batches:
             return 1
         row_bytes = sum(x[:1].nbytes for x in tree_leaves(self.rows.values))
         return max(block_bytes // max(row_bytes * self.batch_size, 1), 1)
+
+
+def rows_of(batch: Batch, start: int, n_rows: int) -> Batch:
+    """Return rows of a batch that follow each other."""
+    X, y, weights = batch
+    if n_rows == len(y):
+        return batch
+
+    def cut(tensor: Tensor) -> Tensor:
+        return tensor.narrow(0, start, n_rows)
+
+    return tree_map(cut, X), cut(y), None if weights is None else cut(weights)
 
 
 class EpochBatches:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from sktorch.recording.torchscript import call, compiled, expression, source_of
+from sktorch.recording.torchscript import Source, call, expression
 
 # A function of a generator and tensors, which returns tensors.
 Run = Callable[..., Sequence[Tensor]]
@@ -42,10 +42,14 @@ def widen_products(graph: fx.Graph) -> None:
 
 @dataclass(frozen=True)
 class Program:
-    """A recorded graph as a function of a generator and tensors, and the language that runs it."""
+    """A recorded graph as a function of a generator and tensors.
+
+    In TorchScript it has a source, a function of the tensors and then of the constants.
+    """
 
     run: Run
-    language: str
+    source: Source | None = None
+    constants: tuple[Tensor, ...] = ()
 
 
 def lower(
@@ -55,22 +59,24 @@ def lower(
     on_cpu = all(tensor.device.type == "cpu" for tensor in inputs)
     if on_cpu and not has_generator:  # A GPU runs one kernel after another anyway.
         with suppress(RuntimeError, AttributeError, NotImplementedError):
-            return Program(_as_torchscript(graph, constants), "TorchScript")
-    return Program(fx.GraphModule(constants, graph).forward, "Python")
+            return _as_torchscript(graph, constants)
+    return Program(fx.GraphModule(constants, graph).forward)
 
 
-def _as_torchscript(graph: fx.Graph, constants: dict[str, Any]) -> Run:
+def _as_torchscript(graph: fx.Graph, constants: dict[str, Any]) -> Program:
     nodes = [node for node in graph.nodes if node.op != "output"]
     (_, *placeholders), held = (
         [node for node in nodes if node.op == kind] for kind in ("placeholder", "get_attr")
     )
     lines = [f"{node.name} = {_call(node)}" for node in nodes if node.op == "call_function"]
     returned: Any = graph.output_node().args[0]
-    outputs = ", ".join(map(expression, returned))
-    names = [node.name for node in (*placeholders, *held)]
-    program = compiled(source_of(names, [*lines, f"return ({outputs},)"]))
-    values = [constants[node.target] for node in held]
-    return lambda generator, *tensors: program(*tensors, *values)
+    source = Source(
+        tuple(node.name for node in (*placeholders, *held)),
+        tuple(lines),
+        tuple(map(expression, returned)),
+    )
+    function, values = source.compiled(), tuple(constants[node.target] for node in held)
+    return Program(lambda generator, *tensors: function(*tensors, *values), source, values)
 
 
 def _call(node: fx.Node) -> str:

@@ -58,20 +58,20 @@ class Recording:
     def __init__(
         self, program: Program, buffers: list[Tensor], structure: TreeSpec, random: bool
     ) -> None:
-        self._program, self._buffers, self._structure = program, buffers, structure
+        self.program, self._buffers, self._structure = program, buffers, structure
         self.random = random  # whether an operation draws random numbers: each replay draws anew
 
     @property
     def replayed_by(self) -> str:
         """The language, "TorchScript", or "Python" where that fails or can't be used."""
-        return self._program.language
+        return "Python" if self.program.source is None else "TorchScript"
 
     def flat(self) -> Callable[..., Sequence[Tensor]]:
         """Return a function of the generator and all inputs' tensors, for one thread at a time.
 
         Nested inputs are left out: to flatten them takes longer than a small step.
         """
-        run = self._program.run
+        run = self.program.run
         if not self._buffers:
             return run
         buffers = [torch.empty_like(buffer) for buffer in self._buffers]

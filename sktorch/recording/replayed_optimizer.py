@@ -1,7 +1,7 @@
 """Replay an optimizer's step as the list of in-place operations that it performed once."""
 
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sktorch._private.torch import OpOverload, TorchDispatchMode, schema
-from sktorch.recording.torchscript import Variable, call, compiled, source_of
+from sktorch.recording.torchscript import Source, Variable, call
 
 # An operation, its arguments, and those by name.
 _Write = tuple[OpOverload, tuple, dict[str, Any]]
@@ -34,6 +34,7 @@ class ReplayedOptimizer:
     def __init__(self, optimizer: Steps) -> None:
         self._optimizer = optimizer
         self._replay: Callable[[], object] | None = None
+        self.update: Update | None = None  # what a replay does, where TorchScript does it
         self._n_tries = 2  # The first step may make the states.
 
     def step(self) -> None:
@@ -44,13 +45,27 @@ class ReplayedOptimizer:
             self._n_tries -= 1
             with _WriteRecorder() as recorder:
                 self._optimizer.step()
-            self._replay = None if recorder.writes is None else _as_function(recorder.writes)
+            if recorder.writes is not None:
+                self.update = _as_torchscript(recorder.writes)
+                self._replay = self.update or partial(_perform, recorder.writes)
         else:
             self._optimizer.step()
 
 
-def _as_function(writes: list[_Write]) -> Callable[[], object]:
-    """Return a function that performs operations on the same tensors, with the same numbers."""
+@dataclass(frozen=True)
+class Update:
+    """Operations in place as a program of TorchScript, with their tensors and numbers."""
+
+    source: Source
+    values: tuple[Any, ...]
+
+    def __call__(self) -> None:
+        """Perform the operations."""
+        self.source.compiled()(*self.values)
+
+
+def _as_torchscript(writes: list[_Write]) -> Update | None:
+    """Return operations as a program, if TorchScript can express them and they are on a CPU."""
     values: list[Any] = []
 
     def variable(value: Any) -> Any:
@@ -59,7 +74,7 @@ def _as_function(writes: list[_Write]) -> Callable[[], object]:
         if kind is None:
             return value
         values.append(value)
-        return Variable(f"value_{len(values)}", kind)
+        return Variable(f"update_{len(values)}", kind)
 
     # Numbers are variables, so that another learning rate takes no other program. So are lists:
     # TorchScript takes a write to the tensors of a list of its own for one that nobody sees.
@@ -70,11 +85,14 @@ def _as_function(writes: list[_Write]) -> Callable[[], object]:
         variables += [v for v in (*written, *named.values()) if isinstance(v, Variable)]
         lines.append(call(operation, written, named))
     tensors = [t for value in values for t in (value if isinstance(value, list) else [value])]
-    if all(t.device.type == "cpu" for t in tensors if isinstance(t, Tensor)):
-        with suppress(RuntimeError):
-            program = compiled(source_of(map(Variable.declaration, variables), lines))
-            return partial(program, *map(_detached, values))
-    return partial(_perform, writes)
+    if any(t.device.type != "cpu" for t in tensors if isinstance(t, Tensor)):
+        return None
+    source = Source(tuple(map(Variable.declaration, variables)), tuple(lines))
+    try:
+        source.compiled()
+    except RuntimeError:
+        return None
+    return Update(source, tuple(map(_detached, values)))
 
 
 def _kind_of(value: Any) -> str | None:

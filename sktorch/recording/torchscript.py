@@ -32,20 +32,58 @@ class Variable:
         return f"{self.name}: {self.kind}"
 
 
+@dataclass(frozen=True)
+class Source:
+    """A function of tensors: the names of its arguments, its lines, the names of its results."""
+
+    arguments: tuple[str, ...]
+    lines: tuple[str, ...]
+    results: tuple[str, ...] = ()
+
+    def compiled(self) -> Callable[..., Any]:
+        """Return the function; raise RuntimeError if TorchScript can't express it."""
+        returned = [f"return ({', '.join(self.results)},)"] if self.results else []
+        return _compiled(self.arguments, (*self.lines, *returned))
+
+
+def looped(step: Source, batch: slice, update: Source) -> Callable[..., Any]:
+    """Return a function that repeats a step and an update for the batches of a block.
+
+    Its arguments are those of the step, with the tensors of a block where a batch's are, those of
+    the update, and the numbers of batches and of rows of each. It returns the step's first results.
+    One program for many steps takes a third less time than a call of two for each.
+    """
+    names = step.arguments[batch]
+    blocks = {name: f"{name}_block" for name in names}
+    arguments = [blocks.get(name, name) for name in step.arguments]
+    rows = "n_rows * number, n_rows"
+    body = [
+        *(f"{name} = torch.ops.aten.narrow({blocks[name]}, 0, {rows})" for name in names),
+        *step.lines,
+        *update.lines,
+        f"results.append({step.results[0]})",
+    ]
+    return _compiled(
+        (*arguments, *update.arguments, "n_batches: int", "n_rows: int"),
+        (
+            "results = torch.jit.annotate(List[Tensor], [])",
+            "for number in range(n_batches):",
+            *(f"    {line}" for line in body),
+            "return torch.ops.aten.stack(results)",
+        ),
+    )
+
+
 @lru_cache(MAX_PROGRAMS)
-def compiled(source: str) -> Callable[..., Any]:
-    """Return the function ``run`` that a source defines; nothing is run.
+def _compiled(arguments: tuple[str, ...], lines: tuple[str, ...]) -> Callable[..., Any]:
+    """Return a function of TorchScript; nothing is run.
 
     It is freed when it is neither used nor among the last programs, where ``torch.jit.trace`` would
-    keep for ever what it traced. Raise RuntimeError if TorchScript can't express it.
+    keep for ever what it traced.
     """
+    source = "\n    ".join([f"def run({', '.join(arguments)}):", *lines]) + "\n"
     unit: Any = torch.jit.CompilationUnit(source)
     return unoptimized(unit.run)
-
-
-def source_of(arguments: Iterable[str], lines: Iterable[str]) -> str:
-    """Return the source of a function ``run`` of these arguments."""
-    return "\n    ".join([f"def run({', '.join(arguments)}):", *lines]) + "\n"
 
 
 def call(operation: OpOverload, args: Iterable[Any], kwargs: dict[str, Any]) -> str:

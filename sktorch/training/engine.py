@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from sktorch._errors import errors_name
+from sktorch.data.batches import Batches
 from sktorch.data.structure import Batch
+from sktorch.training.blocks import train_blocks
 from sktorch.training.cuda_graph import CapturedStep, is_capturable
 from sktorch.training.loop import TrainStep, evaluate, set_mode, train_epoch
 from sktorch.training.objective import Objective
@@ -66,14 +68,18 @@ class Engine:
         after_step: Callable[[], object] | None = None,
     ) -> Trained:
         """Fit a net to every batch once."""
+        step = self.step(
+            net,
+            n_batches=_length(batches),
+            observed=observer is not None,
+            scheduled=after_step is not None,
+        )
+        alone = after_step is None and self.settings.gradient_accumulation == 1
+        if alone and isinstance(step, ReplayedStep) and type(batches) is Batches:
+            return train_blocks(step, batches.blocks())
         return train_epoch(
             net.module_,
-            self.step(
-                net,
-                n_batches=_length(batches),
-                observed=observer is not None,
-                scheduled=after_step is not None,
-            ),
+            step,
             batches,
             accumulate=self.settings.gradient_accumulation,
             observer=observer,

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sktorch._private.torch import tree_map
 from sktorch.data.structure import Batch, Outputs
-from sktorch.recording.replayed_optimizer import ReplayedOptimizer
+from sktorch.recording.replayed_optimizer import ReplayedOptimizer, Update
 from sktorch.training.fingerprint import NotStackable, fingerprint
 from sktorch.training.loop import TrainStep
 from sktorch.training.objective import clip_factor
@@ -58,6 +57,12 @@ class RecordableStep:
             self._stepper, self._settings = step.optimizer, None
         elif settings != self._settings:
             self._stepper, self._settings = ReplayedOptimizer(step.optimizer), settings
+
+    @property
+    def replayed_update(self) -> Update | None:
+        """What the optimizer does in a step, if it is known as a program."""
+        known = isinstance(self._stepper, ReplayedOptimizer) and self._holds_gradients
+        return self._stepper.update if known else None
 
     def has_replaced(self, pointers: list[int]) -> bool:
         """Say whether the module has other tensors now, or these are elsewhere in memory."""
@@ -178,9 +183,10 @@ def _settings_of(optimizer: Optimizer) -> list:
     Of tensors that is their memory: a replay writes there.
     """
     entries: Iterable[dict] = chain(optimizer.param_groups, optimizer.state.values())
-    values = (value for entry in entries for value in entry.values())
-    return [tree_map(_memory_of, value) for value in values]
+    return [_setting(value) for entry in entries for value in entry.values()]
 
 
-def _memory_of(value: Any) -> Any:
+def _setting(value: Any) -> Any:
+    if isinstance(value, list):
+        return [*map(_setting, value)]
     return value.data_ptr() if isinstance(value, Tensor) else value

@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from sktorch.data.batches import rows_of
 from sktorch.data.structure import Batch, Outputs, tree_leaves, tree_map
 from sktorch.recording.record import NotRecordable, Recording, record
+from sktorch.recording.replayed_optimizer import Update
+from sktorch.recording.torchscript import looped
 from sktorch.training.code_reads import is_library_code
 from sktorch.training.fingerprint import NotStackable, Snapshot
 from sktorch.training.loop import TrainStep
@@ -42,6 +45,8 @@ MAX_SHAPES = 8
 
 TOO_FEW_STEPS = "too few steps are left for a recording to pay"
 
+# Does the steps of a block: of so many batches, of so many rows each. It returns their losses.
+Loop = Callable[[Batch, int, int], Tensor]
 # The shapes of a batch's tensors, whether it is the first and the last of its group, and its share.
 Place = tuple[Any, ...]
 
@@ -55,6 +60,7 @@ class ReplayedStep:
         self._kind: Hashable = None
         self._programs: dict[Place, Program] = {}
         self._replays: dict[Place, Callable[[Batch], Tensor]] = {}
+        self._loops: dict[Place, tuple[Update, Loop | None]] = {}
         self._pointers: list[int] = []
         self._n_epochs = self._n_steps = 0  # left after this one
 
@@ -77,7 +83,7 @@ class ReplayedStep:
         self._n_epochs, self._n_steps = n_epochs - 1, n_epochs * n_batches
         pointers = self.step.pointers()
         if pointers != self._pointers:  # Somebody gave a tensor other memory.
-            self._pointers = pointers
+            self._pointers, self._loops = pointers, {}
             recordings = {place: self._programs[place].recording for place in self._replays}
             self._replays = {place: self._bound(r) for place, r in recordings.items() if r}
 
@@ -89,6 +95,36 @@ class ReplayedStep:
         if replay is None or self.step.is_uneven:
             return self._without_replay(key, batch)
         return self._replayed(replay, batch, place)
+
+    def loop(self, batch: Batch) -> Loop | None:
+        """Return a function that does the steps of a block of such batches, if it is known how."""
+        key, update = (_shapes_of(batch), True, True, 1.0), self.step.replayed_update
+        if update is None or key not in self._replays or self.step.is_uneven:
+            return None
+        known = self._loops.get(key)
+        if known is None or known[0] is not update:
+            known = self._loops[key] = update, self._looped(self._programs[key], batch, update)
+        return known[1]
+
+    def _looped(self, program: Program, batch: Batch, update: Update) -> Loop | None:
+        if program.recording is None or program.recording.program.source is None:
+            return None
+        source, held = program.recording.program.source, program.recording.program.constants
+        state = [tensor.detach() for tensor in self.step.state]
+        place = slice(len(state), len(state) + len(_tensors_of(batch)))
+        run = looped(source, place, update.source)
+
+        def do_steps(block: Batch, n_batches: int, n_rows: int) -> Tensor:
+            self._n_steps -= n_batches
+            arguments = *state, *_tensors_of(block), *held, *update.values
+            try:
+                return run(*arguments, n_batches, n_rows)
+            except RuntimeError:
+                for number in range(n_batches):  # One of them says what is wrong in its own words.
+                    self.step.run_eagerly(rows_of(block, number * n_rows, n_rows))
+                raise
+
+        return do_steps
 
     def _replayed(
         self, replay: Callable[[Batch], Tensor], batch: Batch, place: Sequence[Any]

@@ -4,6 +4,7 @@ import dis
 import itertools
 import sys
 import threading
+from pathlib import Path
 
 
 def interrupted_everywhere(function, files, *, after_calls=False):
@@ -38,7 +39,7 @@ def _interrupted_at(n, function, files, after_calls):
         return look
 
     def begin(frame, event, argument):
-        return look if frame.f_code.co_filename.endswith(files) else None
+        return look if Path(frame.f_code.co_filename).name in files else None
 
     before = sys.gettrace()
     sys.settrace(begin)
