@@ -61,7 +61,7 @@ class RecordableStep:
     @property
     def replayed_update(self) -> Update | None:
         """What the optimizer does in a step, if it is known as a program."""
-        known = isinstance(self._stepper, ReplayedOptimizer) and self._holds_gradients
+        known = isinstance(self._stepper, ReplayedOptimizer)
         return self._stepper.update if known else None
 
     def has_replaced(self, pointers: list[int]) -> bool:
