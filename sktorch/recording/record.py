@@ -34,7 +34,15 @@ _MAY_BE_IDENTITY = {"view", UNSAFE_VIEW, "expand", "alias", "detach"}
 _READS_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 _READS_VALUES_UNTAGGED = {"_pack_padded_sequence", "_ctc_loss"}
 # The same by methods of tensors that run no operation.
-_READ_BY_PYTHON = {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__}
+_READ_BY_PYTHON = {
+    torch.tensor_split,
+    Tensor.tensor_split,
+    Tensor.apply_,
+    Tensor.numpy,
+    Tensor.tolist,
+    Tensor.__array__,
+    Tensor.__dlpack__,
+}
 
 
 class NotRecordable(Exception):
@@ -149,7 +157,7 @@ class _Recorder(TorchDispatchMode):
         node = self.graph.call_function(function, *tree_map(self._node, (args, kwargs)))
         if isinstance(value, Tensor):
             self._bind(value, node)
-        elif value is not None:
+        elif isinstance(value, list | tuple):  # A value that is read is a number.
             for number, part in enumerate(value):
                 item = self.graph.call_function(operator.getitem, (node, number))
                 if isinstance(part, Tensor):

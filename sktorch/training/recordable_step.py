@@ -37,6 +37,7 @@ class RecordableStep:
         self.is_uneven = False  # whether that differs between batches: then all steps are eager
         self._stepper: Any = None
         self._settings: list | None = None
+        self._is_foreign = False  # whether others' code takes part in the optimizer's step
         self._holds_gradients = False
 
     def belongs_to(self, step: TrainStep, optimizer: Optimizer) -> bool:
@@ -53,7 +54,8 @@ class RecordableStep:
         settings = _settings_of(self._optimizer)
         # Optimizers of others may count their steps in Python.
         of_torch = type(self._optimizer).__module__.startswith("torch.optim.")
-        if scheduled or not of_torch or step.optimizer is self._optimizer:
+        self._is_foreign = not of_torch or step.optimizer is self._optimizer
+        if scheduled or self._is_foreign:
             self._stepper, self._settings = step.optimizer, None
         elif settings != self._settings:
             self._stepper, self._settings = ReplayedOptimizer(step.optimizer), settings
@@ -73,12 +75,20 @@ class RecordableStep:
         """Return where the tensors of the state are in memory."""
         return [tensor.data_ptr() for tensor in self.state]
 
+    def forget_memory(self) -> None:
+        """Replay no step of the optimizer that wrote to memory which was given up."""
+        if self._settings is not None:
+            self._stepper = ReplayedOptimizer(self._step.optimizer)
+
     def kind(self) -> Hashable:
         """Return what steps have in common that one recording serves, or raise `NotStackable`."""
         groups = self._optimizer.param_groups
         stepped = {id(p) for group in groups for p in group["params"] if p.requires_grad}
         if stepped != {*map(id, self._trained)}:
             raise NotStackable("the optimizer has other parameters than those that are trained")
+        own_zero_grad = type(self._optimizer).zero_grad is not Optimizer.zero_grad
+        if own_zero_grad or "zero_grad" in vars(self._optimizer):
+            raise NotStackable("the optimizer has a zero_grad of its own")
         if any(getattr(layer, "sparse", False) for layer in self.objective.modules()):
             raise NotStackable("gradients are sparse")
         step = self._step
@@ -132,7 +142,7 @@ class RecordableStep:
         self, loss: Tensor, first: bool = True, last: bool = True, share: float = 1.0
     ) -> tuple[Tensor, Outputs]:
         """Step the optimizer after the last batch of a group; return the loss, and no output."""
-        if not self._holds_gradients:
+        if self._is_foreign or not self._holds_gradients:  # Others may have replaced some.
             self._hand_gradients_over(self.used or [])
         if last:
             self._stepper.step()

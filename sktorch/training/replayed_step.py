@@ -57,6 +57,13 @@ class ReplayedStep:
     def __init__(self, step: RecordableStep) -> None:
         self.step = step
         self._snapshot = Snapshot(step.objective)
+        objective = step.objective
+        self._of_library = is_library_code(objective.module) and is_library_code(
+            objective.criterion
+        )
+        # In library code, nothing changes within an epoch. Some changes can't be watched.
+        self._is_watched = not self._of_library and self._snapshot.holds()
+        self._was_changed = False
         self._kind: Hashable = None
         self._programs: dict[Place, Program] = {}
         self._replays: dict[Place, Callable[[Batch], Tensor]] = {}
@@ -69,6 +76,8 @@ class ReplayedStep:
         """The reason why nothing is replayed; None where something is."""
         if self.step.is_uneven:
             return "batches of some shapes train other parameters"
+        if self._was_changed:
+            return "what it reads changes from one step to the next"
         if self._replays:
             return None
         reasons = [program.reason for program in self._programs.values() if program.reason]
@@ -81,9 +90,14 @@ class ReplayedStep:
     def renew(self, n_epochs: int, n_batches: int) -> None:
         """Begin an epoch of so many batches, the first of so many epochs that are left."""
         self._n_epochs, self._n_steps = n_epochs - 1, n_epochs * n_batches
+        self._follow_memory()
+
+    def _follow_memory(self) -> None:
+        """Bind replays anew if somebody gave a parameter, buffer or gradient other memory."""
         pointers = self.step.pointers()
-        if pointers != self._pointers:  # Somebody gave a tensor other memory.
+        if pointers != self._pointers:
             self._pointers, self._loops = pointers, {}
+            self.step.forget_memory()
             recordings = {place: self._programs[place].recording for place in self._replays}
             self._replays = {place: self._bound(r) for place, r in recordings.items() if r}
 
@@ -92,14 +106,16 @@ class ReplayedStep:
         self._n_steps -= 1
         key = _shapes_of(batch), *place
         replay = self._replays.get(key)
-        if replay is None or self.step.is_uneven:
-            return self._without_replay(key, batch)
+        if replay is None or self.step.is_uneven or self._has_changed():
+            result = self._without_replay(key, batch)
+            self._follow_memory()
+            return result
         return self._replayed(replay, batch, place)
 
     def loop(self, batch: Batch) -> Loop | None:
         """Return a function that does the steps of a block of such batches, if it is known how."""
         key, update = (_shapes_of(batch), True, True, 1.0), self.step.replayed_update
-        if update is None or key not in self._replays or self.step.is_uneven:
+        if update is None or key not in self._replays or self.step.is_uneven or self._has_changed():
             return None
         known = self._loops.get(key)
         if known is None or known[0] is not update:
@@ -139,7 +155,8 @@ class ReplayedStep:
     def _without_replay(self, key: Place, batch: Batch) -> tuple[Tensor, Outputs]:
         """Step eagerly, while recording, or while trying a recording."""
         program, (_, *place) = self._program(key, batch), key
-        if self.step.is_uneven or program is None or program.reason is not None:
+        is_eager = self.step.is_uneven or program is None or program.reason or self._has_changed()
+        if program is None or is_eager:
             return self.step.run_eagerly(batch, *place)
         if key in self._replays:
             return self._replayed(self._replays[key], batch, place)
@@ -153,6 +170,7 @@ class ReplayedStep:
                 loss = self._tried(program, recording, key, batch)
         except _Undone:
             return self.step.run_eagerly(batch, *place)
+        self._follow_memory()
         return self.step.finish(loss, *place)
 
     def _program(self, key: Place, batch: Batch) -> Program | None:
@@ -171,12 +189,10 @@ class ReplayedStep:
         except Exception as error:  # NotStackable, or whatever an attribute does when looked at
             return Program(reason=str(error))
         program = program_of((self._kind, key, _structure_of(batch), *_settings_of_torch()))
-        objective = self.step.objective
-        of_library = is_library_code(objective.module) and is_library_code(objective.criterion)
-        is_tried = program.is_faster and of_library and self.step.used in (None, program.used)
+        is_tried = program.is_faster and self._of_library and self.step.used in (None, program.used)
         if program.recording and is_tried:
             self._replays[key], self.step.used = self._bound(program.recording), program.used
-        elif program.recording is None and program.reason is None and of_library:
+        elif program.recording is None and program.reason is None and self._of_library:
             # Code of others may take the number of rows for a number in the arithmetic, which shows
             # in a trial only where what it multiplies is not zero.
             program.borrowed = self._of_other_length(key)
@@ -228,7 +244,7 @@ class ReplayedStep:
             raise state.undone() from error
         if numpy_and_python_state() != numbers:  # Every replay would have the same numbers.
             program.reason = "it draws from the generators of numpy or Python"
-        elif self._has_changed(kind):
+        elif self._differs_from(kind):
             program.reason = "it keeps something in its attributes from one step to the next"
         elif self.step.has_replaced(self._pointers):
             program.reason = "it replaces a parameter or buffer, rather than writing to it"
@@ -236,7 +252,12 @@ class ReplayedStep:
             program.recording, program.used = recording, self.step.used
         return loss
 
-    def _has_changed(self, kind: Hashable) -> bool:
+    def _has_changed(self) -> bool:
+        """Say whether a step, or code between two, has changed what somebody's module reads."""
+        self._was_changed = self._is_watched and not self._snapshot.holds()
+        return self._was_changed
+
+    def _differs_from(self, kind: Hashable) -> bool:
         """Say whether a step has changed an attribute, which a replay would not do again."""
         try:
             return self.step.kind() != kind or kind != self._kind

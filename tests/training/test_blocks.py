@@ -135,7 +135,7 @@ def test_blocks_are_the_loop_bit_for_bit(optimizer, settings, options, counted):
     assert losses == expected
     torch.testing.assert_close(states, own, rtol=0, atol=0)
     is_replayed = optimizer is not torch.optim.RMSprop  # whose step makes tensors
-    assert (counted["blocks"] > counted["steps"]) == is_replayed
+    assert (counted["blocks"] > 40) == is_replayed
 
 
 def test_an_error_is_the_modules_own():

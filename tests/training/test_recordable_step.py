@@ -1,4 +1,4 @@
-"""A replayed training gives the eager one's bits: losses, weights, buffers, states, random numbers."""
+"""A replayed training gives the eager one's bits: losses, weights, buffers, states and draws."""
 
 from functools import partial
 
@@ -282,13 +282,19 @@ def test_losses(make_criterion, clip):
 def test_layouts_of_memory(layout):
     """A second kind of module must not take the recording of the first."""
     for memory_format in (torch.contiguous_format, layout, torch.contiguous_format):
-        make = lambda: MODULES["convolution"]().to(memory_format=memory_format)  # noqa: B023
+
+        def make():
+            return MODULES["convolution"]().to(memory_format=memory_format)  # noqa: B023
+
         assert_replayed(assert_trains_alike(make))
 
 
 def test_doubles():
     X, y = table(dtype=torch.float64)
-    make = lambda: MODULES["batch norm"]().double()
+
+    def make():
+        return MODULES["batch norm"]().double()
+
     assert_replayed(assert_trains_alike(make, lambda: in_batches(X, y)))
 
 
