@@ -95,7 +95,6 @@ TESTED_IN = {
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
     "preprocessing._parameters": "tests/preprocessing/test_cleaner.py",
     "training.objective": "tests/training/test_step.py",
-    "training.programs": "tests/training/test_replayed_step.py",
     "training.runner": "tests/fused/test_runner.py",
     "training.settings": "tests/training/test_interrupts.py",
 }

@@ -8,6 +8,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from sktorch import TorchClassifier
+from sktorch.training.programs import program_of
+from tests.training.replays import decide_without_clock
 
 SEED, EPOCHS, BATCH_SIZE = 7, 4, 64
 
@@ -77,6 +79,12 @@ def hand_written(train_set, valid_set, make_optimizer, make_module=ConvNet):
     return module, train_losses, valid_losses, accuracies
 
 
+@pytest.fixture(autouse=True)
+def without_clock(monkeypatch):
+    decide_without_clock(monkeypatch)
+    program_of.cache_clear()
+
+
 @pytest.fixture
 def split(digits_images):
     """The digits, and the stratified hold-out that ``early_stopping`` makes of them."""
@@ -120,6 +128,7 @@ def test_same_losses_and_weights_as_the_classic_loop(name, loader_options, split
         **loader_options,
     ).fit(*digits_images)
 
+    assert classifier.eager_reason_ is None, "a replay takes part"
     assert classifier.loss_curve_ == train_losses
     assert classifier.history_[:, "valid_loss"] == valid_losses
     assert classifier.validation_scores_ == pytest.approx(accuracies, abs=1e-12)
@@ -159,6 +168,7 @@ def test_the_loop_without_a_hold_out(digits_images):
         device="cpu",
         random_state=SEED,
     ).fit(*digits_images)
+    assert classifier.eager_reason_ is None
     assert classifier.loss_curve_ == losses
     for key, value in classifier.module_.state_dict().items():
         assert torch.equal(value, module.state_dict()[key]), key

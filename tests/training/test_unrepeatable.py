@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sktorch.training.programs import program_of
-from tests.training import unrepeatable
+from tests.training.readers import READERS, Inherits, Reads
 from tests.training.replays import (
     assert_same_bits,
     assert_trains_alike,
@@ -19,7 +19,7 @@ from tests.training.replays import (
     table,
     trained,
 )
-from tests.training.unrepeatable import READERS, REASONS, Net, Reads
+from tests.training.unrepeatable import REASONS, HooksAnActivation, Net
 
 
 def sgd(parameters):
@@ -80,7 +80,7 @@ def reader(request):
     read, owner, name = READERS[request.param]
     yield read, owner, name
     if request.param == "hidden base":
-        del unrepeatable.Inherits.rate
+        del Inherits.rate
     elif owner is not None:
         set_rate(owner, name, 1.0)
 
@@ -190,7 +190,7 @@ def replace_forward(module, optimizer):
 
 
 def change_the_class(module, optimizer):
-    module.__class__ = unrepeatable.HooksAnActivation
+    module.__class__ = HooksAnActivation
 
 
 def drop_out_more(module, optimizer):
@@ -294,7 +294,9 @@ def test_a_trial_in_which_nothing_shows():
 
 @pytest.mark.parametrize("make_module", [lambda: nn.Linear(4, 3), DropsOut])
 def test_a_training_that_diverges_does_not_spoil_the_next(make_module):
-    diverged = assert_trains_alike(make_module, make_optimizer=lambda p: torch.optim.SGD(p, float("inf")))
+    diverged = assert_trains_alike(
+        make_module, make_optimizer=lambda p: torch.optim.SGD(p, float("inf"))
+    )
     assert diverged.losses[-1] != diverged.losses[-1]
     training = assert_trains_alike(make_module, make_optimizer=adam)
     assert training.engine.eager_reason is None

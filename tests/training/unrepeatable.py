@@ -1,12 +1,11 @@
 """Modules that a recording can't repeat, or that look so: a table of classes and reasons."""
 
 import random
-import types
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tests.training.replays import N_CLASSES
@@ -343,13 +342,15 @@ class Sparse(nn.Module):
 @stays_eager("it can't be recorded")
 class SparseByFunction(Net):
     def between(self, hidden):
-        return hidden + F.embedding((hidden[:, :2] > 1).long(), self.last.weight, sparse=True).sum(1)
+        return hidden + F.embedding((hidden[:, :2] > 1).long(), self.last.weight, sparse=True).sum(
+            1
+        )
 
 
 @stays_eager("its code uses globals")
 class ReadsAnything(Net):
     def between(self, hidden):
-        return hidden * globals()["RATE"]
+        return hidden * globals()["N_CLASSES"]
 
 
 @stays_eager("it can't be replayed|replayed it computes")
@@ -374,74 +375,3 @@ class IsFrozenInPart(Net):
 
     def between(self, hidden):
         return self.dropout(hidden)
-
-
-# What the user's code reads elsewhere: each is changed between two epochs.
-RATE = 1.0
-others = types.ModuleType("others")
-others.RATE = 1.0
-exec("def scaled(x):\n    return x * RATE", vars(others))
-
-
-class Settings:
-    """A class that holds settings, and another inside."""
-
-    rate = 1.0
-
-    class Inner:
-        rate = 1.0
-
-
-class Inherits(Settings):
-    """Has its base's settings."""
-
-
-class Slope(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient * RATE
-
-
-class Clock:
-    rate = 1.0
-
-    def now(self):
-        return self.rate
-
-
-def closure():
-    rate = [1.0]
-    return rate, lambda x: x * rate[0]
-
-
-cell, closed = closure()
-
-READERS: dict[str, tuple] = {
-    "global": (lambda net, x: x * RATE, globals(), "RATE"),
-    "attribute": (lambda net, x: x * net.alpha, None, "alpha"),
-    "closure": (lambda net, x: closed(x), cell, 0),
-    "class": (lambda net, x: x * Settings.rate, Settings, "rate"),
-    "inner class": (lambda net, x: x * Settings.Inner.rate, Settings.Inner, "rate"),
-    "base": (lambda net, x: x * Inherits.rate, Settings, "rate"),
-    "hidden base": (lambda net, x: x * Inherits.rate, Inherits, "rate"),
-    "other file": (lambda net, x: x * others.RATE, others, "RATE"),
-    "its function": (lambda net, x: others.scaled(x), others, "RATE"),
-    "own slope": (lambda net, x: Slope.apply(x), globals(), "RATE"),
-    "getattr": (lambda net, x: x * getattr(Settings, "ra" + "te"), Settings, "rate"),
-    "clock": (lambda net, x: x * net.clock(), Clock, "rate"),
-}
-
-
-class Reads(Net):
-    """Reads something, in a function that it is given."""
-
-    def __init__(self, read):
-        super().__init__()
-        self.read, self.clock = read, Clock().now if read is READERS["clock"][0] else None
-
-    def between(self, hidden: Tensor) -> Tensor:
-        return self.read(self, hidden)
