@@ -1,5 +1,6 @@
 """The one skorch net: builds the components, keeps the history, tells the callbacks."""
 
+from array import array
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -26,6 +27,7 @@ from sktorch._callbacks import (
 from sktorch._components import accepts, check_constructor, type_name
 from sktorch._divergence import check_losses
 from sktorch._errors import errors_name
+from sktorch._history import compact, extended
 from sktorch._private.skorch import callback_names
 from sktorch._scoring import Evaluation
 from sktorch._state import available_device, deepcopied, portable
@@ -194,23 +196,25 @@ class Net(NeuralNet):
         self._check_trainable()
         lr = None if schedule is None else schedule.lrs[0]
         after_step = schedule.after_batch if schedule and schedule.per_batch else None
+        observer = self._observer(True)
         # The module was tried on rows as they are.
         augmented = isinstance(train, AugmentedBatches)
         with errors_name("augment", of=RuntimeError) if augmented else nullcontext():
-            losses, sizes = runner.train(self, train, self._observer(True), after_step)
+            losses, sizes = runner.train(self, train, observer, after_step)
         row = self.history[-1]
         if schedule is not None:
             row["lr"] = lr
-        self._record(row, "train", losses, sizes)
+        self._record(row, "train", losses, sizes, observer)
         valid_outputs = None
         for evaluation in evaluations:
             observer = self._observer(False) if evaluation.part == "valid" else None
             losses, sizes, outputs = runner.evaluate(self, evaluation.batches, observer)
             if evaluation.part == "valid":
-                self._record(row, "valid", losses, sizes)
+                self._record(row, "valid", losses, sizes, observer)
                 valid_outputs = outputs
             for name, value in self._scores(evaluation, outputs).items():
                 self._record_best(row, name, value, sign=1)
+        row["batches"] = compact(row["batches"])
         fill_caches(self, datasets, valid_outputs)
         try:
             self.notify("on_epoch_end", **datasets)
@@ -246,22 +250,27 @@ class Net(NeuralNet):
         return BatchObserver(self, training) if listens else None
 
     def _record(
-        self, row: dict[str, Any], prefix: str, losses: list[float], sizes: list[int]
+        self,
+        row: dict[str, Any],
+        prefix: str,
+        losses: list[float],
+        sizes: list[int],
+        observer: BatchObserver | None,
     ) -> None:
-        """Write an epoch's losses to its row of the history, as skorch does batch by batch."""
+        """Write an epoch's losses to its row of the history; an observer wrote them already."""
         check_losses(self, prefix, losses)
-        batches = row["batches"]
-        written = sum(f"{prefix}_loss" in batch for batch in batches)
-        batches += [
-            {f"{prefix}_loss": loss, f"{prefix}_batch_size": size}
-            for loss, size in zip(losses[written:], sizes[written:], strict=True)
-        ]
-        row[f"{prefix}_batch_count"] = len(losses)
         if not losses:
             raise ValueError(
                 f"iterator_{prefix} gave no batch. Choose a smaller batch_size (now "
                 f"{self.batch_size}), or leave drop_last and samplers out of iterator_{prefix}__*."
             )
+        if observer is None:
+            columns: dict[str, array] = {
+                f"{prefix}_loss": array("d", losses),
+                f"{prefix}_batch_size": array("q", sizes),
+            }
+            row["batches"] = extended(row["batches"], **columns)
+        row[f"{prefix}_batch_count"] = len(losses)
         mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
         self._record_best(row, f"{prefix}_loss", mean, sign=-1)
 

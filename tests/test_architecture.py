@@ -39,6 +39,7 @@ ESTIMATORS = {
     "_divergence",
     "_estimator",
     "_features",
+    "_history",
     "_job",
     "_net",
     "_parameters",

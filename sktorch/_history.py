@@ -1,0 +1,164 @@
+"""The batches of an epoch in skorch's history, kept as columns of numbers.
+
+skorch keeps a dict of 244 bytes and more for each batch. Columns take 16.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from itertools import groupby
+from typing import Any
+
+Column = Sequence[Any]  # an array of numbers, or a list of whatever else was recorded
+Block = tuple[int, dict[str, Column]]  # the number of rows that have the same keys, their columns
+
+
+class Batches(list):
+    """A list of one dict a batch, each made of the columns when it is read.
+
+    What changes the list or one of its rows turns it into the plain list that it stands for.
+    """
+
+    __slots__ = ("_blocks", "_dicts")
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        super().__init__()
+        self._blocks: Sequence[Block] | None = blocks  # None for a plain list
+        self._dicts: list[dict[str, Any]] = []  # of a plain list, in the order of its rows once
+
+    def become_plain(self) -> list[dict[str, Any]]:
+        """Hold dicts from now on; return them in the order that the rows had before any change."""
+        if self._blocks is not None:
+            self._dicts = [{**row} for row in self]
+            self._blocks = None
+            super().extend(self._dicts)
+        return self._dicts
+
+    def __len__(self) -> int:
+        if self._blocks is None:
+            return super().__len__()
+        return sum(n_rows for n_rows, _ in self._blocks)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._row, range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        if self._blocks is None:
+            return super().__getitem__(index)
+        try:
+            chosen = range(len(self))[index]
+        except IndexError:
+            raise IndexError("list index out of range") from None
+        return self._row(chosen) if isinstance(chosen, int) else [*map(self._row, chosen)]
+
+    def __radd__(self, other: list) -> list:
+        return [*other, *self]
+
+    def __copy__(self) -> list:
+        return [*self]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        if self._blocks is None:
+            return list, ([*self],)
+        return Batches, (self._blocks,)
+
+    def _row(self, index: int) -> dict[str, Any]:
+        if self._blocks is None:  # It became plain between two rows of an iteration.
+            return super().__getitem__(index)
+        row = Row(_values(self._blocks, index))
+        row.batches, row.index = self, index
+        return row
+
+
+class Row(dict):
+    """A copy of what was recorded of a batch, that passes on what is written to it."""
+
+    __slots__ = ("batches", "index")
+    batches: Batches
+    index: int
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        return dict, ({**self},)
+
+
+def compact(batches: list[dict[str, Any]]) -> Batches:
+    """Return batches as columns, in one block while their keys are the same."""
+    if isinstance(batches, Batches) and batches._blocks is not None:
+        return batches
+    runs = [[*run] for _, run in groupby(batches, key=tuple)]
+    return Batches(
+        [(len(run), {key: _column([row[key] for row in run]) for key in run[0]}) for run in runs]
+    )
+
+
+def extended(batches: list[dict[str, Any]], **columns: Column) -> Batches:
+    """Return batches and after them those whose columns are given."""
+    block = len(next(iter(columns.values()))), columns
+    return Batches([*(compact(batches)._blocks or ()), block] if batches else [block])
+
+
+def _column(values: list[Any]) -> Column:
+    """Return values as an array where it gives back the very same ones."""
+    try:
+        match {*map(type, values)}:
+            case kinds if kinds == {float}:
+                return array("d", values)
+            case kinds if kinds == {int}:
+                return array("q", values)
+    except OverflowError:
+        pass
+    return values
+
+
+def _values(blocks: Sequence[Block], index: int) -> dict[str, Any]:
+    for n_rows, columns in blocks:
+        if index < n_rows:
+            return {name: column[index] for name, column in columns.items()}
+        index -= n_rows
+    raise IndexError(index)
+
+
+def _plain_first(method: Callable) -> Callable:
+    @wraps(method)
+    def changed(self: Batches, *args: Any, **kwargs: Any) -> Any:
+        self.become_plain()
+        return method(self, *args, **kwargs)
+
+    return changed
+
+
+def _passed_on(method: Callable) -> Callable:
+    @wraps(method)
+    def changed(self: Row, *args: Any, **kwargs: Any) -> Any:
+        original = self.batches.become_plain()[self.index]
+        value = method(original, *args, **kwargs)
+        dict.clear(self)
+        dict.update(self, original)
+        return value
+
+    return changed
+
+
+def _of_rows(method: Callable) -> Callable:
+    @wraps(method)
+    def read(self: Batches, *args: Any) -> Any:
+        return method([*self], *([*arg] if isinstance(arg, Batches) else arg for arg in args))
+
+    return read
+
+
+# A list's own methods, which know nothing of columns.
+_CHANGES = (
+    "append extend insert remove pop clear sort reverse __setitem__ __delitem__ __iadd__ __imul__"
+)
+_READS = (
+    "copy count index __add__ __mul__ __rmul__ __contains__ __reversed__ __repr__ __eq__ __ne__ "
+    "__lt__ __le__ __gt__ __ge__"
+)
+_CHANGES_OF_ROW = "__setitem__ __delitem__ __ior__ update setdefault pop popitem clear"
+for _name in _CHANGES.split():
+    setattr(Batches, _name, _plain_first(getattr(list, _name)))
+for _name in _READS.split():
+    setattr(Batches, _name, _of_rows(getattr(list, _name)))
+for _name in _CHANGES_OF_ROW.split():
+    setattr(Row, _name, _passed_on(getattr(dict, _name)))
