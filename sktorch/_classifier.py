@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sktorch._errors import errors_name
 from sktorch._estimator import TorchEstimator, as_array_of, dispatches
 from sktorch._net import ClassifierNet
 from sktorch._scoring import accuracy, comparable
@@ -525,11 +526,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         if sample_weight is not None:
             sample_weight = near_one(check_sample_weight(sample_weight, len(predicted)))
         if not isinstance(self.codec_.targets, Labels):
-            y = self.codec_.targets.check(y, y)
-            return self.codec_.accuracy(y, predicted, sample_weight)
+            with errors_name("y"):
+                y = self.codec_.targets.check(y, y)
+                return self.codec_.accuracy(y, predicted, sample_weight)
         if sample_weight is None and comparable(y, predicted):
             return self.codec_.accuracy(y, predicted)  # scikit-learn's checks take 20x as long.
-        return accuracy_score(y, predicted, sample_weight=sample_weight)
+        with errors_name("y"):
+            y = Labels.check(y, predicted)
+            return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

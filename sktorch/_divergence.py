@@ -1,4 +1,4 @@
-"""Errors for trainings that diverge: losses that are not finite, and what the last step left."""
+"""Errors for losses and outputs that are not finite, in training and after it."""
 
 import copy
 import math
@@ -38,9 +38,27 @@ def check_last_step(net: Any, example: Any) -> None:
     # Copies: numbers that are drawn here are not missing in a further epoch.
     with suppress(Exception):  # It may refuse so few rows.
         outputs = copy.copy(net.stream_).run(infer, isolated(net.module_), [inputs], None)
-    lowest = math.nan if net.codec_.classes is None else -math.inf  # Scores can be so low.
-    if not all((torch.isfinite(x) | (x == lowest)).all() for x in tree_leaves(outputs)):
+    if not _are_finite(net, outputs):
         raise _diverged("The module's outputs are not finite after the last step", net)
+
+
+def check_outputs(net: Any, outputs: Outputs, given: str) -> None:
+    """Raise ValueError if outputs for the rows that were given are not finite."""
+    if not _are_finite(net, outputs):
+        raise ValueError(
+            f"The module's outputs for {given} hold NaN or infinity: its values do, in "
+            f"{net.input_dtypes_}, or they are too large. Impute or drop them, or scale X "
+            "(StandardScaler) for the fit, too."
+        )
+
+
+def _are_finite(net: Any, outputs: Outputs) -> bool:
+    """Say whether outputs are finite; scores of classes may be as low as -inf."""
+    lowest = math.nan if net.codec_.classes is None else -math.inf
+    return all(
+        math.isfinite(x.sum()) or bool((torch.isfinite(x) | (x == lowest)).all())
+        for x in tree_leaves(outputs)
+    )
 
 
 @torch.no_grad()

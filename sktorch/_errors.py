@@ -54,7 +54,7 @@ def _message(error: Exception, name: str, given: Mapping[str, Any], where: str) 
 
 def _names(error: Exception, name: str) -> bool:
     """Say whether an error is a ValueError or TypeError that names a parameter already."""
-    is_named = re.search(rf"\b{re.escape(name)}", str(error)) is not None
+    is_named = re.search(rf"\b{re.escape(name)}(?![^\W_])", str(error)) is not None  # not y of you
     return is_named and isinstance(error, ValueError | TypeError)
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from sktorch._building import build_net, module_of, resume_net
 from sktorch._components import forward_arguments
 from sktorch._device import resolve_device
+from sktorch._divergence import check_outputs
 from sktorch._errors import errors_name
 from sktorch._features import check_features
 from sktorch._job import TrainingJob
@@ -30,7 +31,7 @@ from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.splitting import hold_out, split_by
-from sktorch.data.structure import Outputs, n_rows_of, tree_leaves
+from sktorch.data.structure import Outputs, n_rows_of
 from sktorch.data.tensors import is_lazy_frame, length
 from sktorch.losses.adapters import innermost
 from sktorch.losses.registry import criterion_class, reads_outputs
@@ -281,11 +282,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 f"fitted on samples of shape {self.input_shape_}, and its module does not take "
                 f"others: {error}. Reshape X."
             ) from error
-        if source.runs_user_code and not all(torch.isfinite(x).all() for x in tree_leaves(outputs)):
-            raise ValueError(
-                "The module's outputs for the dataset hold NaN or infinity: its samples do, or "
-                "they are too large. Impute or drop them first."
-            )
+        check_outputs(self.net_, outputs, "the dataset" if source.runs_user_code else "X")
         return source.values, outputs
 
     def _given_criterion(self) -> Any:

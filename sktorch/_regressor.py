@@ -422,7 +422,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
             sample_weight = near_one(check_sample_weight(sample_weight, len(predicted)))
         with errors_name("y"):
             y = Numbers.check(y, predicted)
-        return r_squared(y, predicted, sample_weight)
+            return r_squared(y, predicted, sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

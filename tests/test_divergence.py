@@ -198,3 +198,46 @@ def test_inputs_beyond_float32_are_refused():
 
     with pytest.raises(ValueError, match="X"):
         net(module=in_float32, max_epochs=1).fit(X.astype(np.float64) * 1e300, y)
+
+
+BEYOND = {
+    "array": np.full((3, 4), 1e300),
+    "one value": np.where(np.arange(12).reshape(3, 4) == 5, 1e300, 0.0),
+    "tensor": torch.full((3, 4), 1e300, dtype=torch.float64),
+    "integers as floats": np.full((3, 4), 1e39),
+    "dataset": torch.utils.data.TensorDataset(torch.full((3, 4), 1e300, dtype=torch.float64)),
+}
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function", "score"])
+@pytest.mark.parametrize("kind", [TorchClassifier, TorchRegressor])
+@pytest.mark.parametrize("rows", BEYOND)
+def test_rows_beyond_the_module_s_floats_are_not_predicted(rows, kind, method):
+    fitted = net(kind, max_epochs=1).fit(X, y)
+    if not hasattr(fitted, method):
+        method = "predict"
+    targets = [y[:3]] * (method == "score")
+    given = "the dataset" if rows == "dataset" else "X"
+    with pytest.raises(ValueError, match=f"outputs for {given} hold NaN or infinity.*scale X"):
+        getattr(fitted, method)(BEYOND[rows], *targets)
+
+
+class Masked(nn.Module):
+    """Rules out the last class by a score of -inf."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__()
+        self.output = nn.Linear(n_features, n_outputs)
+
+    def forward(self, X):
+        scores = self.output(X)
+        return torch.cat([scores[:, :-1], torch.full_like(scores[:, -1:], -torch.inf)], 1)
+
+
+def test_classes_that_a_module_rules_out_are_predicted():
+    fitted = net(module=Masked, max_epochs=1)
+    labels = np.where(np.arange(60) < 2, 2, y)
+    weights = (labels < 2) + 0.0
+    fitted = fitted.fit(X, labels, sample_weight=weights)
+    assert (fitted.predict_proba(X)[:, 2] == 0).all()
+    assert (fitted.predict(X) < 2).all()

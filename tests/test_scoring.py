@@ -370,3 +370,22 @@ def test_r2_of_several_quantiles_is_refused():
     several = regressor(criterion="quantile", criterion__quantile=[0.1, 0.9], scoring="r2")
     with pytest.raises(ValueError, match="different number of output"):
         several.fit(X, y)
+
+
+BAD_TARGETS = {
+    "NaN": lambda y: np.where(np.arange(len(y)) == 3, np.nan, y),
+    "None": lambda y: np.where(np.arange(len(y)) == 3, None, y),
+    "a row too few": lambda y: y[1:],
+    "complex": lambda y: y * 1j,
+    "scalar": lambda y: 1,
+    "dict": lambda y: {"y": y},
+}
+
+
+@pytest.mark.parametrize("kind", [TorchClassifier, TorchRegressor])
+@pytest.mark.parametrize("name", BAD_TARGETS)
+def test_targets_that_can_not_be_scored_are_named(name, kind):
+    X, y = np.random.default_rng(0).random((20, 3)), np.arange(20) % 2
+    fitted = kind(max_epochs=1).fit(X, y)
+    with pytest.raises((ValueError, TypeError), match=r"\by\b"):
+        fitted.score(X, BAD_TARGETS[name](y))

@@ -225,6 +225,10 @@ FITS = {
     "padded dataset": lambda: classifier(
         module=MeanStep, iterator_train__collate_fn=pad_sequences
     ).fit(Items(TWO_LENGTHS)),
+    "batch size set afterwards": lambda: (
+        classifier().fit(Items(PAIRS)).set_params(batch_size="all")
+    ),
+    "no batch size": lambda: classifier().fit(Items(PAIRS)).set_params(batch_size=None),
     "loader without its last batch": lambda: (
         classifier().fit(Items(PAIRS)).set_params(iterator_valid__drop_last=True)
     ),
@@ -251,6 +255,8 @@ WRONG_TO_PREDICT = [
     ("dataset", Items(ODD_ONE), "don't stack to a batch"),
     ("dataset", PAIRS, "list of samples, each a tuple"),
     ("padded dataset", Items(TWO_LENGTHS), "don't stack.*iterator_valid__collate_fn"),
+    ("batch size set afterwards", Items(PAIRS), "batch_size must be a positive integer, got 'all'"),
+    ("no batch size", Items(PAIRS), "batch_size must be a positive integer, got None"),
     ("loader without its last batch", Items(PAIRS), r"iterator_valid can't take \['drop_last'\]"),
     ("loader with a sampler", Items(PAIRS), r"iterator_valid can't take \['sampler'\]"),
     ("loader with workers", ItemStream(PAIRS), "num_workers=2 reads .* another order"),
@@ -261,6 +267,12 @@ WRONG_TO_PREDICT = [
 def test_wrong_to_predict(fitted, wrong, message):
     with pytest.raises(ValueError, match=message):
         FITS[fitted]().predict(wrong)
+
+
+@pytest.mark.parametrize("fitted", ["batch size set afterwards", "no batch size"])
+def test_arrays_are_predicted_whatever_the_batch_size(fitted):
+    expected = classifier().fit(Items(PAIRS)).predict(X)
+    assert (FITS[fitted]().predict(X) == expected).all()
 
 
 def test_a_dataset_that_scikit_learn_indexes_says_what_wraps_it():

@@ -23,16 +23,21 @@ REORDERING = ("shuffle", "sampler", "batch_sampler", "drop_last")
 
 def loader_options(batch_size: int, shuffle: bool, given: dict[str, Any]) -> dict[str, Any]:
     """Return arguments of a ``DataLoader``, less those that the given ones exclude."""
-    options = {"batch_size": int(batch_size), "shuffle": shuffle} | given
+    # A size of another kind, set after a fit, is refused where one is needed: by no array.
+    size = int(batch_size) if isinstance(batch_size, Integral) else batch_size
+    options = {"batch_size": size, "shuffle": shuffle} | given
     if "sampler" in given or "batch_sampler" in given:
         del options["shuffle"]
     if "batch_sampler" in given:
         del options["batch_size"]
     elif "batch_size" in given:
-        size = given["batch_size"]
-        if not isinstance(size, Integral) or size <= 0:
-            raise ValueError(f"batch_size must be a positive integer, got {size!r}")
+        _check_size(given["batch_size"])
     return options
+
+
+def _check_size(batch_size: Any) -> None:
+    if not isinstance(batch_size, Integral) or batch_size <= 0:
+        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
 
 
 def leaves_one_row(n_rows: int, options: dict[str, Any]) -> bool:
@@ -78,6 +83,7 @@ class LoaderBatches:
         arguments: tuple[str, ...] | None = None,
         named: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
+        _check_size(options.get("batch_size", 1))
         self.dtypes, self.device, self.weighted = dtypes, device, weighted
         self.arguments, self.named = arguments, named
         given = options.get("collate_fn")
