@@ -56,7 +56,7 @@ def _are_finite(net: Any, outputs: Outputs) -> bool:
     """Say whether outputs are finite; scores of classes may be as low as -inf."""
     lowest = math.nan if net.codec_.classes is None else -math.inf
     return all(
-        math.isfinite(x.sum()) or bool((torch.isfinite(x) | (x == lowest)).all())
+        bool(torch.isfinite(x.sum()) or (torch.isfinite(x) | (x == lowest)).all())
         for x in tree_leaves(outputs)
     )
 

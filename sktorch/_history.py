@@ -91,10 +91,15 @@ def compact(batches: list[dict[str, Any]]) -> Batches:
     )
 
 
-def extended(batches: list[dict[str, Any]], **columns: Column) -> Batches:
-    """Return batches and after them those whose columns are given."""
-    block = len(next(iter(columns.values()))), columns
-    return Batches([*(compact(batches)._blocks or ()), block] if batches else [block])
+def extended(
+    batches: list[dict[str, Any]], prefix: str, losses: list[float], sizes: list[int]
+) -> Batches:
+    """Return batches and after them those of these losses and sizes."""
+    columns: dict[str, Column] = {
+        f"{prefix}_loss": array("d", losses),
+        f"{prefix}_batch_size": array("q", sizes),
+    }
+    return Batches([*(compact(batches)._blocks or ()), (len(losses), columns)])
 
 
 def _column(values: list[Any]) -> Column:

@@ -1,6 +1,5 @@
 """The one skorch net: builds the components, keeps the history, tells the callbacks."""
 
-from array import array
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -265,11 +264,7 @@ class Net(NeuralNet):
                 f"{self.batch_size}), or leave drop_last and samplers out of iterator_{prefix}__*."
             )
         if observer is None:
-            columns: dict[str, array] = {
-                f"{prefix}_loss": array("d", losses),
-                f"{prefix}_batch_size": array("q", sizes),
-            }
-            row["batches"] = extended(row["batches"], **columns)
+            row["batches"] = extended(row["batches"], prefix, losses, sizes)
         row[f"{prefix}_batch_count"] = len(losses)
         mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
         self._record_best(row, f"{prefix}_loss", mean, sign=-1)

@@ -156,13 +156,13 @@ def test_batches_are_changed_as_a_list(name):
 
 
 def test_batches_are_extended_by_columns():
-    columns = extended(rows()[:2], valid_loss=[1.0, 2.0], valid_batch_size=[3, 4])
+    columns = extended(rows()[:2], "valid", [1.0, 2.0], [3, 4])
     further = [
         {"valid_loss": 1.0, "valid_batch_size": 3},
         {"valid_loss": 2.0, "valid_batch_size": 4},
     ]
     assert columns == rows()[:2] + further
-    assert extended([], valid_loss=[1.0, 2.0], valid_batch_size=[3, 4]) == further
+    assert extended([], "valid", [1.0, 2.0], [3, 4]) == further
     assert compact(columns) is columns
     assert compact([]) == []
 
