@@ -124,6 +124,7 @@ class EpochBatches:
 
     def __init__(self, batches: Batches, seed: int | None, block_bytes: int) -> None:
         self._batches, self.seed = batches, seed
+        self.is_weighted = batches.weights is not None
         whole, rest = divmod(len(batches.index), batches.batch_size)
         self.sizes = [batches.batch_size] * whole
         if rest and not batches.drop_last:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from sktorch.data.structure import Batch, Outputs, tree_leaves, tree_map
 from sktorch.fused.model import Model
+from sktorch.fused.short_batches import filled_size, filled_up
 from sktorch.fused.stack import stackable_settings
 from sktorch.training.fingerprint import NotStackable
 
@@ -19,6 +20,7 @@ class BlockedBatches(Protocol):
     """The batches of an epoch, as `sktorch.data.batches.EpochBatches` has them."""
 
     sizes: list[int]
+    is_weighted: bool
 
     def block(self, number: int) -> tuple[int, Batch]:
         """Return the batches fetched together with a batch, and the number of the first."""
@@ -76,9 +78,21 @@ class EpochTask:
         return self.n_done == len(self.batches.sizes) or self.error is not None
 
     @property
+    def fills_up(self) -> bool:
+        """Whether short batches are filled up with rows of weight zero."""
+        return self.training and self.batches.is_weighted and self.model.can_fill_up
+
+    @property
     def n_rows(self) -> int:
-        """Number of rows of the next batch; zero when none is left."""
-        return 0 if self.n_done == len(self.batches.sizes) else self.batches.sizes[self.n_done]
+        """Number of rows of the next batch, filled up; zero when none is left."""
+        if self.n_done == len(self.batches.sizes):
+            return 0
+        return filled_size(self.batches.sizes) if self.fills_up else self.n_own_rows
+
+    @property
+    def n_own_rows(self) -> int:
+        """Number of rows of the next batch, if there is one, as it was drawn."""
+        return self.batches.sizes[self.n_done]
 
     @property
     def device(self) -> torch.device:
@@ -95,11 +109,16 @@ class EpochTask:
     def next_block(self) -> list[Any]:
         """Return the next batches of one length that are fetched together, along a new dimension.
 
-        Inputs, targets, and weights if there are any. Other tasks share them: nobody may write to
-        them.
+        Inputs, targets, and weights if there are any, filled up. Other tasks share them: nobody may
+        write to them.
         """
+        block, n_rows = self._own_block(), self.n_rows
+        return block if n_rows == self.n_own_rows else filled_up(block, n_rows)
+
+    def _own_block(self) -> list[Any]:
+        """Return the next block of batches as they were drawn."""
         first, block = self.shared_batches.block(self.n_done)
-        n_rows, sizes = self.n_rows, self.batches.sizes
+        n_rows, sizes = self.n_own_rows, self.batches.sizes
         start = sum(sizes[first : self.n_done])
         n_batches = (len(block[1]) - start) // n_rows
         shape, rows = (n_batches, n_rows), slice(start, start + n_batches * n_rows)
@@ -111,7 +130,7 @@ class EpochTask:
 
     def _batches_left(self) -> Iterator[Batch]:
         while self.n_rows:
-            block = self.next_block()
+            block = self._own_block()
             for number in range(len(block[1])):
                 yield (*(tree_map(itemgetter(number), part) for part in block), None)[:3]
                 self.n_done += 1

@@ -165,7 +165,7 @@ class Fuser:
                 self._run_alone(task, n_threads)
 
     def _run_in_lockstep(self, job: StackJob) -> bool:
-        """Return whether the stack could be trained; nothing has changed otherwise."""
+        """Return whether the stack can be trained; if not, nothing has changed."""
         known = self._programs.get((job.key, job.width))
         if known is not None and known.recording is None:
             return False
@@ -173,6 +173,12 @@ class Fuser:
         program = self._program(job, stack)
         if program.recording is None:
             return False
+        if job.tasks[0].fills_up and not program.takes_filled_up:
+            was_filled_up = any(task.n_rows != task.n_own_rows for task in job.tasks)
+            for task in job.tasks:
+                task.model.can_fill_up = False
+            if was_filled_up:  # Their batches have other lengths than the program now.
+                return True
         draws = program.recording.random
         seed = sum(task.model.net.stream_.next_seed() for task in job.tasks) % 2**63 if draws else 0
         LockstepEpoch(job.tasks, stack, program, seed).run()

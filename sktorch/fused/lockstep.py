@@ -56,7 +56,7 @@ class LockstepEpoch:
             task.n_done += n_batches
             try:
                 if not task.is_over:
-                    task.next_block()
+                    task.shared_batches.block(task.n_done)
             except Exception as error:  # of reading its rows: the others can go on
                 task.error = error
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sktorch.fused.short_batches import judges_rows_apart
 from sktorch.training.engine import Engine
 from sktorch.training.fingerprint import Snapshot, fingerprint
 from sktorch.training.loop import set_mode
@@ -23,6 +24,8 @@ class Model:
 
     def __init__(self, net: Trainee, engine: Engine) -> None:
         self.net, self.engine = net, engine
+        # Until a trial shows that the module computes a row from others, too.
+        self.can_fill_up = judges_rows_apart(net.criterion_)
         self._objective: Objective | None = None
         self._findings: dict[bool, _Findings] = {}
 

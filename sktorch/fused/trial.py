@@ -42,11 +42,12 @@ class Program:
     The recording is a function from the stack's tensors and a batch. In training it writes the
     gradients to those of the stack and returns the losses, in an evaluation it returns losses and
     outputs. Parameters without gradient are those that the loss does not depend on: an optimizer
-    leaves them alone.
+    leaves them alone. If it `takes_filled_up` batches, rows of weight zero have no part in it.
     """
 
     recording: Recording | None = None
     without_gradient: frozenset[str] = frozenset()
+    takes_filled_up: bool = False
     reason: str | None = None
 
     def replay(self, generator: torch.Generator) -> Callable[..., Sequence[Tensor]]:
@@ -108,7 +109,8 @@ def _tried_program(tasks: list[EpochTask], stack: Stack, generator: torch.Genera
         _check_agreement(alone(task.next_batch()), (value, after), task)
     if on_cpu:
         _check_worth(recording, alone, tasks, stack, generator)
-    return Program(recording, without_gradient)
+    filled_up = task.fills_up and _ignores_rows(recording, tasks, stack, generator)
+    return Program(recording, without_gradient, filled_up)
 
 
 def _recorded(
@@ -140,6 +142,31 @@ def _recorded(
     if task.training:
         value = stack.gradients, *value
     return recording, value, {name: buffer[0].clone() for name, buffer in given[3].items()}
+
+
+def _ignores_rows(
+    recording: Recording, tasks: list[EpochTask], stack: Stack, generator: torch.Generator
+) -> bool:
+    """Say whether a step is the same whatever stands in rows of weight zero, here one half.
+
+    It is another if the module computes statistics of a batch.
+    """
+    if tasks[0].n_own_rows < 2:  # All rows are the same.
+        return False
+    inputs, state = _inputs(tasks, stack), generator.get_state()
+    results = []
+    for repeats_first in (False, True):
+        given = inputs()
+        *others, weights = given[4:]
+        half, n_rows = weights.shape[1] // 2, weights.shape[1]
+        weights[:, half:] = 0
+        for tensor in others:
+            further = tensor[:, :1] if repeats_first else tensor.roll(-1, 1)[:, : n_rows - half]
+            tensor[:, half:] = further
+        generator.set_state(state)
+        value = recording(generator, *given)
+        results.append([t.clone() for t in tree_leaves((value, given[1], given[3]))])
+    return all(_close(*pair, _tolerances(tasks[0])) for pair in zip(*results, strict=True))
 
 
 @contextmanager
