@@ -21,7 +21,7 @@ BLOCK_BYTES = 16 * 2**20
 class _Rows(Protocol):
     """Rows from which batches are cut."""
 
-    values: object
+    values: Any
     is_whole: bool
 
     def __getitem__(self, index: Tensor) -> Inputs: ...
@@ -138,6 +138,13 @@ class EpochBatches:
         if self.seed is not None:
             index = index[epoch_order(len(index), self.seed)]
         return index[: sum(self.sizes)].to(self._batches.targets.device)
+
+    def example(self, number: int) -> Batch:
+        """Return tensors whose rows have the layout of a batch's, fetching it only if need be."""
+        batches = self._batches
+        if not batches.rows.is_whole:
+            return self.block(number)[1]
+        return batches.rows.values, batches.targets, batches.weights
 
     def block(self, number: int) -> tuple[int, Batch]:
         """Return the batches fetched together with a batch, and the number of the first of them.

@@ -22,6 +22,10 @@ class BlockedBatches(Protocol):
     sizes: list[int]
     is_weighted: bool
 
+    def example(self, number: int) -> Batch:
+        """Return tensors whose rows have the layout of a batch's."""
+        ...
+
     def block(self, number: int) -> tuple[int, Batch]:
         """Return the batches fetched together with a batch, and the number of the first."""
         ...
@@ -97,7 +101,7 @@ class EpochTask:
     @property
     def device(self) -> torch.device:
         """The device of the batches."""
-        return self.shared_batches.block(self.n_done)[1][1].device
+        return self.shared_batches.example(self.n_done)[1].device
 
     @property
     def n_bytes(self) -> float:
@@ -157,11 +161,11 @@ class EpochTask:
         is_scheduled = self.after_step is not None
         structure = self.model.structure(self.training)
         model = self.training, structure, engine.settings, is_scheduled
-        _, block = self.shared_batches.block(self.n_done)
-        return StackKey(model, (self.n_rows, *shapes_of_rows(block)), is_scheduled)
+        example = self.shared_batches.example(self.n_done)
+        return StackKey(model, (self.n_rows, *shapes_of_rows(example)), is_scheduled)
 
 
-def shapes_of_rows(block: Iterable[Any]) -> Iterator[Hashable]:
+def shapes_of_rows(batch: Iterable[Any]) -> Iterator[Hashable]:
     """Yield shape, dtype and device of a row of each tensor, None where there are no weights."""
-    for x in chain.from_iterable(map(tree_leaves, block)):
+    for x in chain.from_iterable(map(tree_leaves, batch)):
         yield x if x is None else (x.shape[1:], x.dtype, x.device)

@@ -158,6 +158,20 @@ def test_blocks_of_an_epoch_are_its_batches(n_bytes):
             assert torch.equal(part[start : start + epoch.sizes[number]], expected_part)
 
 
+@pytest.mark.parametrize("X", [np.eye(6), sparse.csr_array(np.eye(6))], ids=["dense", "sparse"])
+@pytest.mark.parametrize("weights", [torch.ones(6), None], ids=["weights", "no_weights"])
+def test_an_example_has_the_layout_of_a_batch(X, weights):
+    rows, y = Rows(as_source(X), torch.float32, CPU), torch.arange(6)
+    index = torch.arange(6)
+    epoch = Batches(rows, y, weights, index, batch_size=4, shuffle=True).epoch()
+    assert epoch.is_weighted == (weights is not None)
+    for part, expected in zip(epoch.example(1), epoch.block(1)[1], strict=True):
+        if expected is None:
+            assert part is None
+        else:
+            assert (part.shape[1:], part.dtype) == (expected.shape[1:], expected.dtype)
+
+
 ROWS = torch.arange(5.0).reshape(5, 1)
 STRUCTURES = {
     "tensor": lambda x: x,

@@ -19,8 +19,13 @@ class EpochBatches:
 
     def __init__(self, batches):
         self._batches = [*batches]
-        self.is_weighted = any(not isinstance(b, OSError) and b[2] is not None for b in self._batches)
+        self.is_weighted = any(
+            not isinstance(b, OSError) and b[2] is not None for b in self._batches
+        )
         self.sizes = [0 if isinstance(b, OSError) else len(b[1]) for b in self._batches]
+
+    def example(self, number):
+        return self.block(number)[1]
 
     def block(self, number):
         block = self._batches[number]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sktorch.fused.epoch import shapes_of_rows
+from sktorch.losses.adapters import FunctionLoss
 from sktorch.training.fingerprint import NotStackable
 from tests.fused.epochs import EpochBatches, model_of, task_of
 
@@ -113,3 +114,37 @@ def test_dropout_alone_draws_from_the_stream_of_the_model():
 def test_shapes_of_rows():
     block = {"a": torch.zeros(5, 2, 3)}, torch.zeros(5, dtype=torch.int64), None
     assert [*shapes_of_rows(block)] == [((2, 3), torch.float32, CPU), ((), torch.int64, CPU), None]
+
+
+@pytest.mark.parametrize(
+    ("weighted", "training", "criterion", "sizes"),
+    [
+        (True, True, nn.CrossEntropyLoss(), [8, 8, 8]),
+        (True, False, nn.CrossEntropyLoss(), [8, 8, 4]),
+        (False, True, nn.CrossEntropyLoss(), [8, 8, 4]),
+        (True, True, FunctionLoss(nn.functional.cross_entropy), [8, 8, 4]),
+    ],
+    ids=["filled_up", "evaluation", "unweighted", "own_loss"],
+)
+def test_rows_of_batches_in_a_stack(weighted, training, criterion, sizes):
+    batches = [(X, y, torch.ones(len(y)) if weighted else None) for X, y, _ in drawn()]
+    optimizer = torch.optim.SGD if training else None
+    task, found = a_task(batches=batches, criterion=criterion, optimizer=optimizer), []
+    while task.n_rows:
+        X, *_ = task.next_batch()
+        assert len(X) == task.n_rows
+        found.append(task.n_rows)
+        task.n_done += 1
+    assert found == sizes
+    assert task.sizes == [8, 8, 4]
+
+
+def test_alone_no_row_is_added():
+    def train(batches):
+        torch.manual_seed(0)
+        task = a_task(batches=batches)
+        task.run_alone()
+        return task.losses
+
+    weighted = [(X, y, torch.ones(len(y))) for X, y, _ in drawn()]
+    assert train(weighted) == pytest.approx(train(drawn()))
