@@ -19,9 +19,8 @@ class EpochBatches:
 
     def __init__(self, batches):
         self._batches = [*batches]
-        self.is_weighted = any(
-            not isinstance(b, OSError) and b[2] is not None for b in self._batches
-        )
+        ready = [b for b in self._batches if not isinstance(b, OSError)]
+        self.is_weighted = any(batch[2] is not None for batch in ready)
         self.sizes = [0 if isinstance(b, OSError) else len(b[1]) for b in self._batches]
 
     def example(self, number):
