@@ -166,7 +166,8 @@ def _ignores_rows(
         generator.set_state(state)
         value = recording(generator, *given)
         results.append([t.clone() for t in tree_leaves((value, given[1], given[3]))])
-    return all(_close(*pair, _tolerances(tasks[0])) for pair in zip(*results, strict=True))
+    pairs = zip(*results, strict=True)
+    return all(_close(first, second, _tolerances(tasks[0])) for first, second in pairs)
 
 
 @contextmanager
