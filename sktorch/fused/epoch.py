@@ -84,7 +84,9 @@ class EpochTask:
     @property
     def fills_up(self) -> bool:
         """Whether short batches are filled up with rows of weight zero."""
-        return self.training and self.batches.is_weighted and self.model.can_fill_up
+        if not self.training or not self.batches.is_weighted or self.model.mixes_rows:
+            return False
+        return self.model.objective.loss_function.judges_rows_apart
 
     @property
     def n_rows(self) -> int:

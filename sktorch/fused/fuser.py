@@ -176,7 +176,7 @@ class Fuser:
         if job.tasks[0].fills_up and not program.takes_filled_up:
             was_filled_up = any(task.n_rows != task.n_own_rows for task in job.tasks)
             for task in job.tasks:
-                task.model.can_fill_up = False
+                task.model.mixes_rows = True
             if was_filled_up:  # Their batches have other lengths than the program now.
                 return True
         draws = program.recording.random

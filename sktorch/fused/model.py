@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from sktorch.fused.short_batches import judges_rows_apart
 from sktorch.training.engine import Engine
 from sktorch.training.fingerprint import Snapshot, fingerprint
 from sktorch.training.loop import set_mode
@@ -24,8 +23,7 @@ class Model:
 
     def __init__(self, net: Trainee, engine: Engine) -> None:
         self.net, self.engine = net, engine
-        # Until a trial shows that the module computes a row from others, too.
-        self.can_fill_up = judges_rows_apart(net.criterion_)
+        self.mixes_rows = False  # until a trial shows that it computes a row from others, too
         self._objective: Objective | None = None
         self._findings: dict[bool, _Findings] = {}
 
@@ -36,7 +34,7 @@ class Model:
         if known is None or (known.module, known.criterion) != (net.module_, net.criterion_):
             autocast = self.engine.precision.autocast
             known = self._objective = Objective(net.module_, net.criterion_, autocast)
-            self._findings = {}
+            self._findings, self.mixes_rows = {}, False
         return known
 
     def structure(self, training: bool) -> Hashable:

@@ -7,22 +7,11 @@ lengths. Cut to these, each length would be a stack of a few models with a progr
 from typing import Any
 
 import torch
-from torch import nn
 
 from sktorch.data.structure import tree_map
-from sktorch.losses.adapters import AdaptedLoss, EntriesLoss, FunctionLoss
 
 # The only batch of an epoch is filled up to a multiple of so many rows.
 ROWS_MULTIPLE = 32
-
-
-def judges_rows_apart(criterion: nn.Module) -> bool:
-    """Say whether a criterion is known to compute each row's loss from that row alone."""
-    if isinstance(criterion, EntriesLoss | FunctionLoss):  # One counts entries of all rows.
-        return False
-    if isinstance(criterion, AdaptedLoss):
-        return judges_rows_apart(criterion.criterion)
-    return type(criterion).__module__.startswith(("torch.nn.", "sktorch.losses."))
 
 
 def filled_size(sizes: list[int]) -> int:

@@ -172,6 +172,14 @@ def _accepts_reduction(function: Callable[..., Tensor]) -> bool:
     return "reduction" in inspect.signature(function).parameters
 
 
+def _judges_rows_apart(criterion: nn.Module) -> bool:
+    if isinstance(criterion, EntriesLoss | FunctionLoss):  # One counts entries of all rows.
+        return False
+    if isinstance(criterion, AdaptedLoss):
+        return _judges_rows_apart(criterion.criterion)
+    return type(criterion).__module__.startswith(("torch.nn.", "sktorch.losses."))
+
+
 class LossFunction:
     """The mean loss of a batch, ``(output, y, weight, **context) -> loss``.
 
@@ -187,6 +195,11 @@ class LossFunction:
     def arguments(self) -> Arguments:
         """What the criterion takes."""
         return loss_arguments(self.criterion)
+
+    @cached_property
+    def judges_rows_apart(self) -> bool:
+        """Whether each row's loss is known to be computed from that row alone."""
+        return _judges_rows_apart(self.criterion)
 
     @cached_property
     def per_row(self) -> nn.Module:

@@ -10,9 +10,7 @@ from torch import nn
 from sktorch.fused import fuser as fuser_module
 from sktorch.fused import trial
 from sktorch.fused.fuser import Fuser
-from sktorch.fused.short_batches import filled_size, filled_up, judges_rows_apart
-from sktorch.losses.adapters import EntriesLoss, FunctionLoss, GaussianLoss
-from sktorch.losses.quantile import QuantileLoss
+from sktorch.fused.short_batches import filled_size, filled_up
 from tests.fused.training import (
     MODULES,
     OPTIMIZERS,
@@ -53,27 +51,6 @@ def test_the_mean_loss_stays(n_rows):
         ]
 
     torch.testing.assert_close(losses(inputs["a"], targets, filled), losses(X, y, weights))
-
-
-class OwnLoss(nn.CrossEntropyLoss):
-    """May do anything."""
-
-
-@pytest.mark.parametrize(
-    ("criterion", "expected"),
-    [
-        (nn.CrossEntropyLoss(), True),
-        (QuantileLoss([0.5]), True),
-        (GaussianLoss(nn.GaussianNLLLoss()), True),
-        (GaussianLoss(OwnLoss()), False),
-        (EntriesLoss(nn.CrossEntropyLoss(), -100), False),
-        (FunctionLoss(F.cross_entropy), False),
-        (OwnLoss(), False),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_who_judges_rows_apart(criterion, expected):
-    assert judges_rows_apart(criterion) is expected
 
 
 @pytest.fixture

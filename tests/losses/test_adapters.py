@@ -10,12 +10,14 @@ from torch import nn
 
 from sktorch.losses.adapters import (
     ColumnsLoss,
+    EntriesLoss,
     FunctionLoss,
     GaussianLoss,
     LossFunction,
     innermost,
     per_row,
 )
+from sktorch.losses.quantile import QuantileLoss
 from tests.losses.samples import Brier
 
 LOSS = nn.GaussianNLLLoss()
@@ -110,3 +112,24 @@ def test_a_function_without_a_readable_signature():
     output, target = torch.randn(4, 1), torch.ones(4, 1)
     loss_function = LossFunction(FunctionLoss(torch.dist))
     torch.testing.assert_close(loss_function(output, target, None), torch.dist(output, target))
+
+
+class OwnLoss(nn.CrossEntropyLoss):
+    """May do anything."""
+
+
+@pytest.mark.parametrize(
+    ("criterion", "expected"),
+    [
+        (nn.CrossEntropyLoss(), True),
+        (QuantileLoss([0.5]), True),
+        (GaussianLoss(nn.GaussianNLLLoss()), True),
+        (GaussianLoss(OwnLoss()), False),
+        (EntriesLoss(nn.CrossEntropyLoss(), -100), False),
+        (FunctionLoss(F.cross_entropy), False),
+        (OwnLoss(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_who_judges_rows_apart(criterion, expected):
+    assert LossFunction(criterion).judges_rows_apart is expected
