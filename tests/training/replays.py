@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sktorch.data.batches import Batches
 from sktorch.training import replayed_step
 from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.loop import train_epoch
@@ -59,6 +60,23 @@ def in_batches(X, y, weight=None, size=BATCH_SIZE):
         return None if part is None else part[start : start + size].clone()
 
     return [tuple(rows(part, i) for part in (X, y, weight)) for i in range(0, len(y), size)]
+
+
+class Whole:
+    """Rows as they are."""
+
+    is_whole = True
+
+    def __init__(self, values):
+        self.values = values
+
+    def __getitem__(self, index):
+        return self.values.index_select(0, index)
+
+
+def in_blocks(X, y, size=BATCH_SIZE):
+    """Return batches of rows that an engine may take a block at a time."""
+    return Batches(Whole(X), y, None, torch.arange(len(y)), batch_size=size, shuffle=False)
 
 
 def trained(

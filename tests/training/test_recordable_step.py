@@ -15,6 +15,7 @@ from tests.training.replays import (
     assert_trains_alike,
     decide_without_clock,
     in_batches,
+    in_blocks,
     table,
 )
 
@@ -207,6 +208,7 @@ SETTINGS = {
     },
     "by batch": {"after_step": a_tenth_each_step},
     "by epoch": {"before_epoch": by_epoch},
+    "blocks": {"make_batches": lambda: in_blocks(*table())},
     "bfloat16": {"precision": "bfloat16"},
 }
 
@@ -230,8 +232,14 @@ def test_optimizers(make_optimizer, fresh):
         if not fresh and epoch % 2:
             optimizer.load_state_dict(optimizer.state_dict())
 
-    training = assert_trains_alike(MODULES["MLP"], make_optimizer=make_optimizer, before_epoch=load)
-    assert_replayed(training)
+    for rows in (in_batches, in_blocks):
+        training = assert_trains_alike(
+            MODULES["MLP"],
+            lambda: rows(*table()),  # noqa: B023
+            make_optimizer=make_optimizer,
+            before_epoch=load,
+        )
+        assert_replayed(training)
 
 
 X, CLASSES = table()

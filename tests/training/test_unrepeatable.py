@@ -16,6 +16,7 @@ from tests.training.replays import (
     assert_trains_alike,
     decide_without_clock,
     in_batches,
+    in_blocks,
     table,
     trained,
 )
@@ -50,14 +51,17 @@ class Seeded:
         return self.make()
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(("accumulate", "rows"), [(1, in_batches), (3, in_batches), (1, in_blocks)])
 @pytest.mark.parametrize("module", REASONS, ids=lambda module: module.__name__)
-def test_a_module_gives_what_it_gives_eagerly(module, accumulate):
+def test_a_module_gives_what_it_gives_eagerly(module, accumulate, rows):
     """In a second fit, too, which finds what the first has learned of the kind."""
     make_optimizer = adam if "Sparse" not in module.__name__ else lambda p: torch.optim.SGD(p, 0.1)
     for _ in range(2):
         training = assert_trains_alike(
-            Seeded(module), make_optimizer=make_optimizer, gradient_accumulation=accumulate
+            Seeded(module),
+            lambda: rows(*table()),
+            make_optimizer=make_optimizer,
+            gradient_accumulation=accumulate,
         )
         reason = training.engine.eager_reason
         if REASONS[module] is None:
@@ -223,16 +227,45 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(
-    ("change", "make_optimizer"), [*product(CHANGES, [sgd, adam])], ids=lambda f: f.__name__
+    ("change", "make_optimizer", "rows"),
+    [*product(CHANGES, [sgd, adam], [in_batches, in_blocks])],
+    ids=lambda f: f.__name__,
 )
-def test_what_callbacks_change(change, make_optimizer):
+def test_what_callbacks_change(change, make_optimizer, rows):
     def before_epoch(epoch, module, optimizer):
         if epoch == 3:
             change(module, optimizer)
 
     assert_trains_alike(
-        DropsOut, before_epoch=before_epoch, make_optimizer=make_optimizer, gradient_clip=0.5
+        DropsOut,
+        lambda: rows(*table()),
+        before_epoch=before_epoch,
+        make_optimizer=make_optimizer,
+        gradient_clip=0.5,
     )
+
+
+@pytest.fixture
+def handles():
+    """Handles of hooks, which are removed."""
+    kept = []
+    yield kept
+    for handle in kept:
+        handle.remove()
+
+
+@pytest.mark.parametrize("rows", [in_batches, in_blocks])
+def test_hooks_of_all_modules(rows, handles):
+    def double(layer, args, output):
+        return 2 * output if isinstance(layer, nn.Linear) else None
+
+    def before_epoch(epoch, module, optimizer):
+        if epoch == 2:
+            handles.append(nn.modules.module.register_module_forward_hook(double))
+        if epoch == 4:
+            handles.pop().remove()
+
+    assert_trains_alike(Net, lambda: rows(*table()), before_epoch=before_epoch)
 
 
 class CountsItsSteps(torch.optim.SGD):
@@ -300,41 +333,6 @@ def test_a_training_that_diverges_does_not_spoil_the_next(make_module):
     assert diverged.losses[-1] != diverged.losses[-1]
     training = assert_trains_alike(make_module, make_optimizer=adam)
     assert training.engine.eager_reason is None
-
-
-def out_of_range(X, y):
-    return X, torch.full_like(y, 3)
-
-
-def too_wide(X, y):
-    return X.repeat(1, 2), y
-
-
-@pytest.mark.parametrize("damage", [out_of_range, too_wide])
-@pytest.mark.parametrize("position", [0, 1, 2, 5])
-def test_errors_are_the_eager_ones(damage, position):
-    """At whatever batch: an eager one, that which is recorded or tried, or a replayed one."""
-    batches = in_batches(*table(64))
-    X, y, _ = batches[position]
-    damaged = [*batches[:position], (*damage(X, y), None), *batches[position + 1 :]]
-    trained(lambda: nn.Linear(4, 3), replayed=True, batches=batches)  # so that one is known
-    errors = []
-    for replayed in (False, True, True):
-        with pytest.raises((IndexError, RuntimeError)) as caught:
-            trained(lambda: nn.Linear(4, 3), replayed=replayed, batches=damaged, n_epochs=1)
-        errors.append((caught.type, str(caught.value)))
-        program_of.cache_clear()
-    assert len({*errors}) == 1
-
-
-class Constant(nn.Module):
-    def forward(self, output, y):
-        return output.detach().mean()
-
-
-def test_a_loss_without_gradients():
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        trained(Net, replayed=True, make_criterion=Constant)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
