@@ -259,7 +259,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
 
     def _drawing_for(self, X: Any) -> Callable:
         """Return a caller of functions that reads X: a dataset's code may draw random numbers."""
-        if not (isinstance(X, Dataset) or (isinstance(X, Source) and X.runs_user_code)):
+        if not (isinstance(X, Dataset) or getattr(type(X), "runs_user_code", False)):
             return call
         check_is_fitted(self)
         return self.net_.prediction_stream().run

@@ -48,7 +48,7 @@ class TrainingJob:
     ) -> None:
         self.estimator, self.net, self.n_epochs = estimator, net, n_epochs
         self.train, self.valid, self.partial = train, valid, partial
-        self.n_before = self._n_trained()
+        self.n_before = len(net.history)
         self.best = BestWeights() if estimator.early_stopping and not partial else None
         self.schedule: Schedule | None = None
         self.score_name = estimator.codec_.score_name(net.criterion_)

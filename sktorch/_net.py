@@ -46,8 +46,9 @@ from sktorch.training.precision import autocast
 from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import Runner
 from sktorch.training.schedule import Schedule
-from sktorch.training.settings import OF_INFERENCE
+from sktorch.training.settings import OF_INFERENCE, OF_PRECISION
 
+_infer_in_precision = leaves_as_found(*OF_PRECISION)(infer)
 _IMPLEMENTATIONS = ("fused", "foreach", "differentiable")
 
 
@@ -306,7 +307,8 @@ class Net(NeuralNet):
         run = self.prediction_stream().run if draws else call
         with threads_for(self.work_.multiply_adds * min(n_rows, source.n_rows or n_rows)):
             cast = autocast(self.precision_, own_device.type)
-            outputs = run(infer, self.module_, inputs, source.n_rows, autocast=cast)
+            compute = infer if self.precision_ == "float32" else _infer_in_precision
+            outputs = run(compute, self.module_, inputs, source.n_rows, autocast=cast)
         return moved(outputs, device, floating_dtype(self.example_output_))
 
     def prediction_stream(self) -> RandomStream:

@@ -10,6 +10,8 @@ import torch
 # costs a multiple on busy ones: the threads of every small operation wait for each other.
 MIN_WORK_FOR_THREADS = 50_000_000
 
+_SMALLEST = torch.full((), torch.finfo(torch.float32).tiny, dtype=torch.float32, device="cpu")
+
 
 @contextmanager
 def threads_for(n_multiply_adds: float, n_threads: int | None = None) -> Iterator[None]:
@@ -68,5 +70,4 @@ def subnormals_flushed() -> Iterator[None]:
 def flushes_subnormals() -> bool:
     """Say whether the calling thread treats subnormal floats as zero."""
     # torch can set the mode but not read it: half of the smallest normal number shows it.
-    smallest = torch.full((), torch.finfo(torch.float32).tiny, dtype=torch.float32)
-    return (smallest / 2).item() == 0
+    return (_SMALLEST / 2).item() == 0

@@ -226,6 +226,7 @@ class ReplayedStep:
     def _recorded(self, program: Program, batch: Batch, place: list[Any]) -> Tensor:
         """Record the gradients of a batch while they are computed; return the loss."""
         state, numbers = _State(self.step.state), numpy_and_python_state()
+        numbers_again = numpy_and_python_numbers_again()
         tensors = [*self.step.state, *_tensors_of(batch)]
         try:
             kind = self.step.kind()
@@ -241,6 +242,7 @@ class ReplayedStep:
             return why.value
         except Exception as error:
             program.reason = f"it can't be recorded, {_first_line(error)}"
+            numbers_again()
             raise state.undone() from error
         if numpy_and_python_state() != numbers:  # Every replay would have the same numbers.
             program.reason = "it draws from the generators of numpy or Python"
@@ -308,7 +310,6 @@ class _State:
         self._tensors = [tensor.detach() for tensor in tensors]
         self._values = [tensor.clone() for tensor in self._tensors]
         self._numbers_again = torch_numbers_again()
-        self._other_numbers_again = numpy_and_python_numbers_again()
 
     def restore(self) -> None:
         """Go back."""
@@ -319,7 +320,6 @@ class _State:
     def undone(self) -> _Undone:
         """Go back after a step that was broken off; return the error to raise."""
         self.restore()
-        self._other_numbers_again()
         return _Undone()
 
     def after(self, function: Callable[[], Any], n_calls: int = 1) -> tuple[list[Any], float]:

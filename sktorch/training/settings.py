@@ -35,8 +35,14 @@ _AUTOCAST = [
 OF_INFERENCE = [
     Setting(torch.get_num_threads, torch.set_num_threads),
     Setting(torch.is_grad_enabled, torch.set_grad_enabled),
+]
+OF_PRECISION = [  # of others than "float32"
     Setting(computes_in_tf32, compute_in_tf32),
     Setting(_depth_of_autocast, _leave_autocast),
     *_AUTOCAST,
 ]
-OF_TRAINING = [*OF_INFERENCE, Setting(flushes_subnormals, torch.set_flush_denormal)]
+OF_TRAINING = [
+    *OF_INFERENCE,
+    *OF_PRECISION,
+    Setting(flushes_subnormals, torch.set_flush_denormal),
+]

@@ -8,7 +8,7 @@ import torch
 from sktorch.training.cpu import flushes_subnormals, subnormals_flushed, threads_for
 from sktorch.training.interrupts import exclusively, leaves_as_found, undone_on_failure
 from sktorch.training.precision import Precision
-from sktorch.training.settings import OF_INFERENCE, OF_TRAINING
+from sktorch.training.settings import OF_INFERENCE, OF_PRECISION, OF_TRAINING
 from tests.training.interrupting import in_another_thread, interrupted_everywhere
 
 FILES = ("interrupts.py", "cpu.py", "precision.py", "contextlib.py", "autocast_mode.py")
@@ -77,11 +77,13 @@ def change_all():
     torch.set_flush_denormal(True)
 
 
-@pytest.mark.parametrize("settings", [OF_INFERENCE, OF_TRAINING], ids=["inference", "training"])
+@pytest.mark.parametrize(
+    "settings", [[*OF_INFERENCE, *OF_PRECISION], OF_TRAINING], ids=["inference", "training"]
+)
 def test_every_setting_is_given_back(settings):
     before = state()
     leaves_as_found(*settings)(change_all)()
-    if settings is OF_INFERENCE:
+    if settings is not OF_TRAINING:
         assert flushes_subnormals() or not torch.set_flush_denormal(True)
         torch.set_flush_denormal(False)
     assert state() == before
@@ -109,7 +111,7 @@ def test_tf32_of_one_thread_stays_while_another_leaves_it():
     thread = threading.Thread(target=other)
     thread.start()
     entered.wait(20)
-    leaves_as_found(*OF_INFERENCE)(CHANGED["tf32"])()
+    leaves_as_found(*OF_PRECISION)(CHANGED["tf32"])()
     assert torch.get_float32_matmul_precision() == "high"
     leave.set()
     thread.join()
