@@ -274,8 +274,7 @@ class Net(NeuralNet):
         is_best = name not in self.bests_ or sign * value > sign * self.bests_[name]
         if is_best:
             self.bests_[name] = value
-        row[name] = value
-        row[f"{name}_best"] = is_best
+        row |= {name: value, f"{name}_best": is_best}
 
     @leaves_as_found(*OF_INFERENCE)
     def forward(
