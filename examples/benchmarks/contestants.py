@@ -157,7 +157,7 @@ def sktorch(package, workload, X, y, device):
 def forget_programs(package):
     """Empty the cache of recorded steps, where a version has one."""
     with suppress(ModuleNotFoundError):
-        import_module(f"{package}.training.programs").program_of.cache_clear()
+        import_module(f"{package}.training.programs").forget_programs()
 
 
 def shuffled(X, y, batch_size):

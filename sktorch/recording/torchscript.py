@@ -86,6 +86,11 @@ def _compiled(arguments: tuple[str, ...], lines: tuple[str, ...]) -> Callable[..
     return unoptimized(unit.run)
 
 
+def forget_compiled() -> None:
+    """Free the programs that nobody uses."""
+    _compiled.cache_clear()
+
+
 def call(operation: OpOverload, args: Iterable[Any], kwargs: dict[str, Any]) -> str:
     """Return a call of an operation as TorchScript writes it."""
     written = [*map(expression, args)]

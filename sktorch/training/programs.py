@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sktorch.recording.record import Recording
+from sktorch.recording.torchscript import forget_compiled
 
 # A program of a small net takes some tens of kilobytes.
 MAX_PROGRAMS = 64
@@ -27,6 +28,12 @@ class Program:
 def program_of(kind: Hashable) -> Program:
     """Return the program of a kind of steps, the same one in every fit; at first it is empty.
 
-    Programs that were not asked for lately are forgotten. ``program_of.cache_clear()`` forgets all.
+    Programs that were not asked for lately are forgotten.
     """
     return Program()
+
+
+def forget_programs() -> None:
+    """Let all fits to come record anew, as in a new process."""
+    program_of.cache_clear()
+    forget_compiled()
