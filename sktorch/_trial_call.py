@@ -173,7 +173,8 @@ def _called(module: nn.Module, inputs: Inputs, training: bool) -> tuple[Any, Wor
         module
     ):  # It makes layers in its first call, which is this.
         call_module(module.train(training), inputs)
-    module.train(before)
+    if module.training is not before:  # A train() of its own may count.
+        module.train(before)
     return output, work, stream.has_drawn()
 
 

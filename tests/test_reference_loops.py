@@ -1,8 +1,11 @@
 """The classic hand-written loop gives the same model, bit for bit on a CPU."""
 
+import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.model_selection import train_test_split
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -172,3 +175,65 @@ def test_the_loop_without_a_hold_out(digits_images):
     assert classifier.loss_curve_ == losses
     for key, value in classifier.module_.state_dict().items():
         assert torch.equal(value, module.state_dict()[key]), key
+
+
+class CountsEpochs(nn.Linear):
+    """Computes with the number of calls of ``train()``, as a module that anneals something does."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__(n_features, n_outputs)
+        self.n_epochs = 0
+        self.modes = []
+
+    def train(self, mode=True):
+        self.n_epochs += mode
+        self.modes.append(mode)
+        return super().train(mode)
+
+    def forward(self, X):
+        return super().forward(X) * self.n_epochs
+
+
+@pytest.mark.parametrize("batch_size", [4, BATCH_SIZE])
+@pytest.mark.parametrize("backend", ["threading", "sktorch"])
+@pytest.mark.parametrize(
+    ("parameters", "modes"),
+    [
+        ({}, [True] * EPOCHS),
+        ({"early_stopping": True, "n_iter_no_change": EPOCHS}, [True, False] * EPOCHS),
+        ({"gradient_accumulation": 2}, [True] * EPOCHS),
+    ],
+)
+def test_train_mode_is_set_once_an_epoch(parameters, modes, backend, batch_size):
+    X, y = load_iris(return_X_y=True)
+    classifier = TorchClassifier(
+        CountsEpochs, max_epochs=EPOCHS, batch_size=batch_size, random_state=SEED, **parameters
+    )
+    with joblib.parallel_config(backend, n_jobs=2):
+        both = joblib.Parallel()(joblib.delayed(clone(classifier).fit)(X, y) for _ in range(2))
+    for fitted in both:
+        assert fitted.module_.modes == [*modes, False], "the last one is the finished model's"
+        assert fitted.module_.n_epochs == EPOCHS
+
+
+def test_a_module_that_counts_its_epochs():
+    X, y = load_iris(return_X_y=True)
+    X = X.astype(np.float32)
+    fitted = TorchClassifier(
+        CountsEpochs,
+        max_epochs=EPOCHS,
+        batch_size=len(y),
+        optimizer=torch.optim.SGD,
+        random_state=SEED,
+        iterator_train__shuffle=False,
+    ).fit(X, y)
+    torch.manual_seed(SEED)
+    module = CountsEpochs(4, 3)
+    optimizer = torch.optim.SGD(module.parameters(), lr=fitted.lr, fused=True)
+    for _ in range(EPOCHS):
+        module.train()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(torch.from_numpy(X)), torch.from_numpy(y)).backward()
+        optimizer.step()
+    for key, value in module.state_dict().items():
+        assert torch.equal(value, fitted.module_.state_dict()[key]), key

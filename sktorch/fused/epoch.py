@@ -147,9 +147,9 @@ class EpochTask:
         net, run, engine = self.model.net, self.model.run, self.model.engine
         batches = self._batches_left()
         if self.training:
-            losses, _ = run(True, engine.train, net, batches, None, self.after_step)
+            losses, _ = run(True, engine.train_in_mode, net, batches, None, self.after_step)
         else:
-            losses, _, outputs = run(False, engine.evaluate, net, batches)
+            losses, _, outputs = run(False, engine.evaluate_in_mode, net, batches)
             self.outputs.append(outputs)
         self.losses += losses
 

@@ -67,7 +67,26 @@ class Engine:
         observer: Observer | None = None,
         after_step: Callable[[], object] | None = None,
     ) -> Trained:
-        """Fit a net to every batch once."""
+        """Fit a net to every batch once, in train mode."""
+        # Once an epoch: a module's own train() may count.
+        set_mode(net.module_, training=True)
+        return self.train_in_mode(net, batches, observer, after_step)
+
+    def evaluate(
+        self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
+    ) -> Evaluated:
+        """Evaluate a net on every batch, in eval mode."""
+        set_mode(net.module_, training=False)
+        return self.evaluate_in_mode(net, batches, observer)
+
+    def train_in_mode(
+        self,
+        net: Trainee,
+        batches: Iterable[Batch],
+        observer: Observer | None = None,
+        after_step: Callable[[], object] | None = None,
+    ) -> Trained:
+        """Fit a net to every batch once; its module is in train mode."""
         step = self.step(
             net,
             n_batches=_length(batches),
@@ -86,10 +105,10 @@ class Engine:
             after_step=after_step,
         )
 
-    def evaluate(
+    def evaluate_in_mode(
         self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
     ) -> Evaluated:
-        """Evaluate a net on every batch."""
+        """Evaluate a net on every batch; its module is in eval mode."""
         return evaluate(self.objective(net), batches, observer=observer)
 
     def objective(self, net: Trainee) -> Objective:
@@ -137,7 +156,6 @@ class Engine:
 
     def _recorded(self, step: TrainStep, net: Trainee) -> ReplayedStep:
         """Return a step as one that may be recorded; the same one while nobody changes the net."""
-        set_mode(net.module_, training=True)  # A recording is one of train mode.
         known = self._replayed
         if isinstance(known, ReplayedStep) and known.belongs_to(step, net.optimizer_):
             return known

@@ -33,15 +33,18 @@ def train_epoch(
     observer: Observer | None = None,
     after_step: Callable[[], object] | None = None,
 ) -> Trained:
-    """Fit the parameters to every batch once; return each batch's loss and number of rows."""
-    set_mode(module, training=True)
+    """Fit the parameters to every batch once; return each batch's loss and number of rows.
+
+    The module is in train mode.
+    """
     losses, sizes = [], []
     for batch, first, last, share in _grouped(batches, accumulate):
         if observer is None:
             loss, _ = step(batch, first, last, share)
         else:
             observer.before(batch)
-            module.train()  # An observer may have looked at predictions.
+            if not module.training:  # An observer may have looked at predictions.
+                set_mode(module, training=True)
             loss, output = step(batch, first, last, share, observer.on_gradient)
             observer.after(batch, loss, tree_map(Tensor.detach, output))
         if after_step is not None and last:
@@ -130,14 +133,14 @@ def _grouped(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, bool,
 def evaluate(
     objective: Objective, batches: Iterable[Batch], *, observer: Observer | None = None
 ) -> Evaluated:
-    """Return each batch's loss and number of rows and all outputs, in eval mode."""
+    """Return each batch's loss and number of rows and all outputs; the module is in eval mode."""
     module = objective.module
-    set_mode(module, training=False)
     losses, sizes, outputs = [], [], []
     for batch in batches:
         if observer is not None:
             observer.before(batch)
-            module.eval()
+            if module.training:
+                set_mode(module, training=False)
         loss, output = objective(*batch)
         if observer is not None:
             observer.after(batch, loss, output)

@@ -111,6 +111,7 @@ def trained(
                 objective, clip = engine.objective(net), settings.get("gradient_clip")
                 step = make_step(objective, optimizer, engine.precision, clip)
                 accumulate = settings.get("gradient_accumulation", 1)
+                module.train()
                 losses += train_epoch(
                     module, step, batches, accumulate=accumulate, after_step=after
                 )[0]

