@@ -91,7 +91,6 @@ TESTED_IN = {
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",
     "data.source": "tests/data/test_sources.py",
-    "fused.lockstep": "tests/fused/test_fuser.py",
     "modules._layers": "tests/modules",
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
     "preprocessing._parameters": "tests/preprocessing/test_cleaner.py",

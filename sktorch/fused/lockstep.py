@@ -1,7 +1,9 @@
 """A stack on its way through the batches of its models, in lockstep."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,12 +12,16 @@ from sktorch._private.torch import tree_leaves
 from sktorch.data.structure import Outputs, tree_map
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack
-from sktorch.fused.trial import Program, stacked_batches
+from sktorch.fused.stacked_block import StackedBlock, stacked_block
+from sktorch.fused.trial import Program
 from sktorch.recording.replayed_optimizer import ReplayedOptimizer
+from sktorch.recording.torchscript import looped
 from sktorch.training.cuda_graph import Capturable, CapturedStep, is_capturable
 from sktorch.training.optimizers import without_hooks
 
 StackBatch = Sequence[Tensor]
+# Does the steps of a block; returns the losses of each.
+Loop = Callable[[StackedBlock], Tensor]
 
 
 class LockstepEpoch:
@@ -26,30 +32,42 @@ class LockstepEpoch:
         self.losses: list[Tensor] = []
         self.outputs: list[Outputs] = []
         self._cancelled = {task.cancelled for task in tasks}
-        make_step = _evaluation_step if stack.optimizer is None else _training_step
-        self._step = make_step(tasks, stack, program, seed)
+        self._find_loop: Callable[[StackedBlock], Loop | None] = _no_loop
+        if stack.optimizer is None:
+            self._step = _evaluation_step(tasks, stack, program, seed)
+        else:
+            step, self._step = _training_steps(tasks, stack, program, seed)
+            self._find_loop = step.loop
 
     def run(self) -> None:
         """Go on while all have a batch of as many rows; then give every task what is its own.
 
-        What fails in a step leaves all models as they were before that batch.
+        What fails leaves all models and tasks as they were before: only a stack has changed.
         """
-        n_rows = self.tasks[0].n_rows
-        while all(task.n_rows == n_rows and not task.is_over for task in self.tasks):
-            n_before = len(self.losses)
-            try:
-                for batch in stacked_batches(self.tasks, self.stack.width):
-                    loss, output = self._step(batch)
-                    self.losses.append(loss)
-                    self.outputs.append(output)
-            except BaseException:
-                self._advance(len(self.losses) - n_before)
-                self._finish()
-                raise
-            self._advance(len(self.losses) - n_before)
-            if all(cancelled() for cancelled in self._cancelled):
-                break
+        n_rows, n_before = self.tasks[0].n_rows, [task.n_done for task in self.tasks]
+        try:
+            while all(task.n_rows == n_rows and not task.is_over for task in self.tasks):
+                block = stacked_block(self.tasks, self.stack.width)
+                self._run_block(block)
+                self._advance(len(block))
+                if all(cancelled() for cancelled in self._cancelled):
+                    break
+        except BaseException:
+            for task, n_done in zip(self.tasks, n_before, strict=True):
+                task.n_done = n_done
+            raise
         self._finish()
+
+    def _run_block(self, block: StackedBlock) -> None:
+        """Do the steps of a block: one by one, until it is known how to do all that are left."""
+        for number, batch in enumerate(block):
+            loop = self._find_loop(block)
+            if loop is not None:
+                self.losses += loop(block.rest(number)).unbind()
+                return
+            loss, output = self._step(batch)
+            self.losses.append(loss)
+            self.outputs.append(output)
 
     def _advance(self, n_batches: int) -> None:
         for task in self.tasks:
@@ -77,7 +95,7 @@ def _evaluation_step(
 ) -> Callable[[StackBatch], tuple[Tensor, Outputs]]:
     """Return a function from a batch of every model to their losses and outputs."""
     generator = torch.Generator(tasks[0].device).manual_seed(seed)
-    run = program.replay(generator)
+    run = partial(program.usable_recording().flat(), generator)
     tensors = tree_leaves((stack.fixed, stack.buffers))
 
     def step(batch: StackBatch) -> tuple[Tensor, Tensor]:
@@ -87,10 +105,10 @@ def _evaluation_step(
     return step
 
 
-def _training_step(
+def _training_steps(
     tasks: list[EpochTask], stack: Stack, program: Program, seed: int
-) -> Callable[[StackBatch], tuple[Tensor, Outputs]]:
-    """Return the stack's training step, that of its last epoch if there is one."""
+) -> tuple["StackStep", Capturable]:
+    """Return the stack's training step, that of its last epoch if there is one, and to call it."""
     if program not in stack.steps:
         step = StackStep(tasks, stack, program)
         captured: Capturable = step
@@ -99,7 +117,11 @@ def _training_step(
         stack.steps[program] = step, captured
     step, captured = stack.steps[program]
     step.begin(tasks, seed)
-    return captured
+    return step, captured
+
+
+def _no_loop(block: StackedBlock) -> None:
+    """Say that the steps of a block are done one by one."""
 
 
 def _can_be_captured(task: EpochTask, stack: Stack) -> bool:
@@ -113,7 +135,9 @@ class StackStep:
 
     def __init__(self, tasks: list[EpochTask], stack: Stack, program: Program) -> None:
         self.generator = torch.Generator(tasks[0].device)
-        self._run = program.replay(self.generator)
+        self._recording = program.usable_recording()
+        self._run = partial(self._recording.flat(), self.generator)
+        self._loops: dict[bool, Loop] = {}
         self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
         self._renew_settings = stack.renew_settings
         self._is_scheduled = tasks[0].after_step is not None
@@ -140,5 +164,31 @@ class StackStep:
             self._renew_settings()
         return loss, loss
 
+    def loop(self, block: StackedBlock) -> Loop | None:
+        """Return a function that does all steps of a block, if it is known how."""
+        known = isinstance(self._optimizer, ReplayedOptimizer)
+        update = self._optimizer.update if known else None
+        source = self._recording.program.source
+        if update is None or source is None:
+            return None
+        gathered = block.index is not None
+        if gathered not in self._loops:
+            place = slice(len(self._tensors), len(self._tensors) + len(block.tensors))
+            run = looped(source, place, update.source, gathered=gathered)
+            constants = self._recording.program.constants
+            further = *self._recording.new_buffers(), *constants, *update.values
+            self._loops[gathered] = partial(_do_steps, run, self._tensors, further)
+        return self._loops[gathered]
+
     def zero_grad(self) -> None:
         """Do nothing: gradients are written anew, where the optimizer reads them."""
+
+
+def _do_steps(
+    run: Callable[..., Tensor],
+    tensors: list[Tensor],
+    further: Sequence[Any],
+    block: StackedBlock,
+) -> Tensor:
+    index = () if block.index is None else (block.index,)
+    return run(*tensors, *block.tensors, *further, *index)

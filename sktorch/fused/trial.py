@@ -3,10 +3,9 @@
 import copy
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from sktorch._private.torch import tree_flatten, tree_leaves, tree_unflatten
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack, skeleton
+from sktorch.fused.stacked_block import stacked_block
 from sktorch.recording.record import Recording, record
 from sktorch.training.fingerprint import NotStackable, attributes
 from sktorch.training.objective import Objective, loss_and_gradients
@@ -50,38 +50,15 @@ class Program:
     takes_filled_up: bool = False
     reason: str | None = None
 
-    def replay(self, generator: torch.Generator) -> Callable[..., Sequence[Tensor]]:
-        """Return a function that replays the recording, for one thread at a time."""
+    def usable_recording(self) -> Recording:
+        """Return the recording; raise `NotWorthStacking` if there is none."""
         if self.recording is None:
             raise NotWorthStacking(self.reason)
-        return partial(self.recording.flat(), generator)
+        return self.recording
 
 
 class NotWorthStacking(Exception):
     """A stack is of no use; the message says why."""
-
-
-def stacked_batches(tasks: list[EpochTask], width: int) -> Iterator[list[Tensor]]:
-    """Yield the next batches of all tasks, as many as all have at hand, stacked to a width.
-
-    Tasks that share their batches, and are at the same place, share what is fetched. Rows beyond
-    the tasks have the first one's batches.
-    """
-    tasks = tasks + tasks[:1] * (width - len(tasks))
-    places = [(id(task.shared_batches), task.n_done) for task in tasks]
-    numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
-    first = {place: task for task, place in zip(reversed(tasks), reversed(places), strict=True)}
-    parts = [tree_leaves(first[place].next_block()) for place in numbers]
-    n_batches = min(len(tensors[0]) for tensors in parts)
-    # Contiguous each, so that all batches have the strides that a recording was made with.
-    batches = zip(
-        *(torch.stack([t[:n_batches] for t in part], 1) for part in zip(*parts, strict=True)),
-        strict=True,
-    )
-    if len(numbers) == len(tasks):
-        return map(list, batches)
-    rows = torch.tensor([numbers[place] for place in places], device=parts[0][0].device)
-    return ([tensor.index_select(0, rows) for tensor in batch] for batch in batches)
 
 
 def make_program(tasks: list[EpochTask], stack: Stack, generator: torch.Generator) -> Program:
@@ -183,7 +160,7 @@ def _or_alone() -> Iterator[None]:
 
 def _inputs(tasks: list[EpochTask], stack: Stack) -> Callable[[], tuple]:
     """Return a function that makes the step's inputs: new ones of what a module may write to."""
-    batch = next(stacked_batches(tasks, stack.width))
+    batch = next(iter(stacked_block(tasks, stack.width)))
 
     def inputs() -> tuple:
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}

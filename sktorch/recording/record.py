@@ -82,8 +82,12 @@ class Recording:
         run = self.program.run
         if not self._buffers:
             return run
-        buffers = [torch.empty_like(buffer) for buffer in self._buffers]
+        buffers = self.new_buffers()
         return lambda generator, *tensors: run(generator, *tensors, *buffers)
+
+    def new_buffers(self) -> list[Tensor]:
+        """Return memory for a replay, the last of its program's inputs."""
+        return [torch.empty_like(buffer) for buffer in self._buffers]
 
     def __call__(self, generator: torch.Generator | None, *inputs: Any) -> Any:
         """Return the function's value for other inputs, nested as the function returned it."""

@@ -132,9 +132,10 @@ class ReplayedStep:
 
         def do_steps(block: Batch, n_batches: int, n_rows: int) -> Tensor:
             self._n_steps -= n_batches
-            arguments = *state, *_tensors_of(block), *held, *update.values
+            batches = [x.unflatten(0, (n_batches, n_rows)) for x in _tensors_of(block)]
+            arguments = *state, *batches, *held, *update.values
             try:
-                return run(*arguments, n_batches, n_rows)
+                return run(*arguments)
             except RuntimeError:
                 for number in range(n_batches):  # One of them says what is wrong in its own words.
                     self.step.run_eagerly(rows_of(block, number * n_rows, n_rows))

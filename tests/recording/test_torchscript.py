@@ -69,9 +69,10 @@ def test_steps_and_updates_follow_each_other_in_a_loop():
     step = replace(step, lines=(*step.lines, "z = torch.ops.aten.add(e.sum(), one)"))
     update = Source(("g_: Tensor", "w_: Tensor", "rate: float"), ("w_.sub_(g_, alpha=rate)",))
     run = looped(step, slice(2, 4), update)
+    gather = looped(step, slice(2, 4), update, gathered=True)
     w, g, one = torch.zeros(1), torch.zeros(1), torch.ones(())
     x, y = torch.arange(6.0), torch.linspace(0, 1, 6)
-    losses = run(w, g, x, y, one, g, w, 0.01, 3, 2)
+    losses = run(w, g, x.view(3, 2), y.view(3, 2), one, g, w, 0.01)
 
     expected, own = [], torch.zeros(1)
     for xs, ys in zip(x.split(2), y.split(2), strict=True):
@@ -80,6 +81,11 @@ def test_steps_and_updates_follow_each_other_in_a_loop():
         own -= 0.01 * (e * xs).sum()
     assert losses.tolist() == pytest.approx(expected)
     assert w.item() == pytest.approx(own.item())
+
+    again, turned = torch.zeros(1), torch.tensor([1, 0])
+    losses = gather(again, g, x.view(3, 2), y.view(3, 2), one, g, again, 0.01, turned)
+    assert losses.tolist() == pytest.approx(expected), "sums of other orders"
+    assert again.item() == pytest.approx(own.item())
 
 
 def test_programs_are_freed():
