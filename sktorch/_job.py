@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
+from itertools import chain
 from math import ceil
 from typing import Any
 
@@ -14,7 +15,7 @@ from sktorch._device import current_device
 from sktorch._divergence import check_last_step
 from sktorch._net import Net
 from sktorch._part import Part
-from sktorch._private.scikit_learn import callback_context
+from sktorch._private.scikit_learn import callback_context, has_callbacks
 from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch._trial_call import is_plain
 from sktorch._warnings import warn_caller
@@ -22,9 +23,11 @@ from sktorch.data.batches import AugmentedBatches
 from sktorch.data.loaders import check_keeps_rows
 from sktorch.data.structure import Batch
 from sktorch.fused.runner import choose_runner
+from sktorch.training.ahead import AheadRunner
 from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.named_schedules import make_schedule
+from sktorch.training.randomness import never_draws
 from sktorch.training.schedule import Schedule
 from sktorch.training.stopping import BestWeights, Plateau
 
@@ -56,7 +59,7 @@ class TrainingJob:
         names = [field.name for field in fields(StepSettings)]
         settings = StepSettings(**{name: getattr(estimator, name) for name in names})
         engine = Engine(self.device, settings, n_epochs)
-        self.runner = choose_runner(engine, user_code=self._runs_user_code())
+        self.runner = AheadRunner(choose_runner(engine, user_code=self._runs_user_code()))
 
     def run(self) -> None:
         """Train, between the hooks of the callbacks, and keep the best weights."""
@@ -65,7 +68,7 @@ class TrainingJob:
         context.call_on_fit_task_begin(estimator=estimator, **arguments)
         try:
             net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
-            epochs = self._epochs()
+            epochs = self._epochs(is_watched=has_callbacks(context))
             work = net.work_.multiply_adds * estimator.batch_size
             threads = threads_for(work, self.runner.n_threads)
             with threads, subnormals_flushed(), current_device(self.device):
@@ -94,8 +97,11 @@ class TrainingJob:
         estimator.eager_reason_ = self.runner.eager_reason
         context.call_on_fit_task_end(estimator=estimator, **arguments)
 
-    def _epochs(self) -> Iterator[bool]:
-        """Train epoch after epoch; yield after each whether it should be the last."""
+    def _epochs(self, *, is_watched: bool) -> Iterator[bool]:
+        """Train epoch after epoch; yield after each whether it should be the last.
+
+        If one `is_watched`, the net is looked at when it ends.
+        """
         net = self.net
         train, evaluations = self._batches()
         monitor, sign = self._monitored(evaluations)
@@ -105,7 +111,11 @@ class TrainingJob:
             "dataset_train": self.train.dataset,
             "dataset_valid": None if self.valid is None else self.valid.dataset,
         }
+        is_watched = is_watched or bool(evaluations) or self._may_change_between_epochs()
         while True:
+            if not is_watched:
+                n_left = self.n_epochs - (len(net.history) - self.n_before)
+                self.runner.n_epochs = int(min(n_left, plateau.n_epochs_left))
             stop = net.fit_epoch(self.runner, train, evaluations, datasets, self.schedule)
             value = net.history[-1, monitor]
             self._keep_best(sign * value)
@@ -119,6 +129,17 @@ class TrainingJob:
         are_all_plain = is_plain(net.module_) and is_plain(net.criterion_)
         by_schedule = callable(self.estimator.lr_schedule)
         return by_schedule or not (are_all_plain and are_plain(net.callbacks_))
+
+    def _may_change_between_epochs(self) -> bool:
+        """Say whether an epoch's end changes the net, or what it draws or adds up."""
+        layers = chain(self.net.module_.modules(), self.net.criterion_.modules())
+        return (
+            self.best is not None
+            or self.schedule is not None
+            or self.estimator.gradient_accumulation > 1  # The last group of an epoch is short.
+            or self._runs_user_code()
+            or not all(map(never_draws, layers))
+        )
 
     def _n_trained(self) -> int:
         return sum("train_loss" in row for row in self.net.history)

@@ -30,6 +30,15 @@ def callback_context(estimator: Any, max_subtasks: int) -> Any:
     return estimator._init_callback_context(max_subtasks=max_subtasks)
 
 
+def has_callbacks(context: Any) -> bool:
+    """Say whether a context calls any callback.
+
+    scikit-learn does not tell otherwise. Without the private name it is taken to call some, and
+    every epoch is trained by itself.
+    """
+    return bool(getattr(context, "_callbacks", True))
+
+
 def output_library(transformer: Any) -> str:
     """Return the container that set_output or the configuration asks for.
 

@@ -3,10 +3,11 @@
 A batch is ``(X, y, weight)``, tensors on the training device; ``weight`` may be None.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import chain, repeat
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -41,7 +42,12 @@ def draw_loader_seed() -> int:
 
 
 class Batches:
-    """Batches of the rows of an index, in a new order every epoch if shuffled."""
+    """Batches of the rows of an index, in a new order every epoch if shuffled.
+
+    It has the batches of one epoch, or of `n_epochs` that follow each other.
+    """
+
+    n_epochs = 1
 
     def __init__(
         self,
@@ -59,18 +65,21 @@ class Batches:
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.index), self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        return self.n_epochs * (whole + (rest > 0 and not self.drop_last))
+
+    def repeated(self, n_epochs: int) -> Self:
+        """Return the batches of so many epochs, one after another."""
+        batches = copy.copy(self)
+        batches.n_epochs = n_epochs
+        return batches
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch = self.epoch()
-        starts = range(0, len(self), epoch.n_at_once)
-        return chain.from_iterable(self._cut(epoch.block(start)[1]) for start in starts)
+        return chain.from_iterable(map(self._cut, self._fetched()))
 
     def blocks(self) -> Iterator[tuple[Batch, int]]:
         """Yield the rows of several batches at a time, and the number of rows of each batch."""
-        epoch, size = self.epoch(), self.batch_size
-        for start in range(0, len(self), epoch.n_at_once):
-            block = epoch.block(start)[1]
+        size = self.batch_size
+        for block in self._fetched():
             n_rows = len(block[1])
             n_whole = n_rows - n_rows % size
             if n_whole:
@@ -78,8 +87,23 @@ class Batches:
             if n_whole < n_rows:
                 yield rows_of(block, n_whole, n_rows - n_whole), n_rows - n_whole
 
-    def epoch(self, block_bytes: int = BLOCK_BYTES) -> "EpochBatches":
-        """Return the batches of one more epoch, fetched in blocks of so many bytes.
+    def _fetched(self) -> Iterator[Batch]:
+        """Return the rows of batches that are fetched together; the first epoch draws at once."""
+        first = self._one_epoch(BLOCK_BYTES)
+        further = (self._one_epoch(BLOCK_BYTES) for _ in range(self.n_epochs - 1))
+        return (
+            epoch.block(start)[1]
+            for epoch in chain([first], further)
+            for start in range(0, len(epoch.sizes), epoch.n_at_once)
+        )
+
+    def epoch(self, block_bytes: int = BLOCK_BYTES) -> "EpochBatches | SeveralEpochs":
+        """Return the batches of what comes next, fetched in blocks of so many bytes."""
+        epochs = [self._one_epoch(block_bytes) for _ in range(self.n_epochs)]
+        return epochs[0] if len(epochs) == 1 else SeveralEpochs(epochs)
+
+    def _one_epoch(self, block_bytes: int) -> "EpochBatches":
+        """Draw the order of one more epoch.
 
         Draws from torch's default generator what a ``DataLoader`` draws (a base seed for its
         workers, then the sampler's seed), so that the same seed gives the same batches as a
@@ -122,6 +146,8 @@ def rows_of(batch: Batch, start: int, n_rows: int) -> Batch:
 class EpochBatches:
     """The batches of one epoch in the order of a seed (None: of the index), fetched when needed."""
 
+    n_epochs = 1
+
     def __init__(self, batches: Batches, seed: int | None, block_bytes: int) -> None:
         self._batches, self.seed = batches, seed
         self.is_weighted = batches.weights is not None
@@ -157,6 +183,28 @@ class EpochBatches:
             rows = self._order[first * size : (first + self.n_at_once) * size]
             self._last = first, self._batches.fetch(rows)
         return self._last
+
+
+class SeveralEpochs:
+    """The batches of epochs that follow each other."""
+
+    def __init__(self, epochs: list[EpochBatches]) -> None:
+        self._epochs, self.n_epochs = epochs, len(epochs)
+        self.is_weighted = epochs[0].is_weighted
+        self.seed = tuple(epoch.seed for epoch in epochs)
+        self.sizes = [size for epoch in epochs for size in epoch.sizes]
+
+    def example(self, number: int) -> Batch:
+        """Return tensors whose rows have the layout of a batch's, fetching it only if need be."""
+        epoch, number = divmod(number, len(self._epochs[0].sizes))
+        return self._epochs[epoch].example(number)
+
+    def block(self, number: int) -> tuple[int, Batch]:
+        """Return the batches fetched together with a batch, and the number of the first of them."""
+        n_batches = len(self._epochs[0].sizes)
+        epoch, number = divmod(number, n_batches)
+        first, block = self._epochs[epoch].block(number)
+        return epoch * n_batches + first, block
 
 
 class AugmentedBatches:

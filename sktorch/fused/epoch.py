@@ -17,8 +17,9 @@ from sktorch.training.fingerprint import NotStackable
 
 
 class BlockedBatches(Protocol):
-    """The batches of an epoch, as `sktorch.data.batches.EpochBatches` has them."""
+    """The batches of an epoch or several, as `sktorch.data.batches.EpochBatches` has them."""
 
+    n_epochs: int
     sizes: list[int]
     is_weighted: bool
 
@@ -70,6 +71,11 @@ class EpochTask:
     def optimizer(self) -> Optimizer | None:
         """The optimizer; None in an evaluation."""
         return self.model.net.optimizer_ if self.training else None
+
+    @property
+    def n_epochs(self) -> int:
+        """Number of epochs that the batches are of."""
+        return self.batches.n_epochs
 
     @property
     def sizes(self) -> list[int]:

@@ -4,13 +4,12 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
-from torch import nn
 
 from sktorch.training.engine import Engine
 from sktorch.training.fingerprint import Snapshot, fingerprint
 from sktorch.training.loop import set_mode
 from sktorch.training.objective import Objective
-from sktorch.training.randomness import drawing_nothing, numpy_and_python_state
+from sktorch.training.randomness import drawing_nothing, never_draws, numpy_and_python_state
 from sktorch.training.runner import Trainee
 
 
@@ -67,7 +66,7 @@ class Model:
         if findings is None or findings.groups != groups or not findings.snapshot.holds():
             on_cpu = self.engine.device.type == "cpu"
             layers = [*self.net.module_.modules(), *self.net.criterion_.modules()]
-            may_draw = not on_cpu or not all(map(_never_draws, layers))
+            may_draw = not on_cpu or not all(map(never_draws, layers))
             findings = _Findings(Snapshot(objective), groups, may_draw)
             self._findings[training] = findings
         return findings
@@ -102,11 +101,3 @@ def _watched(function: Callable, *args: Any) -> tuple[Any, bool]:
     result = function(*args)
     same_in_torch = torch.equal(before[0], torch.get_rng_state())
     return result, not (same_in_torch and before[1] == numpy_and_python_state())
-
-
-def _never_draws(layer: nn.Module) -> bool:
-    """Say whether a layer is one of torch's, or of ours, that draws no random numbers."""
-    own = type(layer).__module__.startswith(("torch.nn.", "sktorch.modules."))
-    by_name = type(layer).__name__.startswith(("Dropout", "RReLU", "FractionalMaxPool"))
-    by_name = by_name or "AlphaDropout" in type(layer).__name__
-    return own and not (by_name or getattr(layer, "dropout", False))

@@ -20,9 +20,8 @@ class Progress:
         """Count epochs that models went through together; report if it is time."""
         trained = [epoch for epoch in epochs if epoch.optimizer is not None and epoch.losses]
         self._n_models = len(trained) or self._n_models
-        self._n_epochs += len(trained)
-        losses = [sum(epoch.losses) / len(epoch.losses) for epoch in trained]
-        self._loss = min([self._loss, *losses])
+        self._n_epochs += sum(epoch.n_epochs for epoch in trained)
+        self._loss = min([self._loss, *map(_last_loss, trained)])
         if time.monotonic() - self._last_time >= INTERVAL:
             self.report()
 
@@ -47,3 +46,9 @@ class Progress:
         if math.isfinite(self._score):
             line += f", best score {self._score:.4g}"
         self._report(f"{line}, {self._n_tasks} tasks done")
+
+
+def _last_loss(epochs: Any) -> float:
+    """Return the mean loss of the last of some epochs that a model went through at once."""
+    losses = epochs.losses[-(len(epochs.losses) // epochs.n_epochs) :]
+    return sum(losses) / len(losses)

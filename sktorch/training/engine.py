@@ -87,9 +87,11 @@ class Engine:
         after_step: Callable[[], object] | None = None,
     ) -> Trained:
         """Fit a net to every batch once; its module is in train mode."""
+        n_epochs = batches.n_epochs if isinstance(batches, Batches) else 1
         step = self.step(
             net,
-            n_batches=_length(batches),
+            n_epochs=n_epochs,
+            n_batches=_length(batches) // n_epochs,
             observed=observer is not None,
             scheduled=after_step is not None,
         )
@@ -122,13 +124,14 @@ class Engine:
         self,
         net: Trainee,
         *,
+        n_epochs: int = 1,
         n_batches: int = 1,
         observed: bool = False,
         scheduled: bool = False,
     ) -> Step:
-        """Return the training step of an epoch, which is replayed where it can be and that pays."""
+        """Return the training step of some epochs, replayed where it can be and that pays."""
         optimizer, settings = net.optimizer_, self.settings
-        n_epochs, self._n_epochs = self._n_epochs, max(self._n_epochs - 1, 1)
+        n_epochs, self._n_epochs = self._n_epochs, max(self._n_epochs - n_epochs, 1)
         if settings.gradient_accumulation > 1 and demands_closure(type(optimizer)):
             raise ValueError(
                 f"gradient_accumulation={settings.gradient_accumulation} can't be used with "

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from sktorch.training.interrupts import exclusively
 
@@ -292,3 +293,11 @@ def _comparable(state: Any) -> Any:
     if isinstance(state, torch.Tensor):
         return state.numpy().tobytes()
     return [part.tobytes() if isinstance(part, np.ndarray) else part for part in state]
+
+
+def never_draws(layer: nn.Module) -> bool:
+    """Say whether a layer is one of torch's, or of ours, that draws no random numbers."""
+    own = type(layer).__module__.startswith(("torch.nn.", "sktorch.modules."))
+    by_name = type(layer).__name__.startswith(("Dropout", "RReLU", "FractionalMaxPool"))
+    by_name = by_name or "AlphaDropout" in type(layer).__name__
+    return own and not (by_name or getattr(layer, "dropout", False))

@@ -19,6 +19,11 @@ class Plateau:
         self.best = -math.inf
         self.stale_epochs = 0
 
+    @property
+    def n_epochs_left(self) -> float:
+        """The number of epochs after which training may stop, at the earliest."""
+        return max(self.patience - self.stale_epochs, 1)
+
     def update(self, value: float) -> bool:
         """Take one more epoch's value; return whether training should stop."""
         value = self.sign * value

@@ -4,6 +4,7 @@ import pytest
 
 from sktorch.fused import trial
 from sktorch.fused.fuser import Fuser
+from sktorch.training import ahead
 
 
 @pytest.fixture
@@ -13,7 +14,13 @@ def no_step_is_large(monkeypatch):
 
 
 @pytest.fixture
-def met(monkeypatch):
+def one_epoch_at_a_time(monkeypatch):
+    """Let fits meet after each epoch."""
+    monkeypatch.setattr(ahead, "MAX_STEPS", 0)
+
+
+@pytest.fixture
+def met(monkeypatch, one_epoch_at_a_time):
     """Return a list of how many epochs ran together each time."""
     numbers = []
     run = Fuser.run

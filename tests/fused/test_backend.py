@@ -164,7 +164,7 @@ def test_verbose_tells_how_each_kind_trains(iris, capsys):
     )
 
 
-def test_progress_every_few_seconds(iris, capsys, monkeypatch):
+def test_progress_every_few_seconds(iris, capsys, monkeypatch, one_epoch_at_a_time):
     monkeypatch.setattr(progress, "INTERVAL", 0)
     ensemble = BaggingClassifier(classifier(optimizer="lbfgs"), 2, random_state=0, verbose=1)
     with joblib.parallel_config("sktorch"):

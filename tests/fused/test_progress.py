@@ -8,8 +8,8 @@ import sktorch.fused.progress
 from sktorch.fused.progress import Progress
 
 
-def an_epoch(*losses, optimizer="adam"):
-    return SimpleNamespace(losses=losses, optimizer=optimizer)
+def an_epoch(*losses, optimizer="adam", n_epochs=1):
+    return SimpleNamespace(losses=losses, optimizer=optimizer, n_epochs=n_epochs)
 
 
 def progress_and_lines(monkeypatch, interval=float("inf")):
@@ -32,11 +32,11 @@ def test_a_line(monkeypatch, results, score):
     progress.epochs_ended(
         [an_epoch(3.0, 1.0), an_epoch(float("nan")), an_epoch(1.0, optimizer=None)]
     )
-    progress.epochs_ended([an_epoch(1.0, 0.5)])
+    progress.epochs_ended([an_epoch(0.1, 0.2, 1.0, 0.5, n_epochs=2)])
     progress.task_ended(results)
     assert lines == []
     progress.report()
-    expected = "1 models, 3 epochs of all models trained, lowest training loss 0.75"
+    expected = "1 models, 4 epochs of all models trained, lowest training loss 0.75"
     assert lines == [f"{expected}{score}, 1 tasks done"]
 
 

@@ -1,0 +1,66 @@
+"""Train several epochs at once, while nobody looks at the net between them."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from sktorch.data.batches import Batches
+from sktorch.data.structure import Batch
+from sktorch.training.runner import Evaluated, Observer, Runner, Trained, Trainee
+
+# So much work is done in some tens of milliseconds: nobody waits for an epoch to end.
+MAX_MULTIPLY_ADDS, MAX_STEPS = 2**30, 1000
+
+
+class AheadRunner:
+    """A runner that trains epochs ahead, and tells of them one by one as it is asked.
+
+    Set `n_epochs` to how many epochs will follow, this one included, before anybody looks at the
+    net. For small nets and data, what surrounds an epoch takes as long as its steps.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.n_epochs = 1
+        self._trained: deque[Trained] = deque()
+
+    @property
+    def eager_reason(self) -> str | None:
+        """The reason why steps are not replayed; None where they are."""
+        return self._runner.eager_reason
+
+    @property
+    def n_threads(self) -> int | None:
+        """The number of CPU threads for large steps; None leaves it as it is set."""
+        return self._runner.n_threads
+
+    def train(
+        self,
+        net: Trainee,
+        batches: Iterable[Batch],
+        observer: Observer | None = None,
+        after_step: Callable[[], object] | None = None,
+    ) -> Trained:
+        """Fit the net to every batch once."""
+        if not self._trained:
+            n_epochs = 1
+            if self.n_epochs > 1 and isinstance(batches, Batches):
+                n_epochs = min(self.n_epochs, _max_epochs(net, batches))
+                batches = batches.repeated(n_epochs)
+            losses, sizes = self._runner.train(net, batches, observer, after_step)
+            n_batches = len(losses) // n_epochs
+            for start in range(0, len(losses), n_batches):
+                epoch = slice(start, start + n_batches)
+                self._trained.append((losses[epoch], sizes[epoch]))
+        return self._trained.popleft()
+
+    def evaluate(
+        self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
+    ) -> Evaluated:
+        """Evaluate the net on every batch."""
+        return self._runner.evaluate(net, batches, observer)
+
+
+def _max_epochs(net: Trainee, batches: Batches) -> int:
+    """Return how many epochs take no longer than a moment."""
+    by_work = MAX_MULTIPLY_ADDS / max(net.work_.multiply_adds * len(batches.index), 1)
+    return max(int(min(by_work, MAX_STEPS / max(len(batches), 1))), 1)
