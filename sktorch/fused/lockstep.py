@@ -14,8 +14,8 @@ from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack
 from sktorch.fused.stacked_block import StackedBlock, stacked_block
 from sktorch.fused.trial import Program
-from sktorch.recording.replayed_optimizer import ReplayedOptimizer
-from sktorch.recording.torchscript import looped
+from sktorch.recording.replayed_optimizer import ReplayedOptimizer, Update
+from sktorch.recording.torchscript import Source, looped
 from sktorch.training.cuda_graph import Capturable, CapturedStep, is_capturable
 from sktorch.training.optimizers import without_hooks
 
@@ -137,7 +137,7 @@ class StackStep:
         self.generator = torch.Generator(tasks[0].device)
         self._recording = program.usable_recording()
         self._run = partial(self._recording.flat(), self.generator)
-        self._loops: dict[bool, Loop] = {}
+        self._loops: dict[bool, Loop | None] = {}
         self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
         self._renew_settings = stack.renew_settings
         self._is_scheduled = tasks[0].after_step is not None
@@ -173,12 +173,18 @@ class StackStep:
             return None
         gathered = block.index is not None
         if gathered not in self._loops:
-            place = slice(len(self._tensors), len(self._tensors) + len(block.tensors))
-            run = looped(source, place, update.source, gathered=gathered)
-            constants = self._recording.program.constants
-            further = *self._recording.new_buffers(), *constants, *update.values
-            self._loops[gathered] = partial(_do_steps, run, self._tensors, further)
+            self._loops[gathered] = self._looped(source, update, block)
         return self._loops[gathered]
+
+    def _looped(self, source: Source, update: Update, block: StackedBlock) -> Loop | None:
+        place = slice(len(self._tensors), len(self._tensors) + len(block.tensors))
+        try:
+            run = looped(source, place, update.source, gathered=block.index is not None)
+        except RuntimeError:  # TorchScript can't express an operation of the optimizer.
+            return None
+        constants = self._recording.program.constants
+        further = *self._recording.new_buffers(), *constants, *update.values
+        return partial(_do_steps, run, self._tensors, further)
 
     def zero_grad(self) -> None:
         """Do nothing: gradients are written anew, where the optimizer reads them."""

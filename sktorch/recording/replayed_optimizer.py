@@ -33,23 +33,33 @@ class ReplayedOptimizer:
 
     def __init__(self, optimizer: Steps) -> None:
         self._optimizer = optimizer
+        self._writes: list[_Write] | None = None
         self._replay: Callable[[], object] | None = None
-        self.update: Update | None = None  # what a replay does, where TorchScript does it
+        self.update: Update | None = None  # what a replay does, where TorchScript can do it
         self._n_tries = 2  # The first step may make the states.
 
     def step(self) -> None:
         """Step, by replaying if the operations are known."""
-        if self._replay is not None:
+        if self._writes is not None:
+            self._replay = self._replay or self._compiled(self._writes)
             self._replay()
         elif self._n_tries:
             self._n_tries -= 1
             with _WriteRecorder() as recorder:
                 self._optimizer.step()
             if recorder.writes is not None:
-                self.update = _as_torchscript(recorder.writes)
-                self._replay = self.update or partial(_perform, recorder.writes)
+                self._writes, self.update = recorder.writes, _as_torchscript(recorder.writes)
         else:
             self._optimizer.step()
+
+    def _compiled(self, writes: list[_Write]) -> Callable[[], object]:
+        """Return a replay; it is compiled when it is needed, as a loop of steps does without."""
+        if self.update is not None:
+            try:
+                self.update.source.compiled()
+            except RuntimeError:  # TorchScript can't express an operation.
+                self.update = None
+        return self.update or partial(_perform, writes)
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Update:
 
 
 def _as_torchscript(writes: list[_Write]) -> Update | None:
-    """Return operations as a program, if TorchScript can express them and they are on a CPU."""
+    """Return operations as a program of TorchScript, if they are on a CPU."""
     values: list[Any] = []
 
     def variable(value: Any) -> Any:
@@ -88,10 +98,6 @@ def _as_torchscript(writes: list[_Write]) -> Update | None:
     if any(t.device.type != "cpu" for t in tensors if isinstance(t, Tensor)):
         return None
     source = Source(tuple(map(Variable.declaration, variables)), tuple(lines))
-    try:
-        source.compiled()
-    except RuntimeError:
-        return None
     return Update(source, tuple(map(_detached, values)))
 
 

@@ -128,7 +128,10 @@ class ReplayedStep:
         source, held = program.recording.program.source, program.recording.program.constants
         state = [tensor.detach() for tensor in self.step.state]
         place = slice(len(state), len(state) + len(_tensors_of(batch)))
-        run = looped(source, place, update.source)
+        try:
+            run = looped(source, place, update.source)
+        except RuntimeError:  # TorchScript can't express an operation of the optimizer.
+            return None
 
         def do_steps(block: Batch, n_batches: int, n_rows: int) -> Tensor:
             self._n_steps -= n_batches
