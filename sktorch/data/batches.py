@@ -150,6 +150,7 @@ class EpochBatches:
 
     def __init__(self, batches: Batches, seed: int | None, block_bytes: int) -> None:
         self._batches, self.seed = batches, seed
+        self.is_whole = batches.rows.is_whole
         self.is_weighted = batches.weights is not None
         whole, rest = divmod(len(batches.index), batches.batch_size)
         self.sizes = [batches.batch_size] * whole
@@ -177,12 +178,15 @@ class EpochBatches:
 
         Fetching a block and cutting it is faster than an index for each batch.
         """
-        first = number - number % self.n_at_once
+        first, rows = self.rows_of_block(number)
         if self._last is None or self._last[0] != first:
-            size = self._batches.batch_size
-            rows = self._order[first * size : (first + self.n_at_once) * size]
             self._last = first, self._batches.fetch(rows)
         return self._last
+
+    def rows_of_block(self, number: int) -> tuple[int, Tensor]:
+        """Return the number of a block's first batch, and the numbers of its rows."""
+        first, size = number - number % self.n_at_once, self._batches.batch_size
+        return first, self._order[first * size : (first + self.n_at_once) * size]
 
 
 class SeveralEpochs:
@@ -190,21 +194,32 @@ class SeveralEpochs:
 
     def __init__(self, epochs: list[EpochBatches]) -> None:
         self._epochs, self.n_epochs = epochs, len(epochs)
-        self.is_weighted = epochs[0].is_weighted
+        self.is_whole, self.is_weighted = epochs[0].is_whole, epochs[0].is_weighted
         self.seed = tuple(epoch.seed for epoch in epochs)
         self.sizes = [size for epoch in epochs for size in epoch.sizes]
 
     def example(self, number: int) -> Batch:
         """Return tensors whose rows have the layout of a batch's, fetching it only if need be."""
-        epoch, number = divmod(number, len(self._epochs[0].sizes))
-        return self._epochs[epoch].example(number)
+        epoch, _, number = self._place(number)
+        return epoch.example(number)
 
     def block(self, number: int) -> tuple[int, Batch]:
         """Return the batches fetched together with a batch, and the number of the first of them."""
+        epoch, start, number = self._place(number)
+        first, block = epoch.block(number)
+        return start + first, block
+
+    def rows_of_block(self, number: int) -> tuple[int, Tensor]:
+        """Return the number of a block's first batch, and the numbers of its rows."""
+        epoch, start, number = self._place(number)
+        first, rows = epoch.rows_of_block(number)
+        return start + first, rows
+
+    def _place(self, number: int) -> tuple[EpochBatches, int, int]:
+        """Return a batch's epoch, the number of its first batch, and the batch's number in it."""
         n_batches = len(self._epochs[0].sizes)
-        epoch, number = divmod(number, n_batches)
-        first, block = self._epochs[epoch].block(number)
-        return epoch * n_batches + first, block
+        epoch, within = divmod(number, n_batches)
+        return self._epochs[epoch], number - within, within
 
 
 class AugmentedBatches:

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from sktorch.data.structure import Batch, Outputs, tree_leaves, tree_map
 from sktorch.fused.model import Model
-from sktorch.fused.short_batches import filled_size, filled_up
+from sktorch.fused.short_batches import filled_size, filled_up, filling, filling_weight
 from sktorch.fused.stack import stackable_settings
 from sktorch.training.fingerprint import NotStackable
 
@@ -21,6 +23,7 @@ class BlockedBatches(Protocol):
 
     n_epochs: int
     sizes: list[int]
+    is_whole: bool  # Every example has all rows.
     is_weighted: bool
 
     def example(self, number: int) -> Batch:
@@ -29,6 +32,10 @@ class BlockedBatches(Protocol):
 
     def block(self, number: int) -> tuple[int, Batch]:
         """Return the batches fetched together with a batch, and the number of the first."""
+        ...
+
+    def rows_of_block(self, number: int) -> tuple[int, Tensor]:
+        """Return the number of a block's first batch, and the numbers of its rows."""
         ...
 
 
@@ -130,11 +137,24 @@ class EpochTask:
     def _own_block(self) -> list[Any]:
         """Return the next block of batches as they were drawn."""
         first, block = self.shared_batches.block(self.n_done)
-        n_rows, sizes = self.n_own_rows, self.batches.sizes
-        start = sum(sizes[first : self.n_done])
-        n_batches = (len(block[1]) - start) // n_rows
-        shape, rows = (n_batches, n_rows), slice(start, start + n_batches * n_rows)
-        return [tree_map(lambda x: x[rows].unflatten(0, shape), x) for x in block if x is not None]
+        return [tree_map(partial(self._cut, first), x) for x in block if x is not None]
+
+    def next_rows(self) -> Tensor:
+        """Return the numbers of the rows of `next_block`; the first one's fill up a batch."""
+        rows = self._cut(*self.shared_batches.rows_of_block(self.n_done))
+        n_given, n_rows = self.n_own_rows, self.n_rows
+        return rows if n_given == n_rows else rows[:, filling(n_given, n_rows, rows.device)]
+
+    def filling_weight(self, weights: Tensor) -> Tensor:
+        """Return the factors of the weights of a batch's rows that filling it up takes."""
+        return filling_weight(self.n_own_rows, self.n_rows, weights)
+
+    def _cut(self, first: int, block: Tensor) -> Tensor:
+        """Cut a block that begins with a batch of a number into those from the next batch on."""
+        n_rows = self.n_own_rows
+        start = sum(self.batches.sizes[first : self.n_done])
+        n_batches = (len(block) - start) // n_rows
+        return block[start : start + n_batches * n_rows].unflatten(0, (n_batches, n_rows))
 
     def next_batch(self) -> list[Any]:
         """Return a copy of the next batch: inputs, targets, and weights if there are any."""

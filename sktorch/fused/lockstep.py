@@ -73,7 +73,7 @@ class LockstepEpoch:
         for task in self.tasks:
             task.n_done += n_batches
             try:
-                if not task.is_over:
+                if not (task.is_over or task.shared_batches.is_whole):
                     task.shared_batches.block(task.n_done)
             except Exception as error:  # of reading its rows: the others can go on
                 task.error = error

@@ -7,6 +7,7 @@ lengths. Cut to these, each length would be a stack of a few models with a progr
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sktorch.data.structure import tree_map
 
@@ -24,8 +25,19 @@ def filled_up(parts: list[Any], n_rows: int) -> list[Any]:
 
     The further rows are copies of the first one, which the module and the criterion take.
     """
-    n_given, device = parts[-1].shape[1], parts[-1].device
-    is_given = torch.arange(n_rows, device=device) < n_given
-    index = torch.arange(n_rows, device=device) * is_given
-    *others, weights = (tree_map(lambda x: x.index_select(1, index), part) for part in parts)
-    return [*others, weights * is_given * (n_rows / n_given)]
+    n_given, weights = parts[-1].shape[1], parts[-1]
+    index = filling(n_given, n_rows, weights.device)
+    others = (tree_map(lambda x: x.index_select(1, index), part) for part in parts[:-1])
+    return [*others, weights.index_select(1, index) * filling_weight(n_given, n_rows, weights)]
+
+
+def filling(n_given: int, n_rows: int, device: torch.device) -> Tensor:
+    """Return which row of a batch stands in each of its rows when it is filled up."""
+    numbers = torch.arange(n_rows, device=device)
+    return numbers * (numbers < n_given)
+
+
+def filling_weight(n_given: int, n_rows: int, weights: Tensor) -> Tensor:
+    """Return the factors of the weights of a batch's rows when it is filled up."""
+    is_given = torch.arange(n_rows, device=weights.device) < n_given
+    return is_given.to(weights.dtype) * (n_rows / n_given)

@@ -18,6 +18,7 @@ class EpochBatches:
     """Batches that are there already; one that is an error is raised."""
 
     n_epochs = 1
+    is_whole = False
 
     def __init__(self, batches):
         self._batches = [*batches]

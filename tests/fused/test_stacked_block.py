@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stacked_block import stacked_block
+from sktorch.training.randomness import RandomStream
 from tests.fused.epochs import EpochBatches, model_of, task_of
+from tests.fused.training import OPTIMIZERS, batches_of, mlp
 
 
 def task(n_batches=3, start=0.0):
@@ -49,3 +52,39 @@ def test_tasks_at_different_places_share_what_they_can():
     assert len(block) == 2
     X, _ = next(iter(block.rest(1)))
     assert X[:, :, 0].tolist() == [[2, 3], [4, 5], [102, 103], [2, 3]]
+
+
+def drawn(number, shared, weighted=True, batch_size=6, n_epochs=1):
+    """A task on rows of whole tensors, which all tasks share or each has for itself."""
+    weights = torch.rand(60, dtype=torch.float64) if weighted else None
+    n_rows = 20 + number if weighted else 20
+    batches = batches_of(number, n_rows, batch_size, weights=weights)
+    if not shared:
+        batches.rows.values = batches.rows.values.clone()
+    batches = batches.repeated(n_epochs)
+    epoch = RandomStream(number, torch.device("cpu")).run(batches.epoch)
+    optimizer_of = OPTIMIZERS["adam"]
+    module = mlp().double()
+    model = model_of(module, optimizer_of(module.parameters(), 0.1))
+    return EpochTask(model, epoch, training=True)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("n_epochs", [1, 3])
+def test_rows_of_whole_tensors_are_those_of_blocks_stacked(shared, weighted, n_epochs):
+    by_rows = [drawn(n, shared, weighted, n_epochs=n_epochs) for n in range(3)]
+    lengths = set()
+    while not any(task.is_over for task in by_rows):
+        block = stacked_block(by_rows, 4)
+        for task in by_rows:
+            task.shared_batches.is_whole = False
+        blocks = stacked_block(by_rows, 4)
+        for task in by_rows:
+            task.shared_batches.is_whole = True
+        torch.testing.assert_close(block.tensors, blocks.tensors, rtol=0, atol=0)
+        assert block.index.tolist() == blocks.index.tolist() == [0, 1, 2, 0]
+        lengths.add(block.tensors[1].shape[2])
+        for task in by_rows:
+            task.n_done += len(block)
+    assert lengths == ({6} if weighted else {6, 2}), "short batches are filled up"
