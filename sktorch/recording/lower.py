@@ -1,4 +1,4 @@
-"""Rewrite a recorded graph so that it runs faster: wide products, and no Python."""
+"""Lower a recorded graph to a program, without Python where that can be."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -6,38 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
 from sktorch.recording.torchscript import Source, call, expression
 
 # A function of a generator and tensors, which returns tensors.
 Run = Callable[..., Sequence[Tensor]]
-
-
-def widen_products(graph: fx.Graph) -> None:
-    """Rewrite tall products with a transposed left factor as (BᵀAᵀ)ᵀ.
-
-    Gradients of weights are such products. MKL is about a third faster on the wide form.
-    """
-    bmm, transpose = torch.ops.aten.bmm.default, torch.ops.aten.transpose.int
-    for node in [node for node in graph.nodes if node.target is bmm]:
-        value, (left, right) = node.meta["value"], node.args
-        if left.target is not transpose or value.shape[1] <= value.shape[2]:
-            continue
-        with graph.inserting_before(node):
-            factors = [graph.call_function(transpose, (factor, 1, 2)) for factor in (right, left)]
-            product = graph.call_function(bmm, tuple(factors))
-            turned = graph.call_function(transpose, (product, 1, 2))
-        for factor, source in zip(factors, (right, left), strict=True):
-            factor.meta["value"] = source.meta["value"].mT
-        # The memory plan reads lifetimes from storages, so the new values share the old one's.
-        shape, strides = value.mT.shape, value.mT.contiguous().stride()
-        product.meta["value"] = value.as_strided(shape, strides)
-        turned.meta["value"] = product.meta["value"].mT
-        node.replace_all_uses_with(turned)
-        graph.erase_node(node)
-    graph.eliminate_dead_code()
 
 
 @dataclass(frozen=True)

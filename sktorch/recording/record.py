@@ -24,9 +24,10 @@ from sktorch._private.torch import (
     tree_map,
     tree_unflatten,
 )
-from sktorch.recording.lower import Program, lower, widen_products
+from sktorch.recording.lower import Program, lower
 from sktorch.recording.memory_plan import reuse_memory
 from sktorch.recording.simplify import simplify
+from sktorch.recording.vectorize import vectorize
 
 # Views that are their base itself if shape and strides are the same.
 _MAY_BE_IDENTITY = {"view", UNSAFE_VIEW, "expand", "alias", "detach"}
@@ -98,13 +99,13 @@ def record(
     function: Callable[..., Any],
     generator: torch.Generator | None,
     *inputs: Any,
-    wide_products: bool = True,
+    vectorized: bool = True,
     planned_memory: bool = True,
 ) -> tuple[Recording, Any]:
     """Call a function of nested tensors once; return a recording of it and its value.
 
     The function may write to its inputs; so does a replay. All random numbers come from
-    ``generator``, or if it is None from where the function draws them. ``wide_products`` makes some
+    ``generator``, or if it is None from where the function draws them. ``vectorized`` makes some
     products faster, and their last bits others. ``planned_memory`` reuses memory that large results
     would be allocated in. Raise `NotRecordable` if a replay could not do the same.
     """
@@ -118,8 +119,8 @@ def record(
     with torch.no_grad():
         graph = recorder.graph_to(outputs)
         simplify(graph)
-        if wide_products:
-            widen_products(graph)
+        if vectorized:
+            vectorize(graph)
         buffers = reuse_memory(graph) if planned_memory else []
         program = lower(graph, recorder.constants, tensors + buffers, recorder.has_generator)
     examples = [torch.empty_like(buffer) for buffer in buffers]

@@ -238,7 +238,7 @@ class ReplayedStep:
                 lambda *_: self.step.compute(batch, *place),
                 None,
                 *tensors,
-                wide_products=False,
+                vectorized=False,
                 planned_memory=False,
             )
         except NotRecordable as why:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import fx
 
-from sktorch.recording.lower import lower, widen_products
+from sktorch.recording.lower import lower
 from sktorch.recording.record import record
 from sktorch.recording.torchscript import Source
 
@@ -33,26 +33,6 @@ def graph_of_product(x, y):
     product.meta["value"] = torch.bmm(x.mT, y)
     graph.output([product])
     return graph
-
-
-@pytest.mark.parametrize(
-    ("n_rows", "n_columns", "widened"), [(8, 3, True), (3, 8, False), (4, 4, False)]
-)
-def test_tall_products_of_a_transposed_factor_are_computed_as_wide_ones(n_rows, n_columns, widened):
-    inputs = factors(n_rows, n_columns)
-    graph = graph_of_product(*inputs)
-    widen_products(graph)
-    (product,) = [node for node in graph.nodes if node.target is ATEN.bmm.default]
-    shape = (2, n_columns, n_rows) if widened else (2, n_rows, n_columns)
-    assert product.meta["value"].shape == shape
-    value = fx.GraphModule({}, graph)(GENERATOR, *inputs)
-    torch.testing.assert_close(value, transposed_product(*inputs))
-
-
-def test_products_stay_as_they_are_on_demand():
-    inputs = factors(64, 3)
-    recording, _ = record(transposed_product, GENERATOR, *inputs, wide_products=False)
-    assert torch.equal(recording(GENERATOR, *inputs)[0], transposed_product(*inputs)[0])
 
 
 def refuses(*args):

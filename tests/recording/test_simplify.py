@@ -25,7 +25,7 @@ def graph_of(function, *shapes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sktorch.recording.record.fx.Graph", Kept)
         patch.setattr("sktorch.recording.record.simplify", lambda graph: None)
-        record(function, torch.Generator(), *inputs, wide_products=False, planned_memory=False)
+        record(function, torch.Generator(), *inputs, vectorized=False, planned_memory=False)
     return recorded[0], inputs
 
 
