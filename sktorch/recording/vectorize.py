@@ -55,6 +55,7 @@ def _turn_softmax(graph: fx.Graph, node: fx.Node) -> None:
 
     With 10 classes that takes a fifth to a third of the time.
     """
+    operation: Any = node.target
     value: Tensor = node.meta["value"]
     tensors = [argument for argument in node.args if isinstance(argument, fx.Node)]
     dimension = node.args[len(tensors)]
@@ -65,7 +66,7 @@ def _turn_softmax(graph: fx.Graph, node: fx.Node) -> None:
     with graph.inserting_before(node):
         columns = [_contiguous(graph, _turned(graph, tensor)) for tensor in tensors]
         others = node.args[len(tensors) + 1 :]
-        softmax = graph.call_function(node.target, (*columns, last - 1, *others))
+        softmax = graph.call_function(operation, (*columns, last - 1, *others))
         softmax.meta["value"] = value.mT.contiguous()
         _replace(graph, node, _contiguous(graph, _turned(graph, softmax)))
 
