@@ -27,15 +27,15 @@ ARROWS = {
     "losses": set(),
     "modules": set(),
     "preprocessing": set(),
+    "persistence": set(),
 }
-LEAVES = {"_errors", "_lookup", "_private"}
+LEAVES = {"_device", "_errors", "_lookup", "_private"}
 ESTIMATORS = {
     "_building",
     "_doubts",
     "_callbacks",
     "_classifier",
     "_components",
-    "_device",
     "_divergence",
     "_estimator",
     "_features",
@@ -63,10 +63,12 @@ PACKAGES = {
     "data": {"numpy", "scipy", "sklearn", "skorch", "torch"},
     "modules": {"torch"},
     "preprocessing": {"numpy", "pandas", "polars", "sklearn"},
+    "persistence": {"numpy", "safetensors", "torch"},
 }
 ONLY = {  # the only file of a room that imports a package
     ("fused", "joblib"): "fused.backend",
     ("data", "skorch"): "data.mappings",  # its dict that indexes by rows, for its callbacks
+    ("persistence", "safetensors"): "persistence.archive",
     ("training", "numpy"): "training.randomness",  # numpy's global generator is set aside there
 }
 
@@ -92,6 +94,9 @@ TESTED_IN = {
     "_private.torch": "tests/test_private.py",
     "data.source": "tests/data/test_sources.py",
     "modules._layers": "tests/modules",
+    "persistence.nodes": "tests/persistence/test_archive.py",
+    "persistence.tensors": "tests/persistence/test_archive.py",
+    "persistence.tree": "tests/persistence/test_archive.py",
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
     "preprocessing._parameters": "tests/preprocessing/test_cleaner.py",
     "training.objective": "tests/training/test_step.py",
