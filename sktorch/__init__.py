@@ -2,9 +2,10 @@
 
 from sktorch._classifier import TorchClassifier
 from sktorch._regressor import TorchRegressor
+from sktorch._saving import load, save
 from sktorch.fused.backend import register
 
 register()
 
-__all__ = ["TorchClassifier", "TorchRegressor"]
+__all__ = ["TorchClassifier", "TorchRegressor", "load", "save"]
 __version__ = "0.1.0.dev0"

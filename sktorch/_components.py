@@ -30,10 +30,10 @@ def criterion_factory(
         factory = _factory("criterion", criterion, parameters)
     else:  # a function of two tensors
         factory = partial(FunctionLoss, criterion)
-    return factory if adapter is None else partial(_adapted, adapter, factory)
+    return factory if adapter is None else partial(adapted, adapter, factory)
 
 
-def _adapted(adapter: Callable, factory: Callable, **parameters: Any) -> nn.Module:
+def adapted(adapter: Callable, factory: Callable, **parameters: Any) -> nn.Module:
     return adapter(factory(**parameters))
 
 

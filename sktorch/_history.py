@@ -91,6 +91,11 @@ def compact(batches: list[dict[str, Any]]) -> Batches:
     )
 
 
+def blocks_of(batches: list[dict[str, Any]]) -> Sequence[Block]:
+    """Return batches as columns, for a file."""
+    return compact(batches)._blocks or ()
+
+
 def extended(
     batches: list[dict[str, Any]], prefix: str, losses: list[float], sizes: list[int]
 ) -> Batches:

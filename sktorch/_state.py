@@ -94,17 +94,7 @@ def _reduced(layer: nn.Module, protocol: int) -> tuple[Callable, tuple, State]:
     """Reduce a parametrized layer, as `object.__reduce_ex__` does, to its class and attributes."""
     parametrized: Any = layer.parametrizations
     original = parametrize.type_before_parametrizations(layer)
-    return _parametrized, (original, [*parametrized]), without_hook_of_weight_norm(vars(layer))
-
-
-def _parametrized(layer_class: type[nn.Module], names: list[str]) -> nn.Module:
-    """Return a layer with placeholders for parametrizations, which its attributes replace."""
-    layer = layer_class.__new__(layer_class)
-    nn.Module.__init__(layer)
-    for name in names:
-        layer.register_parameter(name, nn.Parameter(torch.zeros(1)))
-        parametrize.register_parametrization(layer, name, nn.Identity(), unsafe=True)
-    return layer
+    return parametrized, (original, [*parametrized]), without_hook_of_weight_norm(vars(layer))
 
 
 class _Travelling(Tensor):

@@ -27,6 +27,7 @@ __all__ = [
     "module_has_hooks",
     "optimizer_has_hooks",
     "overload_name",
+    "renew_lazy_hooks",
     "schema",
     "tensor_has_hooks",
     "tree_flatten",
@@ -131,6 +132,18 @@ def materialise(layer: Any, args: tuple, kwargs: dict[str, Any]) -> None:
     """Give a lazy layer its parameters as a call would, once; without it, lazy fits fail."""
     if layer.has_uninitialized_params():
         layer._infer_parameters(layer, args, kwargs)
+
+
+def renew_lazy_hooks(layer: Any) -> None:
+    """Give a lazy layer without hooks those of a new one.
+
+    The constructor, which adds them, takes other arguments in every class. Without the names, a
+    module that has not seen data can't be read from a file.
+    """
+    layer._load_hook = layer._register_load_state_dict_pre_hook(layer._lazy_load_hook)
+    layer._initialize_hook = layer.register_forward_pre_hook(
+        layer._infer_parameters, with_kwargs=True
+    )
 
 
 def without_hook_of_weight_norm(state: dict[str, Any]) -> dict[str, Any]:

@@ -36,19 +36,19 @@ def _identity(values: Tensor) -> Tensor:
     return values
 
 
-def _codes(codes: Tensor, n_classes: int, output: Tensor) -> Tensor:
+def codes(codes: Tensor, n_classes: int, output: Tensor) -> Tensor:
     return codes
 
 
-def _zero_one(codes: Tensor, n_classes: int, output: Tensor) -> Tensor:
+def zero_one(codes: Tensor, n_classes: int, output: Tensor) -> Tensor:
     """Return zeros and ones in the output's shape: one column for two classes, else one a class."""
     if _is_single(output):
         return codes.to(output.dtype).reshape(-1, *output.shape[1:])
     return F.one_hot(codes, n_classes).to(output.dtype)
 
 
-def _plus_minus_one(codes: Tensor, n_classes: int, output: Tensor) -> Tensor:
-    return 2 * _zero_one(codes, n_classes, output) - 1
+def plus_minus_one(codes: Tensor, n_classes: int, output: Tensor) -> Tensor:
+    return 2 * zero_one(codes, n_classes, output) - 1
 
 
 def _is_single(output: Tensor) -> bool:
@@ -86,7 +86,7 @@ def _log_softmax_of_rows(logits: Tensor) -> Tensor:
 
 def _multiclass(log_probabilities: Callable[[Tensor], Tensor] | None) -> LabelLink:
     """Return the link of a loss of codes and one output a class."""
-    return LabelLink(lambda n_classes: (n_classes,), _codes, _as_scores, log_probabilities)
+    return LabelLink(lambda n_classes: (n_classes,), codes, _as_scores, log_probabilities)
 
 
 def _binary(
@@ -104,14 +104,14 @@ def _binary(
 
 # A loss that is not known: its module returns logits, as the documentation asks.
 LOGITS = LabelLink(
-    lambda n_classes: (2, 1) if n_classes == 2 else (n_classes,), _codes, _as_scores, _log_softmax
+    lambda n_classes: (2, 1) if n_classes == 2 else (n_classes,), codes, _as_scores, _log_softmax
 )
 SOFTMAX = _multiclass(_log_softmax_of_rows)
 LOG_PROBABILITIES = _multiclass(_identity)
 MARGINS = _multiclass(None)
-SIGMOID = _binary(_zero_one)
-PROBABILITIES = _binary(_zero_one, torch.logit)
-SIGNS = _binary(_plus_minus_one)
+SIGMOID = _binary(zero_one)
+PROBABILITIES = _binary(zero_one, torch.logit)
+SIGNS = _binary(plus_minus_one)
 
 
 @dataclass(frozen=True)

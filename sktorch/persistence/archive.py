@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from sktorch.persistence.names import Untrusted
 from sktorch.persistence.nodes import BadTree, NotPlain
 from sktorch.persistence.tree import Decoder, Encoder
 
@@ -50,10 +52,8 @@ def read(path: str | os.PathLike, kind: str, decoder: type[Decoder] = Decoder) -
     where the file can't be read.
     """
     tree, tensors = load(path, kind)
-    try:
+    with damage_is_told(path):
         return decoder(tensors).decode(tree)
-    except _DAMAGES as error:
-        damaged(path, error)
 
 
 def load(path: str | os.PathLike, kind: str) -> tuple[Any, dict[str, Tensor]]:
@@ -73,10 +73,8 @@ def load(path: str | os.PathLike, kind: str) -> tuple[Any, dict[str, Tensor]]:
         ) from error
     if checksum(metadata, tensors) != metadata.get("checksum"):
         damaged(path, "its checksum does not hold")
-    try:
+    with damage_is_told(path):
         return json.loads(metadata["content"], parse_constant=_refuse), tensors
-    except _DAMAGES as error:
-        damaged(path, error)
 
 
 def checksum(metadata: dict[str, str], tensors: dict[str, Tensor]) -> str:
@@ -90,6 +88,17 @@ def checksum(metadata: dict[str, str], tensors: dict[str, Tensor]) -> str:
         if values.numel():
             digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+@contextmanager
+def damage_is_told(path: str | os.PathLike) -> Iterator[None]:
+    """Raise ValueError for whatever goes wrong while a file's content is read."""
+    try:
+        yield
+    except Untrusted:
+        raise
+    except _DAMAGES as error:
+        damaged(path, error)
 
 
 def damaged(path: str | os.PathLike, cause: Any) -> NoReturn:

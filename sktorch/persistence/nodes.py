@@ -41,8 +41,11 @@ def members(value: Any) -> tuple[str, list] | None:
             return "slice", [value.start, value.stop, value.step]
         case range():
             return "range", [value.start, value.stop, value.step]
-    kinds = (kind for kind, made in CONTAINERS.items() if type(value) is made)
-    return next(((kind, [*value]) for kind in kinds), None)
+    kind = next((kind for kind, made in CONTAINERS.items() if type(value) is made), None)
+    if kind is None:
+        return None
+    # The order of strings in a set is another one in every process.
+    return kind, sorted(value, key=repr) if kind in ("set", "frozenset") else [*value]
 
 
 def atom(value: Any) -> Any:

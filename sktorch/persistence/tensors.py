@@ -28,9 +28,9 @@ def settings(tensor: Tensor) -> Node | None:
         return None
     node: Node = {"$": "tensor"}
     if isinstance(tensor, nn.Parameter):
-        node["parameter"] = True
-    if tensor.requires_grad and tensor.is_leaf:  # A result of autograd becomes a constant.
-        node["requires_grad"] = True
+        node["as"] = "parameter" if tensor.requires_grad else "frozen parameter"
+    elif tensor.requires_grad and tensor.is_leaf:  # A result of autograd becomes a constant.
+        node["as"] = "leaf"
     if tensor.device.type != "cpu":
         node["device"] = str(tensor.device)
     return node
@@ -73,10 +73,12 @@ def read(node: Node, values_on: Callable[[str, str], Tensor]) -> Tensor:
         tensor = tensor.reshape(-1).as_strided(shape, stride, offset)
     else:
         tensor = tensor.view(tensor.shape)
-    requires_grad = node.get("requires_grad") is True
-    if node.get("parameter") is True:
-        return nn.Parameter(tensor, requires_grad)
-    return tensor.requires_grad_(requires_grad)
+    match node.get("as"):
+        case "parameter" | "frozen parameter" as kind:
+            return nn.Parameter(tensor, kind == "parameter")
+        case "leaf":
+            return tensor.requires_grad_()
+    return tensor
 
 
 def _values_of(tensors: list[Tensor]) -> Tensor:

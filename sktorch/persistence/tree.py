@@ -5,6 +5,7 @@ A list is a list, and a dict of strings a dict. `nodes.py` has the rest.
 
 from array import array
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -25,7 +26,8 @@ class Encoder:
     Objects, arrays and tensors that come again are the same again when they are read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unnamed: Iterable[str] = ()) -> None:
+        self._unnamed = {"", *unnamed}  # parts of paths that are not in names of tensors
         self._path: list[str] = []
         self._seen: dict[int, tuple[int, Any]] = {}  # with the object, so that no other has its id
         self._tensors: list[tuple[str, Tensor, dict]] = []
@@ -48,7 +50,7 @@ class Encoder:
     @property
     def place(self) -> str:
         """The path to the value that is encoded."""
-        return ".".join(part for part in self._path if part) or "content"
+        return ".".join(part for part in self._path if part not in self._unnamed) or "content"
 
     def encode_object(self, value: Any) -> Any:
         """Return the JSON of an object, which only a subclass can have."""
@@ -69,7 +71,13 @@ class Encoder:
         if type(value) is dict and all(type(key) is str and key[:1] != "$" for key in value):
             return {key: self.encode(item, key) for key, item in value.items()}
         if type(value) in (dict, OrderedDict):
-            pairs = [[self.encode(key), self.encode(value[key], str(key))] for key in value]
+            pairs = [
+                [
+                    self.encode(key, f"key{index}"),
+                    self.encode(value[key], key if type(key) is str else f"{index}"),
+                ]
+                for index, key in enumerate(value)
+            ]
             return {"$": type(value).__name__, "of": pairs}
         container = nodes.members(value)
         if container is not None:

@@ -322,7 +322,7 @@ BAD_TREES = {
     "long shape": TENSOR | {"shape": [2**62, 2**62], "stride": [1, 1]},
     "dtype": TENSOR | {"dtype": "torch.load"},
     "wide dtype": TENSOR | {"dtype": "torch.complex128"},
-    "parameter of integers": {"$": "tensor", "in": "i", "parameter": True, "requires_grad": True},
+    "parameter of integers": {"$": "tensor", "in": "i", "as": "parameter"},
     "device": TENSOR | {"device": 3},
     "unknown again": {"$": "again", "of": 7},
     "array of nothing": {"$": "array", "of": None},

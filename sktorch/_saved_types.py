@@ -1,0 +1,178 @@
+"""The types of this package in saved files: their names there, and how they are taken apart."""
+
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import skorch.callbacks
+import torch
+from skorch.callbacks import EpochScoring
+from skorch.dataset import Dataset
+from skorch.history import History
+from skorch.setter import optimizer_setter
+from skorch.utils import freeze_parameter, to_numpy, unfreeze_parameter
+from torch import nn
+
+from sktorch._classifier import TorchClassifier
+from sktorch._components import adapted
+from sktorch._history import Batches, blocks_of
+from sktorch._net import ClassifierNet, Net, RegressorNet
+from sktorch._regressor import TorchRegressor
+from sktorch._state import deepcopied
+from sktorch.losses import adapters, arguments, links, quantile
+from sktorch.modules import MLP, ConvNet, RecurrentNet, TabularMLP
+from sktorch.persistence.modules import LAZY_TENSOR, MODULE
+from sktorch.persistence.objects import PICKLED, Adapter, Adapters, Reduced, make, reduce
+from sktorch.targets.columns import LabelColumns
+from sktorch.targets.entries import EntryLabels
+from sktorch.targets.indicators import Indicators
+from sktorch.targets.labels import Labels
+from sktorch.targets.numbers import Numbers
+from sktorch.targets.own import OwnLoss
+from sktorch.training.cost import Work
+from sktorch.training.randomness import RandomStream
+
+# Making one of these callbacks, or training with it, neither reads nor writes files.
+_CALLBACKS = (
+    *("BatchScoring", "EarlyStopping", "EpochScoring", "EpochTimer", "Freezer"),
+    *("GradientNormClipping", "Initializer", "InputShapeSetter", "LRScheduler", "ParamMapper"),
+    *("PassthroughScoring", "PrintLog", "Unfreezer", "WarmRestartLR"),
+)
+
+# Files of every version have these names: a class that moves keeps its own.
+KNOWN: dict[str, Any] = {
+    "sktorch.TorchClassifier": TorchClassifier,
+    "sktorch.TorchRegressor": TorchRegressor,
+    "sktorch.modules.ConvNet": ConvNet,
+    "sktorch.modules.MLP": MLP,
+    "sktorch.modules.RecurrentNet": RecurrentNet,
+    "sktorch.modules.TabularMLP": TabularMLP,
+    "sktorch.net.Batches": Batches,
+    "sktorch.net.ClassifierNet": ClassifierNet,
+    "sktorch.net.RandomStream": RandomStream,
+    "sktorch.net.RegressorNet": RegressorNet,
+    "sktorch.net.Work": Work,
+    "sktorch.net.adapted": adapted,
+    "sktorch.net.deepcopied": deepcopied,
+    "sktorch.losses.Arguments": arguments.Arguments,
+    "sktorch.losses.ColumnsLoss": adapters.ColumnsLoss,
+    "sktorch.losses.EntriesLoss": adapters.EntriesLoss,
+    "sktorch.losses.FunctionLoss": adapters.FunctionLoss,
+    "sktorch.losses.GaussianLoss": adapters.GaussianLoss,
+    "sktorch.losses.QuantileLoss": quantile.QuantileLoss,
+    "sktorch.losses.codes": links.codes,
+    "sktorch.losses.plus_minus_one": links.plus_minus_one,
+    "sktorch.losses.zero_one": links.zero_one,
+    "sktorch.targets.EntryLabels": EntryLabels,
+    "sktorch.targets.Indicators": Indicators,
+    "sktorch.targets.LabelColumns": LabelColumns,
+    "sktorch.targets.Labels": Labels,
+    "sktorch.targets.Numbers": Numbers,
+    "sktorch.targets.OwnLoss": OwnLoss,
+    "skorch.Dataset": Dataset,
+    "skorch.History": History,
+    "skorch.freeze_parameter": freeze_parameter,
+    "skorch.optimizer_setter": optimizer_setter,
+    "skorch.to_numpy": to_numpy,
+    "skorch.unfreeze_parameter": unfreeze_parameter,
+    "numpy.random.Generator": np.random.Generator,
+    "numpy.random.RandomState": np.random.RandomState,
+    "torch.Generator": torch.Generator,
+    "torch.nn.UninitializedBuffer": nn.UninitializedBuffer,
+    "torch.nn.UninitializedParameter": nn.UninitializedParameter,
+} | {f"skorch.callbacks.{name}": getattr(skorch.callbacks, name) for name in _CALLBACKS}
+
+# Functions of skorch that the callback looks up whenever the training begins.
+_LOOKED_UP = {"X_indexing_", "y_indexing_"}
+
+
+def adapters_of(training_state: bool) -> Adapters:
+    """Return how objects are taken apart, with or without what only further training needs."""
+    return {
+        nn.Module: MODULE,
+        Net: Adapter(partial(_reduce_net, training_state), make, Net.__setstate__),
+        History: Adapter(partial(_reduce_history, training_state), make, _fill_history),
+        Batches: Adapter(
+            lambda value: Reduced(Batches, state=blocks_of(value)), make, Batches.__init__
+        ),
+        RandomStream: Adapter(partial(_reduce_stream, training_state), make, _fill_stream),
+        torch.optim.Optimizer: Adapter(
+            partial(_reduce_optimizer, training_state), make, _fill_optimizer
+        ),
+        EpochScoring: Adapter(_reduce_scoring, make, PICKLED.fill),
+        np.random.RandomState: Adapter(
+            lambda value: Reduced(type(value), state=value.get_state()),
+            lambda cls: cls(0),
+            lambda value, state: value.set_state(state),
+        ),
+        nn.UninitializedParameter: LAZY_TENSOR,
+        nn.UninitializedBuffer: LAZY_TENSOR,
+        np.random.Generator: Adapter(_reduce_generator, _make_generator, _fill_generator),
+        torch.Generator: Adapter(
+            lambda value: Reduced(type(value), state=value.get_state()),
+            lambda cls: cls(),
+            lambda value, state: value.set_state(state),
+        ),
+    }
+
+
+def _reduce_net(training_state: bool, net: Net) -> Reduced:
+    state = {**vars(net)}
+    if not training_state and "stream_" in state:
+        state["stream_"] = RandomStream(net.stream_.seed, net.stream_.device)
+    return Reduced(type(net), state=state)
+
+
+def _reduce_history(training_state: bool, history: History) -> Reduced:
+    left_out = set() if training_state else {"batches"}
+    rows = [{k: v for k, v in row.items() if k not in left_out} for row in history]
+    return Reduced(History, state=blocks_of(rows))
+
+
+def _fill_history(history: History, blocks: Any) -> None:
+    history.extend({"batches": Batches([]), **row} for row in Batches(blocks))
+
+
+def _reduce_stream(training_state: bool, stream: RandomStream) -> Reduced:
+    state = stream.__getstate__()
+    states = state["states"]
+    if "python" in states:  # 625 integers are shorter in an array.
+        version, numbers, gauss = states["python"]
+        states["python"] = version, np.array(numbers, np.uint32), gauss
+    return Reduced(RandomStream, state=state)
+
+
+def _fill_stream(stream: RandomStream, state: dict[str, Any]) -> None:
+    states = state["states"]
+    if "python" in states:
+        version, numbers, gauss = states["python"]
+        states["python"] = version, tuple(numbers.tolist()), gauss
+    PICKLED.fill(stream, state)
+
+
+def _reduce_optimizer(training_state: bool, optimizer: torch.optim.Optimizer) -> Reduced:
+    reduced = reduce(optimizer)
+    return reduced if training_state else replace(reduced, state=reduced.state | {"state": {}})
+
+
+def _fill_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    optimizer.__setstate__(state | {"state": defaultdict(dict, state["state"])})
+
+
+def _reduce_scoring(callback: EpochScoring) -> Reduced:
+    state = {k: v for k, v in vars(callback).items() if k not in _LOOKED_UP}
+    return Reduced(type(callback), state=state)
+
+
+def _reduce_generator(generator: np.random.Generator) -> Reduced:
+    return Reduced(np.random.Generator, state=generator.bit_generator.state)
+
+
+def _make_generator(cls: type) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(0))
+
+
+def _fill_generator(generator: np.random.Generator, state: Any) -> None:
+    generator.bit_generator.state = state
