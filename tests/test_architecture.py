@@ -18,7 +18,7 @@ PACKAGE = ROOT / "sktorch"
 # A room is a folder, and "estimators" are the files beside them. Leaves are neither: they import
 # nothing of the package, and every room may import them. `sktorch/__init__.py` may import all.
 ARROWS = {
-    "estimators": {"fused", "training", "targets", "data", "losses", "modules"},
+    "estimators": {"fused", "training", "targets", "data", "losses", "modules", "persistence"},
     "fused": {"training", "recording", "data"},
     "training": {"recording", "data", "losses"},
     "data": {"targets"},
@@ -45,6 +45,8 @@ ESTIMATORS = {
     "_parameters",
     "_part",
     "_regressor",
+    "_saved_types",
+    "_saving",
     "_scoring",
     "_state",
     "_trial_call",
@@ -94,6 +96,9 @@ TESTED_IN = {
     "_private.torch": "tests/test_private.py",
     "data.source": "tests/data/test_sources.py",
     "modules._layers": "tests/modules",
+    "_saved_types": "tests/persistence/test_estimators.py",
+    "_saving": "tests/persistence/test_estimators.py",
+    "persistence.modules": "tests/persistence/test_estimators.py",
     "persistence.nodes": "tests/persistence/test_archive.py",
     "persistence.tensors": "tests/persistence/test_archive.py",
     "persistence.tree": "tests/persistence/test_archive.py",

@@ -37,6 +37,7 @@ __all__ = [
     "unoptimized",
     "version",
     "without_hook_of_weight_norm",
+    "without_lazy_hooks",
     "wrapped_by_schedule",
 ]
 
@@ -144,6 +145,11 @@ def renew_lazy_hooks(layer: Any) -> None:
     layer._initialize_hook = layer.register_forward_pre_hook(
         layer._infer_parameters, with_kwargs=True
     )
+
+
+def without_lazy_hooks(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a lazy layer's attributes without those that `renew_lazy_hooks` sets."""
+    return {name: value for name, value in state.items() if not name.endswith(("_hook", "_hooks"))}
 
 
 def without_hook_of_weight_norm(state: dict[str, Any]) -> dict[str, Any]:

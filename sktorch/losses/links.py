@@ -37,6 +37,7 @@ def _identity(values: Tensor) -> Tensor:
 
 
 def codes(codes: Tensor, n_classes: int, output: Tensor) -> Tensor:
+    """Return the codes, as cross entropy takes them."""
     return codes
 
 
@@ -48,6 +49,7 @@ def zero_one(codes: Tensor, n_classes: int, output: Tensor) -> Tensor:
 
 
 def plus_minus_one(codes: Tensor, n_classes: int, output: Tensor) -> Tensor:
+    """Return minus ones and ones in the output's shape, as `zero_one` does zeros and ones."""
     return 2 * zero_one(codes, n_classes, output) - 1
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
-from sktorch._private.torch import renew_lazy_hooks, without_hook_of_weight_norm
+from sktorch._private.torch import renew_lazy_hooks, without_hook_of_weight_norm, without_lazy_hooks
 from sktorch.persistence.nodes import NotPlain
 from sktorch.persistence.objects import Adapter, Reduced, fill
 
@@ -26,15 +26,15 @@ def parametrized(layer_class: type[nn.Module], names: list[str]) -> nn.Module:
 def _reduce(module: nn.Module) -> Reduced:
     if isinstance(module, torch.jit.ScriptModule):
         raise NotPlain("It is compiled to TorchScript; save what it was made of")
-    new, args, cls = vars(nn.Module()), (), type(module)
+    new, cls = vars(nn.Module()), type(module)
+    args: tuple = ()
     state = module.__getstate__() if hasattr(module, "__getstate__") else vars(module)
     if parametrize.is_parametrized(module):
         layers: Any = module.parametrizations
         cls, args = parametrize.type_before_parametrizations(module), ([*layers],)
         state = without_hook_of_weight_norm(vars(module))
     if isinstance(module, LazyModuleMixin):
-        state = {name: value for name, value in state.items() if not name.endswith("_hook")}
-        state = {name: value for name, value in state.items() if not name.endswith("_hooks")}
+        state = without_lazy_hooks(state)
     if not isinstance(state, Mapping):
         return Reduced(cls, args, state)
     changed = {key: value for key, value in state.items() if key not in new or new[key] != value}

@@ -91,7 +91,7 @@ class ObjectEncoder(Encoder):
             reduced = _adapter_of(type(value), self._adapters).reduce(value)
         except (TypeError, AttributeError, NotImplementedError) as error:
             raise self.refused(value, f"{error}") from error
-        node = {"$": "object", "type": self._name(reduced.type)}
+        node: dict[str, Any] = {"$": "object", "type": self._name(reduced.type)}
         if reduced.args:
             node["args"] = self.items(reduced.args)
         if reduced.state is not None:
