@@ -4,7 +4,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     """Base of the estimators. Think twice before adding anything: a function often does."""
 
     _default_module = MLP
+    _from_archive: ClassVar[Any]  # a function, set by `_skops`, which knows all types
 
     @property
     def module_(self) -> nn.Module:
@@ -88,6 +89,11 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         state = super().__getstate__()
         allow_pickling(state)
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "archive" in state:  # skops keeps estimators as files that `save` writes.
+            state = self._from_archive(type(self), state)
+        super().__setstate__(state)
 
     @leaves_as_found(*OF_TRAINING)
     @leaves_generators_as_found

@@ -2,17 +2,19 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from enum import Enum
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
 import skorch.callbacks
 import torch
-from skorch.callbacks import EpochScoring
+from skorch.callbacks import EpochScoring, ParamMapper
 from skorch.dataset import Dataset
 from skorch.history import History
 from skorch.setter import optimizer_setter
-from skorch.utils import freeze_parameter, to_numpy, unfreeze_parameter
+from skorch.utils import freeze_parameter, noop, to_numpy, unfreeze_parameter
 from torch import nn
 
 from sktorch._classifier import TorchClassifier
@@ -24,7 +26,8 @@ from sktorch._state import deepcopied
 from sktorch.losses import adapters, arguments, links, quantile
 from sktorch.modules import MLP, ConvNet, RecurrentNet, TabularMLP
 from sktorch.persistence.modules import LAZY_TENSOR, MODULE
-from sktorch.persistence.objects import PICKLED, Adapter, Adapters, Reduced, make, reduce
+from sktorch.persistence.nodes import BadTree
+from sktorch.persistence.objects import PICKLED, Adapter, Adapters, Reduced, fill, make, reduce
 from sktorch.targets.columns import LabelColumns
 from sktorch.targets.entries import EntryLabels
 from sktorch.targets.indicators import Indicators
@@ -43,6 +46,7 @@ _CALLBACKS = (
 
 # Files of every version have these names: a class that moves keeps its own.
 KNOWN: dict[str, Any] = {
+    "builtins.print": print,
     "sktorch.TorchClassifier": TorchClassifier,
     "sktorch.TorchRegressor": TorchRegressor,
     "sktorch.modules.ConvNet": ConvNet,
@@ -74,6 +78,7 @@ KNOWN: dict[str, Any] = {
     "skorch.Dataset": Dataset,
     "skorch.History": History,
     "skorch.freeze_parameter": freeze_parameter,
+    "skorch.noop": noop,
     "skorch.optimizer_setter": optimizer_setter,
     "skorch.to_numpy": to_numpy,
     "skorch.unfreeze_parameter": unfreeze_parameter,
@@ -95,13 +100,19 @@ def adapters_of(training_state: bool) -> Adapters:
         Net: Adapter(partial(_reduce_net, training_state), make, Net.__setstate__),
         History: Adapter(partial(_reduce_history, training_state), make, _fill_history),
         Batches: Adapter(
-            lambda value: Reduced(Batches, state=blocks_of(value)), make, Batches.__init__
+            lambda value: Reduced(Batches, state=blocks_of(value)),
+            make,
+            lambda value, blocks: value.__init__(_checked_blocks(blocks)),
         ),
         RandomStream: Adapter(partial(_reduce_stream, training_state), make, _fill_stream),
         torch.optim.Optimizer: Adapter(
             partial(_reduce_optimizer, training_state), make, _fill_optimizer
         ),
+        ParamMapper: Adapter(_reduce_mapper, make, _fill_mapper),
         EpochScoring: Adapter(_reduce_scoring, make, PICKLED.fill),
+        Enum: Adapter(
+            lambda value: Reduced(type(value), (value.value,)), lambda cls, value: cls(value), fill
+        ),
         np.random.RandomState: Adapter(
             lambda value: Reduced(type(value), state=value.get_state()),
             lambda cls: cls(0),
@@ -128,16 +139,26 @@ def _reduce_net(training_state: bool, net: Net) -> Reduced:
 def _reduce_history(training_state: bool, history: History) -> Reduced:
     left_out = set() if training_state else {"batches"}
     rows = [{k: v for k, v in row.items() if k not in left_out} for row in history]
-    return Reduced(History, state=blocks_of(rows))
+    blocks = [(n, {k: _flags(column) for k, column in c.items()}) for n, c in blocks_of(rows)]
+    return Reduced(History, state=blocks)
+
+
+def _flags(column: Any) -> Any:
+    return np.array(column) if {*map(type, column)} == {bool} else column
 
 
 def _fill_history(history: History, blocks: Any) -> None:
-    history.extend({"batches": Batches([]), **row} for row in Batches(blocks))
+    for n_rows, columns in _checked_blocks(blocks):
+        flags = {k: v.tolist() for k, v in columns.items() if isinstance(v, np.ndarray)}
+        rows = Batches([(n_rows, columns | flags)])
+        history.extend({"batches": Batches([]), **row} for row in rows)
 
 
 def _reduce_stream(training_state: bool, stream: RandomStream) -> Reduced:
     state = stream.__getstate__()
     states = state["states"]
+    if not stream.has_drawn():
+        states.clear()  # It begins by its seed.
     if "python" in states:  # 625 integers are shorter in an array.
         version, numbers, gauss = states["python"]
         states["python"] = version, np.array(numbers, np.uint32), gauss
@@ -159,6 +180,29 @@ def _reduce_optimizer(training_state: bool, optimizer: torch.optim.Optimizer) ->
 
 def _fill_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     optimizer.__setstate__(state | {"state": defaultdict(dict, state["state"])})
+
+
+def _checked_blocks(blocks: Any) -> list[Any]:
+    """Return blocks of columns; raise for other numbers of rows than a file has values for."""
+    for n_rows, columns in blocks:
+        if not columns or any(len(column) != n_rows for column in columns.values()):
+            raise BadTree(f"a history of {n_rows} rows has other numbers of values")
+    return [*blocks]
+
+
+def _reduce_mapper(callback: ParamMapper) -> Reduced:
+    """Take a callback apart without the methods that it keeps since it was initialized."""
+    state = {**vars(callback)}
+    if isinstance(callback.at, partial) and isinstance(callback.at.func, MethodType):
+        state["at"] = callback.at.keywords["epoch"]
+    if isinstance(callback.schedule, MethodType):
+        state["schedule"] = None
+    return Reduced(type(callback), state=state)
+
+
+def _fill_mapper(callback: ParamMapper, state: dict[str, Any]) -> None:
+    PICKLED.fill(callback, state)
+    callback.initialize()
 
 
 def _reduce_scoring(callback: EpochScoring) -> Reduced:

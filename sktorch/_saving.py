@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sktorch._estimator import TorchEstimator
 from sktorch._saved_types import KNOWN, adapters_of
 from sktorch.persistence import archive
-from sktorch.persistence.names import Names, Untrusted, trusted_names
+from sktorch.persistence.names import Names, Untrusted, is_named, trusted_names
 from sktorch.persistence.nodes import BadTree
 from sktorch.persistence.objects import ObjectDecoder, ObjectEncoder, names_in
 
@@ -151,9 +151,8 @@ def decoded(
 ) -> TorchEstimator:
     """Return the estimator of the JSON and the tensors of a file; ``source`` is for errors."""
     names = Names(KNOWN, trusted)
-    untrusted = {name for name in names_in(tree) if not names.knows(name)}
-    if untrusted:
-        raise Untrusted(_what_to_do(source, sorted(untrusted), _checked_parts(tree)))
+    if unknown := sorted({name for name in names_in(tree) if not names.knows(name)}):
+        raise Untrusted(_what_to_do(source, unknown, _checked_parts(tree)))
     with archive.damage_is_told(source):
         estimator = ObjectDecoder(tensors, names, adapters_of(True)).decode(tree["estimator"])
         if not isinstance(estimator, TorchEstimator):
@@ -165,7 +164,7 @@ def _parts(estimator: TorchEstimator, names: Names) -> Iterator[tuple[str, str]]
     """Yield the parameters whose classes or functions have to be handed over, and their names."""
     for parameter, value in estimator.get_params(deep=False).items():
         value = type(value) if isinstance(value, nn.Module) else value
-        if isinstance(value, type) or hasattr(value, "__qualname__"):
+        if is_named(value):
             name = names.name_of(value)
             if not names.knows(name):
                 yield parameter, name

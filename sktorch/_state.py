@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from sktorch._device import resolve_device
 from sktorch._private.torch import without_hook_of_weight_norm
+from sktorch.persistence.modules import parametrized
 
 State = dict[str, Any]
 
@@ -92,9 +93,9 @@ def allow_pickling(state: State) -> None:
 
 def _reduced(layer: nn.Module, protocol: int) -> tuple[Callable, tuple, State]:
     """Reduce a parametrized layer, as `object.__reduce_ex__` does, to its class and attributes."""
-    parametrized: Any = layer.parametrizations
+    tensors: Any = layer.parametrizations
     original = parametrize.type_before_parametrizations(layer)
-    return parametrized, (original, [*parametrized]), without_hook_of_weight_norm(vars(layer))
+    return parametrized, (original, [*tensors]), without_hook_of_weight_norm(vars(layer))
 
 
 class _Travelling(Tensor):

@@ -47,6 +47,7 @@ ESTIMATORS = {
     "_regressor",
     "_saved_types",
     "_saving",
+    "_skops",
     "_scoring",
     "_state",
     "_trial_call",
@@ -56,7 +57,7 @@ ESTIMATORS = {
 
 # What a room imports beside Python and the package.
 PACKAGES = {
-    "estimators": {"numpy", "sklearn", "skorch", "torch"},
+    "estimators": {"numpy", "skops", "sklearn", "skorch", "torch"},
     "fused": {"joblib", "torch"},
     "training": {"numpy", "torch"},
     "targets": {"numpy", "scipy", "sklearn", "torch"},
@@ -70,6 +71,7 @@ PACKAGES = {
 ONLY = {  # the only file of a room that imports a package
     ("fused", "joblib"): "fused.backend",
     ("data", "skorch"): "data.mappings",  # its dict that indexes by rows, for its callbacks
+    ("estimators", "skops"): "_skops",
     ("persistence", "safetensors"): "persistence.archive",
     ("training", "numpy"): "training.randomness",  # numpy's global generator is set aside there
 }
@@ -98,6 +100,10 @@ TESTED_IN = {
     "modules._layers": "tests/modules",
     "_saved_types": "tests/persistence/test_estimators.py",
     "_saving": "tests/persistence/test_estimators.py",
+    "_skops": "tests/persistence/test_skops.py",
+    "_private.skops": "tests/persistence/test_skops.py",
+    "persistence.names": "tests/persistence/test_bad_files.py",
+    "persistence.objects": "tests/persistence/test_estimators.py",
     "persistence.modules": "tests/persistence/test_estimators.py",
     "persistence.nodes": "tests/persistence/test_archive.py",
     "persistence.tensors": "tests/persistence/test_archive.py",

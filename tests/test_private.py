@@ -22,7 +22,7 @@ from sktorch._private import torch as private
 from sktorch._private.torch import schema
 from sktorch.preprocessing import TableCleaner
 
-LIBRARIES = ("sklearn", "skorch", "torch")
+LIBRARIES = ("sklearn", "skops", "skorch", "torch")
 ROOT = Path(sktorch.__file__).parent
 TREES = {
     path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8"))

@@ -33,16 +33,21 @@ def write(path: str | os.PathLike, content: Any, kind: str, encoder: Encoder | N
     Raises TypeError for content that is no tree of plain values, arrays and tensors, and OSError
     where the file can't be written.
     """
+    _replace(Path(os.path.realpath(path)), dumps(content, kind, encoder))
+
+
+def dumps(content: Any, kind: str, encoder: Encoder | None = None) -> bytes:
+    """Return the bytes of such a file."""
     safetensors = _safetensors()
     encoder = encoder or Encoder()
     root = encoder.encode(content)
-    tensors = encoder.tensors()
+    tensors = encoder.finish()
     tree = json.dumps(root, allow_nan=False, separators=(",", ":"))
     if len(tree) > MAX_JSON:
         raise NotPlain(f"the content beside tensors is {len(tree)} bytes, {MAX_JSON} are possible")
     metadata = {"format": _FORMAT, "version": str(VERSION), "kind": kind, "content": tree}
     metadata["checksum"] = checksum(metadata, tensors)
-    _replace(Path(os.path.realpath(path)), safetensors.torch.save(tensors, metadata))
+    return safetensors.torch.save(tensors, metadata)
 
 
 def read(path: str | os.PathLike, kind: str, decoder: type[Decoder] = Decoder) -> Any:
@@ -61,20 +66,23 @@ def load(path: str | os.PathLike, kind: str) -> tuple[Any, dict[str, Tensor]]:
     safetensors = _safetensors()
     with open(path, "rb"):  # Python's errors say more than those of the library.
         pass
-    try:
-        with safetensors.safe_open(os.fspath(path), "pt") as file:
-            metadata = file.metadata() or {}
-            _check_metadata(path, metadata, kind)
-            # Mapped tensors begin anywhere, and sums depend on where a tensor begins.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is no file of sktorch, or not all of one: {error}. Save it again."
-        ) from error
-    if checksum(metadata, tensors) != metadata.get("checksum"):
-        damaged(path, "its checksum does not hold")
-    with damage_is_told(path):
-        return json.loads(metadata["content"], parse_constant=_refuse), tensors
+    with _foreign_is_told(path), safetensors.safe_open(os.fspath(path), "pt") as file:
+        metadata = file.metadata() or {}
+        _check_metadata(path, metadata, kind)
+        # Mapped tensors begin anywhere, and sums depend on where a tensor begins.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    return _parsed(path, metadata, tensors), tensors
+
+
+def loads(source: str, data: bytes, kind: str) -> tuple[Any, dict[str, Tensor]]:
+    """Return the JSON and the tensors of the bytes of a file; ``source`` is for errors."""
+    safetensors = _safetensors()
+    with _foreign_is_told(source):
+        tensors = {k: tensor.clone() for k, tensor in safetensors.torch.load(data).items()}
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    metadata = header.get("__metadata__", {})
+    _check_metadata(source, metadata, kind)
+    return _parsed(source, metadata, tensors), tensors
 
 
 def checksum(metadata: dict[str, str], tensors: dict[str, Tensor]) -> str:
@@ -105,7 +113,24 @@ def damaged(path: str | os.PathLike, cause: Any) -> NoReturn:
     """Raise ValueError for a file whose content makes no sense."""
     error = cause if isinstance(cause, Exception) else None
     reason = f"{type(cause).__name__}: {cause}" if error and type(error) is not BadTree else cause
-    raise ValueError(f"{path} is damaged: {reason}. Save it again.") from error
+    raise ValueError(f"{path} is damaged: {reason!s:.300}. Save it again.") from error
+
+
+def _parsed(source: str | os.PathLike, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Any:
+    if checksum(metadata, tensors) != metadata.get("checksum"):
+        damaged(source, "its checksum does not hold")
+    with damage_is_told(source):
+        return json.loads(metadata["content"], parse_constant=_refuse)
+
+
+@contextmanager
+def _foreign_is_told(source: str | os.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except _safetensors().SafetensorError as error:
+        raise ValueError(
+            f"{source} is no file of sktorch, or not all of one: {error}. Save it again."
+        ) from error
 
 
 def _check_metadata(path: str | os.PathLike, metadata: dict[str, str], kind: str) -> None:

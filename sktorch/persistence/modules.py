@@ -28,11 +28,12 @@ def _reduce(module: nn.Module) -> Reduced:
         raise NotPlain("It is compiled to TorchScript; save what it was made of")
     new, cls = vars(nn.Module()), type(module)
     args: tuple = ()
-    state = module.__getstate__() if hasattr(module, "__getstate__") else vars(module)
-    if parametrize.is_parametrized(module):
+    if parametrize.is_parametrized(module):  # Its own state is an error of torch.
         layers: Any = module.parametrizations
         cls, args = parametrize.type_before_parametrizations(module), ([*layers],)
         state = without_hook_of_weight_norm(vars(module))
+    else:
+        state = module.__getstate__()
     if isinstance(module, LazyModuleMixin):
         state = without_lazy_hooks(state)
     if not isinstance(state, Mapping):

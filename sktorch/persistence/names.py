@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from functools import partial
 from importlib import import_module
 from types import BuiltinFunctionType, FunctionType
@@ -12,6 +13,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader
+
+from sktorch.persistence.nodes import checked_str
 
 # Functions of torch itself, most of whose others read files or run code.
 _ACTIVATIONS = (
@@ -37,7 +40,9 @@ _HARMLESS: dict[Any, Callable[[Any], bool]] = {
     nn: partial(_is_class, nn.Module),
     nn.functional: _is_function,
     nn.init: _is_function,
-    parametrizations: lambda value: _is_function(value) or _is_class(nn.Module, value),
+    parametrizations: lambda value: any(
+        [_is_function(value), _is_class(nn.Module, value), _is_class(Enum, value)]
+    ),
     parametrize: partial(_is_class, nn.Module),
     torch.optim: partial(_is_class, torch.optim.Optimizer),
     lr_scheduler: partial(_is_class, lr_scheduler.LRScheduler),
@@ -65,12 +70,13 @@ class Names:
 
     def find(self, name: Any) -> Any:
         """Return the class or function of a name; raise Untrusted."""
+        name = checked_str(name)
         for known in (self._trusted, self._known):
-            if isinstance(name, str) and name in known:
+            if name in known:
                 return known[name]
-        found = _of_torch(name) if isinstance(name, str) else None
+        found = _of_torch(name)
         if found is None:
-            raise Untrusted(f"{name!r} is not trusted")
+            raise Untrusted(f"{name} is not trusted")
         return found
 
     def knows(self, name: str) -> bool:
@@ -80,6 +86,11 @@ class Names:
         except Untrusted:
             return False
         return True
+
+
+def is_named(value: Any) -> bool:
+    """Say whether a value is a class or a function, which files know by their names."""
+    return isinstance(value, type) or _is_function(value)
 
 
 def import_path(value: Any) -> str:

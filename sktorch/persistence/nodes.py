@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 MAX_INT = 2**63  # Longer ones are hexadecimal: Python limits decimal integers to 4300 digits.
+MAX_RANGE = 10**6  # Whoever makes a list of one needs the memory.
 CONTAINERS: dict[str, Callable] = {
     "tuple": tuple,
     "set": set,
     "frozenset": frozenset,
     "shape": torch.Size,
     "slice": lambda items: slice(*items),
-    "range": lambda items: range(*items),
+    "range": lambda items: _short(range(*items)),
 }
 DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 
@@ -116,6 +117,13 @@ def checked_str(value: Any) -> str:
     return value
 
 
+def checked_list(value: Any) -> list:
+    """Return a list; raise for anything else, which may have more members than the file."""
+    if not isinstance(value, list):
+        raise BadTree(f"{value!r:.100} stands where a list should")
+    return value
+
+
 def array_node(value: np.ndarray) -> tuple[dict[str, Any], Tensor | None]:
     """Return an array's node and its values as a tensor; None for an array of objects.
 
@@ -163,6 +171,12 @@ def read_column(code: Any, values: Any) -> array:
     if code not in ("d", "q"):
         raise BadTree(f"{code!r} is no type of a column")
     return array(code, np.asarray(values, code).tobytes())
+
+
+def _short(numbers: range) -> range:
+    if len(numbers) > MAX_RANGE:
+        raise BadTree(f"{numbers} is longer than {MAX_RANGE}")
+    return numbers
 
 
 def _text(value: bytes) -> str:

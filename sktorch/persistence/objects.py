@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sktorch.persistence.names import Names
-from sktorch.persistence.nodes import BadTree, NotPlain
+from sktorch.persistence.names import Names, is_named
+from sktorch.persistence.nodes import BadTree, NotPlain, checked_list
 from sktorch.persistence.tree import Decoder, Encoder
 
 
@@ -41,6 +41,7 @@ class Adapter:
 
 
 Adapters = Mapping[type, Adapter]
+_LISTS = ("args", "items", "pairs")
 
 
 def reduce(value: Any) -> Reduced:
@@ -76,12 +77,12 @@ class ObjectEncoder(Encoder):
 
     def __init__(self, names: Names, adapters: Adapters, unnamed: Iterable[str] = ()) -> None:
         super().__init__(unnamed)
-        self._names, self._adapters = names, adapters
+        self.names, self._adapters = names, adapters
         self._named: dict[str, Any] = {}
 
     def encode_object(self, value: Any) -> Any:
         """Return the JSON of an object, a class or a function."""
-        if isinstance(value, type) or hasattr(value, "__qualname__"):
+        if is_named(value):
             return {"$": "name", "of": self._name(value)}
         if type(value) is partial:
             return {"$": "partial", "of": self.items([value.func, value.args, value.keywords])}
@@ -102,8 +103,12 @@ class ObjectEncoder(Encoder):
             node["pairs"] = pairs
         return node
 
+    def needs_trust(self) -> dict[str, Any]:
+        """Return the classes and functions, by name, that no file may use without being trusted."""
+        return {k: value for k, value in self._named.items() if not self.names.knows(k)}
+
     def _name(self, value: Any) -> str:
-        name = self._names.name_of(value)
+        name = self.names.name_of(value)
         if self._named.setdefault(name, value) is not value:
             raise self.refused(value, f"Another one is called {name}, too; give it another name")
         return name
@@ -122,7 +127,7 @@ class ObjectDecoder(Decoder):
             case "name":
                 return self.remember(node, self._names.find(node["of"]))
             case "partial":
-                function, args, keywords = self.decode(node["of"])
+                function, args, keywords = self.decode(checked_list(node["of"]))
                 return self.remember(node, partial(function, *args, **keywords))
             case "defaultdict":
                 return self.remember(node, defaultdict(dict, self.decode(node["of"])))
@@ -135,13 +140,14 @@ class ObjectDecoder(Decoder):
         if not isinstance(cls, type):
             raise BadTree(f"{node['type']} is no class")
         adapter = _adapter_of(cls, self._adapters)
-        value = adapter.make(cls, *self.decode(node.get("args", [])))
+        args, items, pairs = (checked_list(node.get(name, [])) for name in _LISTS)
+        value = adapter.make(cls, *self.decode(args))
         self.remember(node, value)
         if "state" in node:
             adapter.fill(value, self.decode(node["state"]))
-        if "items" in node:
-            value.extend(self.decode(node["items"]))
-        for key, item in self.decode(node.get("pairs", [])):
+        if items:
+            value.extend(self.decode(items))
+        for key, item in self.decode(pairs):
             value[key] = item
         return value
 
@@ -154,7 +160,9 @@ def names_in(node: Any) -> Iterator[str]:
     elif isinstance(node, dict):
         kind = node.get("$")
         if kind in ("name", "object"):
-            yield str(node.get("of" if kind == "name" else "type"))
+            name = node.get("of" if kind == "name" else "type")
+            if isinstance(name, str):  # Decoding tells what is not.
+                yield name
         for item in node.values():
             yield from names_in(item)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sktorch._device import resolve_device
 from sktorch.persistence import nodes
 from sktorch.persistence import tensors as placement
-from sktorch.persistence.nodes import BadTree, NotPlain
+from sktorch.persistence.nodes import BadTree, NotPlain, checked_list
 
 MAX_DEPTH = 200
 
@@ -29,7 +29,10 @@ class Encoder:
     def __init__(self, unnamed: Iterable[str] = ()) -> None:
         self._unnamed = {"", *unnamed}  # parts of paths that are not in names of tensors
         self._path: list[str] = []
-        self._seen: dict[int, tuple[int, Any]] = {}  # with the object, so that no other has its id
+        self._seen: dict[int, int] = {}  # numbers of objects by identity
+        self._once: list[Any] = []  # these objects: no other has their identity while they live
+        self._again: set[int] = set()  # numbers of those that came again
+        self._nodes: list[tuple[int, dict]] = []
         self._tensors: list[tuple[str, Tensor, dict]] = []
 
     def encode(self, value: Any, name: str = "") -> Any:
@@ -43,8 +46,11 @@ class Encoder:
         finally:
             self._path.pop()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors to keep beside the JSON; no value may be encoded afterwards."""
+    def finish(self) -> dict[str, Tensor]:
+        """Finish all JSON that was returned; return the tensors to keep beside it."""
+        for number, node in self._nodes:
+            if number in self._again:
+                node["id"] = number
         return placement.place(self._tensors)
 
     @property
@@ -87,11 +93,12 @@ class Encoder:
             code, values = nodes.column_node(value)
             return {"$": "column", "code": code, "of": self.encode(values)}
         if id(value) in self._seen:
-            return {"$": "again", "of": self._seen[id(value)][0]}
-        number = len(self._seen)
-        self._seen[id(value)] = number, value
+            self._again.add(self._seen[id(value)])
+            return {"$": "again", "of": self._seen[id(value)]}
+        number = self._seen[id(value)] = len(self._once)
+        self._once.append(value)
         node = self._encode_once(value)
-        node["id"] = number
+        self._nodes.append((number, node))
         return node
 
     def _encode_once(self, value: Any) -> dict:
@@ -154,10 +161,10 @@ class Decoder:
         if kind == "again":
             return self._made[of]
         if kind in ("dict", "OrderedDict"):
-            pairs = [(self.decode(key), self.decode(value)) for key, value in of]
+            pairs = [(self.decode(key), self.decode(value)) for key, value in checked_list(of)]
             return dict(pairs) if kind == "dict" else OrderedDict(pairs)
         if kind in nodes.CONTAINERS:
-            return nodes.CONTAINERS[kind](self.decode(of))
+            return nodes.CONTAINERS[kind](self.decode(checked_list(of)))
         if kind == "column":
             return nodes.read_column(node["code"], self.decode(of))
         if kind == "tensor":

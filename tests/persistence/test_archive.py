@@ -336,6 +336,8 @@ BAD_TREES = {
     "pairs": {"$": "dict", "of": [[1]]},
     "key": {"$": "dict", "of": [[[1], 2]]},
     "set": {"$": "set", "of": [[1]]},
+    "long range": {"$": "range", "of": [0, 2**60]},
+    "range as list": {"$": "set", "of": {"$": "range", "of": [3]}},
     "range": {"$": "range", "of": []},
     "column": {"$": "column", "code": "u", "of": {"$": "array", "of": TENSOR}},
     "int": {"$": "int", "of": "x"},
