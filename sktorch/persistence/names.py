@@ -27,7 +27,7 @@ class Untrusted(ValueError):
     """A file asks for classes or functions that nobody trusts."""
 
 
-def _is_class(base: type, value: Any) -> bool:
+def _is_class(base: type | tuple[type, ...], value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, base) and value is not nn.DataParallel
 
 
@@ -40,9 +40,7 @@ _HARMLESS: dict[Any, Callable[[Any], bool]] = {
     nn: partial(_is_class, nn.Module),
     nn.functional: _is_function,
     nn.init: _is_function,
-    parametrizations: lambda value: any(
-        [_is_function(value), _is_class(nn.Module, value), _is_class(Enum, value)]
-    ),
+    parametrizations: lambda value: _is_function(value) or _is_class((nn.Module, Enum), value),
     parametrize: partial(_is_class, nn.Module),
     torch.optim: partial(_is_class, torch.optim.Optimizer),
     lr_scheduler: partial(_is_class, lr_scheduler.LRScheduler),
