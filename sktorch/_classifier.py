@@ -255,6 +255,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         class_weight=None,
         callbacks=None,
         warm_start=False,
+        checkpoint=None,
+        checkpoint_every=1,
         random_state=None,
         verbose=0,
         precision="float32",
@@ -284,6 +286,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         self.class_weight = class_weight
         self.callbacks = callbacks
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
         self.verbose = verbose
         self.precision = precision

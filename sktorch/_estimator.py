@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sktorch._building import build_net, module_of, resume_net
+from sktorch._checkpoint import checkpoint_of, stored_seed
 from sktorch._components import forward_arguments
 from sktorch._device import resolve_device
 from sktorch._divergence import check_outputs
@@ -113,7 +114,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         ``partial_fit`` is one epoch on all rows.
         """
         check_parameters(self)
-        device, seed = resolve_device(self.device), resolve_seed(self.random_state)
+        device, seed = resolve_device(self.device), self._seed(partial=partial)
         resume = (partial or self.warm_start) and hasattr(self, "net_")
         n_epochs = 1 if partial else self.max_epochs
 
@@ -130,7 +131,11 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             if not partial:
                 train, valid = self._split(data, sample_weight, groups, seed)
             net = resume_net(self, seed) if resume else build_net(self, train, device, seed)
-            TrainingJob(self, net, train, valid, n_epochs, partial=partial).run()
+            job = TrainingJob(self, net, train, valid, n_epochs, partial=partial)
+            if self.checkpoint is not None and not partial:
+                given = {"sample_weight": sample_weight, "groups": groups}
+                job.checkpoint = checkpoint_of(self, data, given, seed, net if resume else None)
+            job.run()
             self.net_ = net
 
         try:
@@ -139,6 +144,13 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             given = {"groups": groups, "classes": classes, "partial": partial}
             return self._fit(X, y, sample_weight, **given, per_entry=True)
         return self
+
+    def _seed(self, *, partial: bool) -> int:
+        """Return the seed of a training: without random_state that of its checkpoint, if any."""
+        stored = None
+        if self.checkpoint is not None and self.random_state is None and not partial:
+            stored = stored_seed(self.checkpoint)
+        return resolve_seed(self.random_state) if stored is None else stored
 
     def _check_data(
         self,

@@ -4,9 +4,9 @@ skorch keeps a dict of 244 bytes and more for each batch. Columns take 16.
 """
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 Column = Sequence[Any]  # an array of numbers, or a list of whatever else was recorded
@@ -105,6 +105,38 @@ def extended(
         f"{prefix}_batch_size": array("q", sizes),
     }
     return Batches([*(compact(batches)._blocks or ()), (len(losses), columns)])
+
+
+def packed(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, array]]:
+    """Return rows of a history with names for their columns of numbers, and all of these as two."""
+    pools: dict[str, array] = {"d": array("d"), "q": array("q")}
+
+    def pooled(column: Column) -> str | Column:
+        if not isinstance(column, array):
+            return column
+        pools[column.typecode].extend(column)
+        return column.typecode
+
+    def blocks(batches: list[dict[str, Any]]) -> list:
+        own = compact(batches)._blocks or ()
+        return [[n, {name: pooled(column) for name, column in held.items()}] for n, held in own]
+
+    return [row | {"batches": blocks(row["batches"])} for row in rows], pools
+
+
+def unpacked(rows: list[dict[str, Any]], pools: Mapping[str, Sequence]) -> list[dict[str, Any]]:
+    """Return the rows that `packed` has packed."""
+    numbers = {code: iter(pool) for code, pool in pools.items()}
+
+    def column(n_rows: int, held: str | Column) -> Column:
+        return array(held, islice(numbers[held], n_rows)) if isinstance(held, str) else held
+
+    def batches(blocks: list) -> Batches:
+        return Batches(
+            [(n, {name: column(n, held) for name, held in own.items()}) for n, own in blocks]
+        )
+
+    return [row | {"batches": batches(row["batches"])} for row in rows]
 
 
 def _column(values: list[Any]) -> Column:

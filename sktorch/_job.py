@@ -1,8 +1,8 @@
 """One training: from a net and its data, through the epochs, to the best weights."""
 
-import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import partial
 from itertools import chain
 from math import ceil
 from typing import Any
@@ -11,6 +11,8 @@ import torch
 from sklearn.base import BaseEstimator
 
 from sktorch._callbacks import StopTraining, are_plain
+from sktorch._callers import in_meta_estimator
+from sktorch._checkpoint import Checkpoint
 from sktorch._device import current_device
 from sktorch._divergence import check_last_step
 from sktorch._net import Net
@@ -51,6 +53,7 @@ class TrainingJob:
     ) -> None:
         self.estimator, self.net, self.n_epochs = estimator, net, n_epochs
         self.train, self.valid, self.partial = train, valid, partial
+        self.checkpoint: Checkpoint | None = None
         self.n_before = len(net.history)
         self.best = BestWeights() if estimator.early_stopping and not partial else None
         self.schedule: Schedule | None = None
@@ -58,8 +61,8 @@ class TrainingJob:
         self.device = torch.device(net.device)
         names = [field.name for field in fields(StepSettings)]
         settings = StepSettings(**{name: getattr(estimator, name) for name in names})
-        engine = Engine(self.device, settings, n_epochs)
-        self.runner = AheadRunner(choose_runner(engine, user_code=self._runs_user_code()))
+        self.engine = Engine(self.device, settings, n_epochs)
+        self.runner = AheadRunner(choose_runner(self.engine, user_code=self._runs_user_code()))
 
     def run(self) -> None:
         """Train, between the hooks of the callbacks, and keep the best weights."""
@@ -68,15 +71,17 @@ class TrainingJob:
         context.call_on_fit_task_begin(estimator=estimator, **arguments)
         try:
             net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
-            epochs = self._epochs(is_watched=has_callbacks(context))
             work = net.work_.multiply_adds * estimator.batch_size
             threads = threads_for(work, self.runner.n_threads)
             with threads, subnormals_flushed(), current_device(self.device):
-                for _ in range(self.n_epochs):
+                for number in self._epochs_left(is_watched=has_callbacks(context)):
                     epoch = context.subcontext(task_name="epoch")
                     epoch.call_on_fit_task_begin(estimator=estimator, **arguments)
-                    stop = next(epochs)
-                    if epoch.call_on_fit_task_end(estimator=estimator, **arguments) or stop:
+                    stop = self._train_epoch(number)
+                    stop = epoch.call_on_fit_task_end(estimator=estimator, **arguments) or stop
+                    if self.checkpoint is not None:
+                        self.checkpoint.save(self, number, is_over=bool(stop))
+                    if stop:
                         break
         except StopTraining:
             pass
@@ -97,31 +102,45 @@ class TrainingJob:
         estimator.eager_reason_ = self.runner.eager_reason
         context.call_on_fit_task_end(estimator=estimator, **arguments)
 
-    def _epochs(self, *, is_watched: bool) -> Iterator[bool]:
-        """Train epoch after epoch; yield after each whether it should be the last.
+    def _epochs_left(self, *, is_watched: bool) -> range:
+        """Prepare the epochs, unless there are none; return the numbers of those to train.
 
-        If one `is_watched`, the net is looked at when it ends.
+        A checkpoint may hold some, or all. If they are watched, the net is looked at after each.
         """
-        net = self.net
+        if not self.n_epochs:
+            return range(0)
         train, evaluations = self._batches()
-        monitor, sign = self._monitored(evaluations)
-        plateau = Plateau(self.estimator.n_iter_no_change, self.estimator.tol, sign)
+        self.monitor, sign = self._monitored(evaluations)
+        self.plateau = Plateau(self.estimator.n_iter_no_change, self.estimator.tol, sign)
         self.schedule = self._make_schedule(train, sign)
         datasets = {
             "dataset_train": self.train.dataset,
             "dataset_valid": None if self.valid is None else self.valid.dataset,
         }
-        is_watched = is_watched or bool(evaluations) or self._may_change_between_epochs()
-        while True:
-            if not is_watched:
-                n_left = self.n_epochs - (len(net.history) - self.n_before)
-                self.runner.n_epochs = int(min(n_left, plateau.n_epochs_left))
-            stop = net.fit_epoch(self.runner, train, evaluations, datasets, self.schedule)
-            value = net.history[-1, monitor]
-            self._keep_best(sign * value)
-            if self.schedule is not None:
-                self.schedule.after_epoch(value)
-            yield plateau.update(value) or stop
+        self.is_watched = is_watched or bool(evaluations) or self._may_change_between_epochs()
+        self._fit_epoch = partial(
+            self.net.fit_epoch, self.runner, train, evaluations, datasets, self.schedule
+        )
+        n_done = 0 if self.checkpoint is None else self.checkpoint.resume(self)
+        return range(n_done + 1, self.n_epochs + 1)
+
+    def _train_epoch(self, number: int) -> bool:
+        """Train an epoch; return whether it should be the last."""
+        if not self.is_watched:
+            self.runner.n_epochs = self._n_epochs_unwatched(number)
+        stop = self._fit_epoch()
+        value = self.net.history[-1, self.monitor]
+        self._keep_best(self.plateau.sign * value)
+        if self.schedule is not None:
+            self.schedule.after_epoch(value)
+        return self.plateau.update(value) or stop
+
+    def _n_epochs_unwatched(self, number: int) -> int:
+        """Return how many epochs follow, this one included, before the net is looked at."""
+        n_left = min(self.n_epochs - number + 1, self.plateau.n_epochs_left)
+        if self.checkpoint is not None:
+            n_left = min(n_left, self.checkpoint.n_epochs_until(number))
+        return int(n_left)
 
     def _runs_user_code(self) -> bool:
         """Say whether code of the user, which may draw from any generator, runs in every epoch."""
@@ -251,16 +270,3 @@ class TrainingJob:
             "metadata": None if weights is None else {"sample_weight": weights},
             "reconstruction_attributes": lambda: {"net_": self.net},
         }
-
-
-def in_meta_estimator() -> bool:
-    """Say whether a search, an ensemble or joblib calls this fit, rather than the user.
-
-    A pipeline is no meta-estimator in this sense: its last step's fit is the user's.
-    """
-    plain = ("sklearn.pipeline", "sklearn.base", "sklearn.callback", "sklearn.utils")
-    callers = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_stack(None))
-    return any(
-        name.startswith("joblib") or (name.startswith("sklearn.") and not name.startswith(plain))
-        for name in callers
-    )

@@ -1,6 +1,7 @@
 """Constructor parameters: checks of their values, and those of components (``module__hidden``)."""
 
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any, Self
@@ -151,6 +152,8 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "callbacks": (_none_or(_instance(list, tuple)), "None or a list of callbacks"),
     "scale_target": (_is_flag, "True or False"),
     "warm_start": (_is_flag, "True or False"),
+    "checkpoint": (_none_or(_instance(str, os.PathLike)), "None or a path"),
+    "checkpoint_every": (_is_positive_integer, "a positive number of epochs"),
     "precision": (_one_of(*PRECISIONS), f"one of {PRECISIONS}"),
     "compile": (_instance(bool, np.bool_, dict), "True, False or a dict for torch.compile"),
     "gradient_clip": (_none_or(_is_positive), "a positive number or None"),

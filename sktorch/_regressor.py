@@ -224,6 +224,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         scale_target=True,
         callbacks=None,
         warm_start=False,
+        checkpoint=None,
+        checkpoint_every=1,
         random_state=None,
         verbose=0,
         precision="float32",
@@ -253,6 +255,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         self.scale_target = scale_target
         self.callbacks = callbacks
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
         self.verbose = verbose
         self.precision = precision

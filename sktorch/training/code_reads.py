@@ -72,21 +72,21 @@ def contents(cell: CellType) -> object:
 def is_library_code(module: nn.Module) -> bool:
     """Say whether a module is computed by torch and this package alone: then it reads nothing."""
     return all(
-        _package(type(layer)) in _LIBRARIES
-        and all(_package(v) in _LIBRARIES for v in vars(layer).values() if callable(v))
+        package_of(type(layer)) in _LIBRARIES
+        and all(package_of(v) in _LIBRARIES for v in vars(layer).values() if callable(v))
         for layer in module.modules()
     )
 
 
 def reads_of_function(function: Any) -> Reads:
     """Return what is read by a function and by the code of its author that it calls."""
-    return _followed([function], _package(function))
+    return _followed([function], package_of(function))
 
 
 def reads_of_layer(layer: nn.Module) -> Reads:
     """Return what is read by a layer's own methods that torch calls, and by what they call."""
     kind = type(layer)
-    package = _package(kind)
+    package = package_of(kind)
     own = [base for base in kind.__mro__ if _is_own(base, package)]
     inherited = {name for base in kind.__mro__ if base not in own for name in vars(base)}
     called = [
@@ -171,19 +171,19 @@ def _is_own(value: Any, package: str) -> bool:
     """Say whether a value is code of a package, or of somebody who did not install it."""
     if not isinstance(value, FunctionType | ModuleType | type):
         return False
-    name = _package(value)
-    return name not in _LIBRARIES and (name == package or not _is_installed(name))
+    name = package_of(value)
+    return name not in _LIBRARIES and (name == package or not is_installed(name))
 
 
 @cache
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
     """Say whether a package is Python's own, or among those that are installed."""
     file = getattr(sys.modules.get(package), "__file__", None) or ""
     places = {path for path in map(get_path, ("purelib", "platlib", "stdlib")) if path}
     return package in sys.stdlib_module_names or any(map(Path(file).is_relative_to, places))
 
 
-def _package(code: Any) -> str:
+def package_of(code: Any) -> str:
     """Return the top-level package of a module, class or function."""
     name = code.__name__ if isinstance(code, ModuleType) else getattr(code, "__module__", None)
     return (name or "").partition(".")[0]

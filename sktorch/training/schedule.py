@@ -107,6 +107,16 @@ class Schedule:
         else:
             self._step(value)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far it is; the learning rates are the optimizer's."""
+        done = self._n_batches_done, self._n_epochs_done
+        return {"done": done, "scheduler": self._scheduler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._n_batches_done, self._n_epochs_done = state["done"]
+        self._scheduler.load_state_dict(state["scheduler"])
+
     def restore(self) -> None:
         """Restore the parameter groups as they were found, so that a new schedule can start."""
         for group, before in zip(self._optimizer.param_groups, self._before, strict=True):

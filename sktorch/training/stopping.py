@@ -56,4 +56,14 @@ class BestWeights:
 
     def restore(self, module: nn.Module) -> None:
         """Load the kept weights into the module."""
-        module.load_state_dict(self._best[2])
+        state = copy.copy(module.state_dict())  # It knows its layers' versions.
+        state.update(self._best[2])
+        module.load_state_dict(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the score, epoch and weights."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._best = state["best"]

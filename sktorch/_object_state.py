@@ -1,0 +1,221 @@
+"""The state of objects as a tree of plain values: what they keep from one epoch to the next.
+
+The state of a generator is the generator's. An object with `state_dict` and `load_state_dict`, as
+torch's optimizers and schedulers, is asked. Of any other object the attributes count that hold
+plain values, or such a generator or object.
+"""
+
+import random
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from sktorch.training.schedule import Schedule
+
+State = dict[str, Any]
+_SCALARS = (type(None), bool, int, float, str)
+_SEQUENCES = {kind.__name__: kind for kind in (list, tuple, set, frozenset, deque)}
+_MAPPINGS = {kind.__name__: kind for kind in (dict, OrderedDict, Counter)}
+_TAG = "__kind__"  # of a dict that stands for something that JSON does not know
+
+
+class NotPlain(TypeError):
+    """A value is more than a tree of numbers, texts and arrays."""
+
+
+class _Generator(NamedTuple):
+    read: Callable[[Any], Any]
+    write: Callable[[Any, Any], object]
+
+
+_GENERATORS: dict[type, _Generator] = {
+    torch.Generator: _Generator(torch.Generator.get_state, torch.Generator.set_state),
+    np.random.RandomState: _Generator(
+        np.random.RandomState.get_state, np.random.RandomState.set_state
+    ),
+    np.random.Generator: _Generator(
+        lambda generator: generator.bit_generator.state,
+        lambda generator, state: setattr(generator.bit_generator, "state", state),
+    ),
+    random.Random: _Generator(random.Random.getstate, random.Random.setstate),
+}
+
+
+def encoded(value: Any) -> Any:
+    """Return a value as a tree of scalars, lists, dicts, arrays and tensors; raise `NotPlain`."""
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, np.generic):
+        return {_TAG: "scalar", "value": np.asarray(value)}
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return np.asarray(value)
+    if isinstance(value, Tensor) and value.layout is torch.strided:
+        return value.detach()
+    kind = type(value).__name__
+    if type(value) is list:
+        return [*map(encoded, value)]
+    if type(value) is _SEQUENCES.get(kind):
+        return {_TAG: kind, "values": [*map(encoded, value)]}
+    if type(value) is dict and all(type(key) is str for key in value) and _TAG not in value:
+        return {key: encoded(entry) for key, entry in value.items()}
+    if type(value) is _MAPPINGS.get(kind):
+        return {_TAG: kind, "pairs": [[encoded(k), encoded(v)] for k, v in value.items()]}
+    raise NotPlain(type(value).__name__)
+
+
+def decoded(tree: Any) -> Any:
+    """Return the value that a tree stands for."""
+    if isinstance(tree, list):
+        return [*map(decoded, tree)]
+    if not isinstance(tree, dict):
+        return tree
+    kind = tree.get(_TAG)
+    if kind is None:
+        return {key: decoded(entry) for key, entry in tree.items()}
+    if kind == "scalar":
+        return tree["value"][()]
+    if kind in _SEQUENCES:
+        return _SEQUENCES[kind](map(decoded, tree["values"]))
+    return _MAPPINGS[kind]({decoded(key): decoded(value) for key, value in tree["pairs"]})
+
+
+def state_of(owner: Any, *, containers: bool = True) -> State:
+    """Return the state of an object; without `containers`, as data are, only scalars of it."""
+    if isinstance(owner, nn.Module):
+        return _state_of_layer(owner)
+    inner = _inner_state(owner)
+    if inner is not None:
+        return inner
+    return _attributes(owner, encoded if containers else _scalar)
+
+
+def restore(owner: Any, state: State) -> None:
+    """Give an object the state that `state_of` returned of one like it."""
+    if isinstance(owner, nn.Module):
+        _restore_layer(owner, state)
+    elif _TAG in state:
+        _restore_inner(owner, state)
+    else:
+        _restore_attributes(owner, state)
+
+
+def attributes_left_out(owner: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of an object that its state does not hold."""
+    if _inner_state(owner) is None:
+        held = _attributes(owner, encoded)
+        yield from ((name, v) for name, v in vars(owner).items() if name not in held)
+
+
+def _attributes(owner: Any, encode: Callable[[Any], Any]) -> State:
+    state = {}
+    for name, value in getattr(owner, "__dict__", {}).items():
+        with suppress(NotPlain):
+            inner = _inner_state(value)
+            state[name] = encode(value) if inner is None else inner
+    return state
+
+
+def _restore_attributes(owner: Any, state: State) -> None:
+    attributes = vars(owner)
+    for name, tree in state.items():
+        current = attributes.get(name)
+        if isinstance(tree, dict) and tree.get(_TAG) in _INNER:
+            _restore_inner(current, tree)
+            continue
+        value = decoded(tree)
+        if isinstance(current, Tensor) and isinstance(value, Tensor):
+            value = value.to(current.device)
+        if type(current) is type(value) and isinstance(value, list | dict | set | deque):
+            current.clear()  # Others may hold the same container, as a log.
+            (current.extend if isinstance(value, list | deque) else current.update)(value)
+        else:
+            attributes[name] = value
+
+
+def _scalar(value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
+    raise NotPlain(type(value).__name__)
+
+
+_INNER = ("generator", "state_dict")
+
+
+def _inner_state(value: Any) -> State | None:
+    """Return the state of a generator, or of an object that is asked for it; None for others."""
+    for kind, generator in _GENERATORS.items():
+        if isinstance(value, kind):
+            return {_TAG: "generator", "state": encoded(generator.read(value))}
+    if not all(hasattr(type(value), name) for name in ("state_dict", "load_state_dict")):
+        return None
+    encode = _plain_entries if isinstance(value, LRScheduler | Schedule) else encoded
+    return {_TAG: "state_dict", "state": encode(value.state_dict())}
+
+
+def _plain_entries(value: Any) -> Any:
+    """Return a schedule's state without entries that are not plain: what it was made with."""
+    if type(value) is list:
+        return [*map(_plain_entries, value)]
+    if type(value) not in (dict, OrderedDict):
+        return encoded(value)
+    plain = {}
+    for key, entry in value.items():
+        with suppress(NotPlain):
+            plain[key] = decoded(_plain_entries(entry))
+    return encoded(plain)
+
+
+def _restore_inner(owner: Any, state: State) -> None:
+    if state[_TAG] == "generator":
+        for kind, generator in _GENERATORS.items():
+            if isinstance(owner, kind):
+                generator.write(owner, decoded(state["state"]))
+                return
+    elif hasattr(owner, "load_state_dict"):
+        owner.load_state_dict(decoded(state["state"]))
+        return
+    raise ValueError(f"{type(owner).__name__} has no {state[_TAG]} to restore")
+
+
+def _state_of_layer(layer: nn.Module) -> State:
+    """Return a layer's own tensors, which of them are trained, and its plain attributes."""
+    tensors = _tensors_of(layer)
+    state: State = {
+        "tensors": {name: tensor.detach() for name, tensor in tensors.items()},
+        "trained": [name for name, tensor in tensors.items() if tensor.requires_grad],
+        "attributes": _attributes(layer, _scalar_or_tensor),
+    }
+    if type(layer).get_extra_state is not nn.Module.get_extra_state:
+        state["extra"] = encoded(layer.get_extra_state())
+    return state
+
+
+@torch.no_grad()
+def _restore_layer(layer: nn.Module, state: State) -> None:
+    tensors = _tensors_of(layer)
+    if {name: t.shape for name, t in tensors.items()} != {
+        name: t.shape for name, t in state["tensors"].items()
+    }:
+        raise ValueError(f"a {type(layer).__name__} has other parameters or buffers")
+    for name, tensor in tensors.items():
+        tensor.copy_(state["tensors"][name])
+        if tensor.requires_grad != (name in state["trained"]):
+            tensor.requires_grad_(name in state["trained"])
+    _restore_attributes(layer, state["attributes"])
+    if "extra" in state:
+        layer.set_extra_state(decoded(state["extra"]))
+
+
+def _tensors_of(layer: nn.Module) -> dict[str, Tensor]:
+    own = layer.named_parameters(recurse=False), layer.named_buffers(recurse=False)
+    return {name: tensor for tensors in own for name, tensor in tensors}
+
+
+def _scalar_or_tensor(value: Any) -> Any:
+    return encoded(value) if isinstance(value, Tensor) else _scalar(value)
