@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,20 @@ class Checkpoint:
             warn_caller(message)
 
 
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the content of a file; None if there is no file."""
+    try:
+        return read(path, KIND)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise ValueError(f"The checkpoint can't be read: {error} {_ADVICE}") from error
+
+
 def stored_seed(path: str | os.PathLike) -> int | None:
     """Return the seed of the training in a file; None if there is no file."""
-    return read(Path(path), KIND)["seed"] if Path(path).is_file() else None
+    content = None if Path(path).is_dir() else _read(Path(path))
+    return None if content is None else content["seed"]
 
 
 def checkpoint_of(
@@ -106,7 +118,8 @@ def checkpoint_of(
     if in_meta_estimator() or path.is_dir():
         _check_folder(estimator, path)
         path /= f"{digest([digests, max_epochs])}.checkpoint"
-    content = read(path, KIND) if path.exists() else None
+    _remove_torn(path)
+    content = _read(path)
     if content is not None:
         differing = _differing(content["digests"], digests)
         if resumed is not None and _START in differing:
@@ -163,6 +176,14 @@ def _check_folder(estimator: BaseEstimator, path: Path) -> None:
             f"checkpoint={str(path)!r} is a folder for several fits, which are found again by "
             "data and parameters. With random_state=None equal fits differ: set random_state."
         )
+
+
+def _remove_torn(path: Path) -> None:
+    """Remove the files that a process left that was killed while it wrote a checkpoint."""
+    with suppress(OSError):
+        for file in path.parent.iterdir():
+            if file.name.startswith(f".{path.name}.") and file.name.endswith(".tmp"):
+                file.unlink()
 
 
 def _differing(before: dict[str, str], now: dict[str, str]) -> list[str]:

@@ -127,6 +127,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         ``fit`` uses copies of them. Pass scikit-learn's callbacks to ``set_callbacks`` instead.
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights of the last ``fit``.
+    checkpoint : str, path or None, default=None
+        File that holds the state of a training after every epoch, weights, optimizer and random
+        numbers included. If it is there, ``fit`` goes on from it, to the bit as if nothing had
+        happened; a finished training is loaded. Other data or parameters are an error, but
+        ``max_epochs`` may be raised if there is neither ``lr_schedule`` nor ``callbacks``. Where a
+        search or an ensemble calls ``fit``, ``checkpoint`` is a folder with a file for each fit.
+    checkpoint_every : int, default=1
+        Number of epochs from one checkpoint to the next; the last epoch has one, too.
     random_state : int, RandomState instance or None, default=None
         Seed of initialisation, shuffling, hold-out and dropout. An int has the effect of
         ``torch.manual_seed``: a hand-written loop over a ``DataLoader`` gives the same model. None
@@ -326,7 +334,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         ------
         ValueError
             For a parameter out of its domain, data that can't be trained on, a module that does
-            not fit them, or a loss that is no longer finite. A fitted estimator stays as it was.
+            not fit them, a loss that is no longer finite, or a checkpoint of another training. A
+            fitted estimator stays as it was.
         TypeError
             For a module or criterion that is not one.
 
@@ -345,8 +354,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train for one more epoch on X and y.
 
-        No rows are held out, and ``early_stopping``, ``validation``, ``monitor``, ``scoring`` and
-        ``lr_schedule`` do not apply.
+        No rows are held out, and ``early_stopping``, ``validation``, ``monitor``, ``scoring``,
+        ``lr_schedule`` and ``checkpoint`` do not apply.
 
         Parameters
         ----------

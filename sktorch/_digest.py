@@ -43,7 +43,8 @@ def _digested(value: Any, known: dict[int, tuple[str, Any]]) -> str:
         parts = [_digested(part, known) for part in _parts(value)]
         if isinstance(value, set | frozenset):
             parts.sort()
-        hashed.update(" ".join([type(value).__name__, *parts]).encode())
+        kind = np.ndarray if isinstance(value, np.memmap) else type(value)  # as joblib hands it on
+        hashed.update(" ".join([kind.__name__, *parts]).encode())
         known[id(value)] = hashed.hexdigest(), value
     return hashed.hexdigest()
 

@@ -5,7 +5,6 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset
@@ -30,7 +29,7 @@ def state_of_job(job: Any) -> dict[str, Any]:
     return {
         "objects": {name: state_of(o, containers=deep) for name, o, deep in _objects(job)},
         "rows": [_plain_entries(row) for row in rows],
-        "numbers": {code: np.array(pool, code) for code, pool in numbers.items()},
+        "numbers": numbers,
         "bests": net.bests_,
         "streams": {
             name: {"seed": stream.seed, "states": encoded(stream.__getstate__()["states"])}

@@ -20,9 +20,11 @@ from sktorch.training.schedule import Schedule
 
 State = dict[str, Any]
 _SCALARS = (type(None), bool, int, float, str)
-_SEQUENCES = {kind.__name__: kind for kind in (list, tuple, set, frozenset, deque)}
-_MAPPINGS = {kind.__name__: kind for kind in (dict, OrderedDict, Counter)}
-_TAG = "__kind__"  # of a dict that stands for something that JSON does not know
+_SEQUENCES = (list, tuple, set, frozenset)
+# Containers that a file does not know, and what they are made of.
+_OTHERS: dict[type, type] = {deque: list, Counter: dict}
+_NAMES = {kind.__name__: kind for kind in _OTHERS}
+_TAG = "__kind__"  # of a dict that stands for something else
 
 
 class NotPlain(TypeError):
@@ -48,41 +50,32 @@ _GENERATORS: dict[type, _Generator] = {
 
 
 def encoded(value: Any) -> Any:
-    """Return a value as a tree of scalars, lists, dicts, arrays and tensors; raise `NotPlain`."""
-    if type(value) in _SCALARS:
+    """Return a value as a tree of plain values, arrays and tensors; raise `NotPlain`."""
+    kind = type(value)
+    if kind in _SCALARS or isinstance(value, np.generic):
         return value
-    if isinstance(value, np.generic):
-        return {_TAG: "scalar", "value": np.asarray(value)}
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return np.asarray(value)
     if isinstance(value, Tensor) and value.layout is torch.strided:
         return value.detach()
-    kind = type(value).__name__
-    if type(value) is list:
-        return [*map(encoded, value)]
-    if type(value) is _SEQUENCES.get(kind):
-        return {_TAG: kind, "values": [*map(encoded, value)]}
-    if type(value) is dict and all(type(key) is str for key in value) and _TAG not in value:
-        return {key: encoded(entry) for key, entry in value.items()}
-    if type(value) is _MAPPINGS.get(kind):
-        return {_TAG: kind, "pairs": [[encoded(k), encoded(v)] for k, v in value.items()]}
-    raise NotPlain(type(value).__name__)
+    if kind in _SEQUENCES:
+        return kind(map(encoded, value))
+    if kind in (dict, OrderedDict) and _TAG not in value:
+        return kind((encoded(key), encoded(entry)) for key, entry in value.items())
+    if kind in _OTHERS:
+        return {_TAG: kind.__name__, "of": encoded(_OTHERS[kind](value))}
+    raise NotPlain(f"{value!r} of type {kind.__name__} is no plain value")
 
 
 def decoded(tree: Any) -> Any:
     """Return the value that a tree stands for."""
-    if isinstance(tree, list):
-        return [*map(decoded, tree)]
-    if not isinstance(tree, dict):
+    if type(tree) in _SEQUENCES:
+        return type(tree)(map(decoded, tree))
+    if type(tree) not in (dict, OrderedDict):
         return tree
-    kind = tree.get(_TAG)
-    if kind is None:
-        return {key: decoded(entry) for key, entry in tree.items()}
-    if kind == "scalar":
-        return tree["value"][()]
-    if kind in _SEQUENCES:
-        return _SEQUENCES[kind](map(decoded, tree["values"]))
-    return _MAPPINGS[kind]({decoded(key): decoded(value) for key, value in tree["pairs"]})
+    if _TAG in tree:
+        return _NAMES[tree[_TAG]](decoded(tree["of"]))
+    return type(tree)((decoded(key), decoded(entry)) for key, entry in tree.items())
 
 
 def state_of(owner: Any, *, containers: bool = True) -> State:
