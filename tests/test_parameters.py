@@ -261,6 +261,8 @@ BAD_VALUES = {
     "n_iter_no_change": [0, -1, math.nan, None],
     "tol": [math.nan, None, "small"],
     "warm_start": [2, "yes", None],
+    "checkpoint": [True, 3, b"file"],
+    "checkpoint_every": [0, 0.5, None, "epoch"],
     "verbose": [-1, 0.5, None],
     "precision": ["double", 32, None],
     "compile": ["yes", None],
