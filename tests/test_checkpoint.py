@@ -3,13 +3,18 @@
 import math
 import random
 import signal
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer, LRScheduler
 from torch import nn
 from torch.optim import lr_scheduler
@@ -141,6 +146,16 @@ def jitter(X):
     return X + 0.1 * torch.randn_like(X) + 0.1 * float(np.random.rand())
 
 
+def watched_jitter(X):
+    sys.audit("test.training")
+    return jitter(X)
+
+
+def watched_score(estimator, X, y):
+    sys.audit("test.validation")
+    return estimator.score(X, y)
+
+
 def by_hand(optimizer, rate=0.9):
     return lr_scheduler.SequentialLR(
         optimizer,
@@ -242,6 +257,11 @@ def assert_same(one, other):
         for estimator in (one, other)
     ]
     np.testing.assert_equal(*rows)
+
+
+def load_scaled_iris():
+    X, y = load_iris(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
 
 
 def broken_off(estimator, after, *data):
@@ -545,3 +565,66 @@ def test_a_folder_holds_the_fits_of_the_user_too(iris, tmp_path):
     for seed in (0, 1, 0):
         net(checkpoint=tmp_path, random_state=seed).fit(*iris)
     assert len([*tmp_path.iterdir()]) == 2
+
+
+def watched(path):
+    return net(augment=watched_jitter, scoring=watched_score, checkpoint=path, **STOPPING)
+
+
+def run_in_another_process(code, *arguments):
+    """Run code with this module in a new interpreter; return how it ended, and what it wrote."""
+    root = Path(__file__).parents[__name__.count(".")]
+    preamble = (
+        "import importlib, os, resource, signal, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "here, path = importlib.import_module(sys.argv[2]), sys.argv[3]\n"
+    )
+    command = [sys.executable, "-c", preamble + code, str(root), __name__, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+KILL = """
+def kill(event, arguments, left=[int(sys.argv[5])]):
+    if event == sys.argv[4] and (event.startswith("test.") or os.path.basename(path) in str(arguments[0])):
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(kill)
+here.watched(path).fit(*here.load_scaled_iris())
+"""
+# Python tells of the first before a temporary file is opened, of the second when it is written.
+MOMENTS = [
+    ("open", 4),
+    ("os.rename", 3),
+    ("test.training", 2),
+    ("test.training", 24),
+    ("test.validation", 4),
+]
+
+
+@pytest.mark.parametrize(("event", "number"), MOMENTS)
+def test_a_killed_training_goes_on_to_the_bit(tmp_path, event, number):
+    path, data = tmp_path / "net.checkpoint", load_scaled_iris()
+    assert run_in_another_process(KILL, path, event, number).returncode == -signal.SIGKILL
+    resumed = watched(path).fit(*data)
+    assert_same(resumed, watched(None).fit(*data))
+    assert [*tmp_path.iterdir()] == [path]
+
+
+FULL = """
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**12, 2**12))  # as a full disk
+fitted = here.net(checkpoint=path).fit(*here.load_scaled_iris())
+print(fitted.loss_curve_)
+"""
+
+
+def test_on_a_full_disk_training_goes_on_and_the_last_checkpoint_is_kept(tmp_path):
+    path, data = tmp_path / "net.checkpoint", load_scaled_iris()
+    broken_off(net(checkpoint=path), 3, *data)
+    before = path.read_bytes()
+    ended = run_in_another_process(FULL, path)
+    assert ended.stdout.strip() == str(net().fit(*data).loss_curve_), ended.stderr
+    assert ended.stderr.count("can't be written: [Errno 27]") == 1
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]

@@ -23,6 +23,7 @@ PLAIN = {
     "numpy's": [np.float64(0.1), np.int8(3), np.bool_(True)],
     "arrays": [np.arange(3), torch.arange(3), torch.ones(2).bfloat16()],
     "containers": [(1, (2,)), {3}, frozenset({4}), deque([5]), [[6], ()]],
+    "many integers": [tuple(range(1000)), tuple(range(2**70, 2**70 + 1000)), (True,) * 1000],
     "dicts": [{}, {"a": [1]}, {1: 2, None: (3,)}, Counter("aab"), OrderedDict(b=1, a=2)],
 }
 
