@@ -113,6 +113,7 @@ def checkpoint_of(
     In a folder each fit has a file of its own. `given` holds arguments of ``fit`` by name,
     `resumed` a net whose training goes on, or None. Raise if the file is of another training.
     """
+    _tell_persistent_workers(estimator, data)
     digests = _digests(estimator, data, given, seed, resumed)
     path, max_epochs = Path(estimator.checkpoint), estimator.max_epochs
     if in_meta_estimator() or path.is_dir():
@@ -189,6 +190,15 @@ def _remove_torn(path: Path) -> None:
 def _differing(before: dict[str, str], now: dict[str, str]) -> list[str]:
     names = dict.fromkeys([*now, *before])
     return [name for name in names if before.get(name) != now.get(name)]
+
+
+def _tell_persistent_workers(estimator: BaseEstimator, data: Part) -> None:
+    options = estimator._component_parameters("iterator_train")
+    if options.get("persistent_workers") and data.source.runs_user_code:
+        warn_caller(
+            "With iterator_train__persistent_workers=True, a checkpoint can't hold what a dataset "
+            "keeps in the workers, random numbers included. Leave it out if the dataset draws."
+        )
 
 
 def _versions() -> dict[str, str]:

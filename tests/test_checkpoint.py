@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
+from sklearn.ensemble import BaggingClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer, LRScheduler
@@ -22,6 +23,7 @@ from torch.utils.data import Dataset, IterableDataset, RandomSampler, TensorData
 
 from sktorch import TorchClassifier, TorchRegressor
 from sktorch.data import SliceableDataset
+from sktorch.training.programs import forget_programs
 
 
 class BrokenOffError(Exception):
@@ -322,18 +324,45 @@ def test_data_of_every_kind_go_on(iris, tmp_path, name):
     assert_same(resumed.set_params(checkpoint=path).fit(*arguments), whole)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_replayed_steps_go_on_as_replays(iris, tmp_path, dropout):
+    def make(**parameters):
+        return net(None, module__dropout=dropout, max_epochs=30, tol=-math.inf, **parameters)
+
+    whole = make().fit(*iris)
+    forget_programs()
+    broken_off(make(checkpoint=tmp_path / "net.checkpoint"), 15, *iris)
+    forget_programs()
+    resumed = make(checkpoint=tmp_path / "net.checkpoint").fit(*iris)
+    assert whole.eager_reason_ is None
+    assert resumed.eager_reason_ is None
+    assert_same(resumed, whole)
+
+
+def test_state_in_persistent_workers_is_told(iris, tmp_path):
+    estimator = net(
+        None,
+        max_epochs=2,
+        checkpoint=tmp_path / "net.checkpoint",
+        iterator_train__num_workers=1,
+        iterator_train__persistent_workers=True,
+    )
+    with pytest.warns(UserWarning, match="persistent_workers=True, a checkpoint can't hold"):
+        estimator.fit(Jittered(*iris))
+    (tmp_path / "net.checkpoint").unlink()
+    estimator.fit(*iris)  # Rows of an array keep nothing.
+
+
 def test_without_random_state_the_seed_is_that_of_the_checkpoint(iris, tmp_path):
     path = tmp_path / "net.checkpoint"
     begun = net(random_state=None, checkpoint=path, **STOPPING)
     broken_off(begun, 3, *iris)
-    seed = np.random.RandomState(0)  # Nothing of it is drawn here.
     first = net(random_state=None, checkpoint=path, **STOPPING).fit(*iris)
     again = net(random_state=None, checkpoint=path, **STOPPING).fit(*iris)
     assert_same(first, again)
     assert first.n_epochs_ == 7
     path.unlink()
     assert first.loss_curve_ != first.fit(*iris).loss_curve_
-    assert seed.rand() == np.random.RandomState(0).rand()
 
 
 def test_a_generator_as_random_state_draws_the_same_seed(iris, tmp_path):
@@ -551,6 +580,36 @@ def test_fused_fits_have_a_checkpoint_each(iris, tmp_path):
     assert_same(again.best_estimator_, whole.best_estimator_)
 
 
+def test_fused_fits_that_were_broken_off_go_on(iris, tmp_path):
+    def fused(folder):
+        grid = {"lr": [0.01, 0.02, 0.03]}
+        return GridSearchCV(net(None, checkpoint=folder), grid, cv=2, error_score="raise")
+
+    with joblib.parallel_config("sktorch", n_jobs=4):
+        whole = fused(None).fit(*iris)
+        half = fused(tmp_path)
+        half.estimator.set_callbacks(BreakOff(3))
+        with pytest.raises(BrokenOffError):
+            half.fit(*iris)
+        assert [*tmp_path.iterdir()]
+        resumed = fused(tmp_path).fit(*iris)
+    # A stack of other models may round otherwise.
+    np.testing.assert_allclose(
+        resumed.predict_proba(iris[0]), whole.predict_proba(iris[0]), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_members_of_an_ensemble_have_a_checkpoint_each(iris, tmp_path):
+    def ensemble(**parameters):
+        return BaggingClassifier(net(**parameters), n_estimators=3, random_state=0)
+
+    whole = ensemble().fit(*iris)
+    for _ in range(2):
+        kept = ensemble(checkpoint=tmp_path).fit(*iris)
+        np.testing.assert_array_equal(kept.predict_proba(iris[0]), whole.predict_proba(iris[0]))
+        assert len([*tmp_path.iterdir()]) == 3
+
+
 def test_several_fits_need_a_folder_and_a_seed(iris, tmp_path):
     path = tmp_path / "net.checkpoint"
     net(checkpoint=path).fit(*iris)
@@ -585,7 +644,8 @@ def run_in_another_process(code, *arguments):
 
 KILL = """
 def kill(event, arguments, left=[int(sys.argv[5])]):
-    if event == sys.argv[4] and (event.startswith("test.") or os.path.basename(path) in str(arguments[0])):
+    file = os.path.basename(path)
+    if event == sys.argv[4] and (event.startswith("test.") or file in str(arguments[0])):
         left[0] -= 1
         if not left[0]:
             os.kill(os.getpid(), signal.SIGKILL)
