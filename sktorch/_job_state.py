@@ -27,7 +27,7 @@ def state_of_job(job: Any) -> dict[str, Any]:
     net = job.net
     rows, numbers = packed(net.history)
     return {
-        "objects": {name: state_of(o, containers=deep) for name, o, deep in _objects(job)},
+        "objects": {name: state_of(o, is_data=is_data) for name, o, is_data in _objects(job)},
         "rows": [_plain_entries(row) for row in rows],
         "numbers": numbers,
         "bests": net.bests_,
@@ -84,10 +84,7 @@ def _plain_entries(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _objects(job: Any) -> Iterator[tuple[str, Any, bool]]:
-    """Yield what changes in a training, by name, and whether what its attributes hold counts.
-
-    Of layers and data only numbers and generators count beside their tensors: data may be large.
-    """
+    """Yield what changes in a training, by name, and whether it belongs to the data."""
     net = job.net
     for root in ("module", "criterion"):
         for name, layer in getattr(net, f"{root}_").named_modules():
@@ -99,10 +96,10 @@ def _objects(job: Any) -> Iterator[tuple[str, Any, bool]]:
         "best": job.best,
         "schedule": job.schedule,
     }
-    yield from ((name, part, True) for name, part in parts.items() if part is not None)
-    yield from ((f"callbacks.{name}", callback, True) for name, callback in _callbacks(net))
+    yield from ((name, part, False) for name, part in parts.items() if part is not None)
+    yield from ((f"callbacks.{name}", callback, False) for name, callback in _callbacks(net))
     for name, root in _given(job).items():
-        yield from ((f"{name}.{number}", o, False) for number, o in enumerate(_with_inner(root)))
+        yield from ((f"{name}.{number}", o, True) for number, o in enumerate(_with_inner(root)))
 
 
 def _given(job: Any) -> dict[str, Any]:

@@ -83,14 +83,15 @@ def decoded(tree: Any) -> Any:
     return type(tree)((decoded(key), decoded(entry)) for key, entry in tree.items())
 
 
-def state_of(owner: Any, *, containers: bool = True) -> State:
-    """Return the state of an object; without `containers`, as data are, only scalars of it."""
+def state_of(owner: Any, *, is_data: bool = False) -> State:
+    """Return the state of an object; of data, which may be large, only numbers and generators.
+
+    A dataset's own state_dict is left out: it may be one of the middle of a pass.
+    """
     if isinstance(owner, nn.Module):
         return _state_of_layer(owner)
-    inner = _inner_state(owner)
-    if inner is not None:
-        return inner
-    return _attributes(owner, encoded if containers else _scalar)
+    inner_state, encode = (_generator_state, _scalar) if is_data else (_inner_state, encoded)
+    return inner_state(owner) or _attributes(owner, encode, inner_state)
 
 
 def restore(owner: Any, state: State) -> None:
@@ -106,16 +107,17 @@ def restore(owner: Any, state: State) -> None:
 def attributes_left_out(owner: Any) -> Iterator[tuple[str, Any]]:
     """Yield the attributes of an object that its state does not hold."""
     if _inner_state(owner) is None:
-        held = _attributes(owner, encoded)
+        held = _attributes(owner, encoded, _inner_state)
         yield from ((name, v) for name, v in vars(owner).items() if name not in held)
 
 
-def _attributes(owner: Any, encode: Callable[[Any], Any]) -> State:
+def _attributes(
+    owner: Any, encode: Callable[[Any], Any], inner_state: Callable[[Any], State | None]
+) -> State:
     state = {}
     for name, value in getattr(owner, "__dict__", {}).items():
         with suppress(NotPlain):
-            inner = _inner_state(value)
-            state[name] = encode(value) if inner is None else inner
+            state[name] = inner_state(value) or encode(value)
     return state
 
 
@@ -145,13 +147,18 @@ def _scalar(value: Any) -> Any:
 _INNER = ("generator", "state_dict")
 
 
-def _inner_state(value: Any) -> State | None:
-    """Return the state of a generator, or of an object that is asked for it; None for others."""
+def _generator_state(value: Any) -> State | None:
+    """Return the state of a generator; None for others."""
     for kind, generator in _GENERATORS.items():
         if isinstance(value, kind):
             return {_TAG: "generator", "state": encoded(generator.read(value))}
+    return None
+
+
+def _inner_state(value: Any) -> State | None:
+    """Return the state of a generator, or of an object that is asked for it; None for others."""
     if not all(hasattr(type(value), name) for name in ("state_dict", "load_state_dict")):
-        return None
+        return _generator_state(value)
     encode = _plain_entries if isinstance(value, LRScheduler | Schedule) else encoded
     return {_TAG: "state_dict", "state": encode(value.state_dict())}
 
@@ -187,7 +194,7 @@ def _state_of_layer(layer: nn.Module) -> State:
     state: State = {
         "tensors": {name: tensor.detach() for name, tensor in tensors.items()},
         "trained": [name for name, tensor in tensors.items() if tensor.requires_grad],
-        "attributes": _attributes(layer, _scalar_or_tensor),
+        "attributes": _attributes(layer, _scalar_or_tensor, _inner_state),
     }
     if type(layer).get_extra_state is not nn.Module.get_extra_state:
         state["extra"] = encoded(layer.get_extra_state())

@@ -93,7 +93,7 @@ def test_attributes_come_back_in_the_same_containers():
 
 
 def test_of_data_only_numbers_and_generators_count():
-    assert state_of(Holder(), containers=False).keys() == {"count", "generator", "layer"}
+    assert state_of(Holder(), is_data=True).keys() == {"count", "generator"}
 
 
 class Layer(nn.Module):
