@@ -54,9 +54,14 @@ def restore_job(job: Any, state: dict[str, Any]) -> None:
 
 
 def left_out(job: Any) -> dict[str, Any]:
-    """Return what callbacks hold, by name, that a state does not."""
+    """Return what callbacks and the history hold, by name, that a state does not."""
     net = job.net
+    row = net.history[-1] if net.history else {}
+    recorded = {name: v for name, v in row.items() if name != "batches"}
     return {
+        f"{name} of the history": recorded[name]
+        for name in recorded.keys() - _plain_entries(recorded).keys()
+    } | {
         f"{attribute} of the callback {name}": value
         for name, callback in _callbacks(net)
         for attribute, value in attributes_left_out(callback)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from sktorch._private.torch import tree_leaves
 from sktorch.training.schedule import Schedule
 
 State = dict[str, Any]
@@ -58,7 +59,7 @@ def encoded(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return np.asarray(value)
-    if isinstance(value, Tensor) and value.layout is torch.strided:
+    if isinstance(value, Tensor) and _is_free(value):
         return value.detach()
     if kind is tuple and len(value) > _MANY and {*map(type, value)} == {int}:
         with suppress(OverflowError):
@@ -70,6 +71,11 @@ def encoded(value: Any) -> Any:
     if kind in _OTHERS:
         return {_TAG: kind.__name__, "of": encoded(_OTHERS[kind](value))}
     raise NotPlain(f"{value!r} of type {kind.__name__} is no plain value")
+
+
+def _is_free(tensor: Tensor) -> bool:
+    """Say whether a tensor can be kept by its values alone: a parameter belongs to a layer."""
+    return tensor.layout is torch.strided and not isinstance(tensor, nn.Parameter)
 
 
 def decoded(tree: Any) -> Any:
@@ -144,6 +150,7 @@ def _scalar(value: Any) -> Any:
     raise NotPlain(type(value).__name__)
 
 
+_OF_EVERY_LAYER = vars(nn.Module()).keys()
 _INNER = ("generator", "state_dict")
 
 
@@ -194,7 +201,11 @@ def _state_of_layer(layer: nn.Module) -> State:
     state: State = {
         "tensors": {name: tensor.detach() for name, tensor in tensors.items()},
         "trained": [name for name, tensor in tensors.items() if tensor.requires_grad],
-        "attributes": _attributes(layer, _scalar_or_tensor, _inner_state),
+        "attributes": {
+            name: value
+            for name, value in _attributes(layer, _attribute_of_layer, _inner_state).items()
+            if name not in _OF_EVERY_LAYER
+        },
     }
     if type(layer).get_extra_state is not nn.Module.get_extra_state:
         state["extra"] = encoded(layer.get_extra_state())
@@ -222,5 +233,14 @@ def _tensors_of(layer: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for tensors in own for name, tensor in tensors}
 
 
-def _scalar_or_tensor(value: Any) -> Any:
-    return encoded(value) if isinstance(value, Tensor) else _scalar(value)
+def _attribute_of_layer(value: Any) -> Any:
+    """Return a layer's attribute encoded: a number, a tensor, or a container of numbers.
+
+    What a container holds may be other layers' own.
+    """
+    tree = encoded(value)
+    if not isinstance(value, Tensor) and any(
+        isinstance(x, Tensor | np.ndarray) for x in tree_leaves(tree)
+    ):
+        raise NotPlain(type(value).__name__)
+    return tree

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset, IterableDataset, RandomSampler, TensorData
 
 from sktorch import TorchClassifier, TorchRegressor
 from sktorch.data import SliceableDataset
+from sktorch.modules import RecurrentNet
 from sktorch.training.programs import forget_programs
 
 
@@ -188,7 +189,7 @@ CASES = {
     "stopped early": lambda: net(None, tol=math.inf, n_iter_no_change=6, max_epochs=20),
     "tied weights": lambda: net(Tied, **STOPPING),
     "learnt loss": lambda: net(criterion=Learnt),
-    "recurrent": lambda: net(None, module__hidden=(8, 8), module__dropout=0.3),
+    "deep": lambda: net(None, module__hidden=(8, 8), module__dropout=0.3),
     "sgd": lambda: net(optimizer="sgd", optimizer__momentum=0.9, optimizer__nesterov=True),
     "groups": lambda: net(optimizer__param_groups=[("*.bias", {"lr": 0.1, "weight_decay": 0.0})]),
     "rmsprop": lambda: net(optimizer=torch.optim.RMSprop, optimizer__centered=True),
@@ -304,6 +305,10 @@ DATA = {
     "stream": lambda X, y: ((Flowers(X, y),), {"validation": Flowers(X, y), **STOPPING}),
     "validation": lambda X, y: ((X, y), {"validation": (X[::2], y[::2]), **STOPPING}),
     "validation dataset": lambda X, y: ((X, y), {"validation": Jittered(X, y)}),
+    "sequences": lambda X, y: (
+        (X[:, :, None], y),
+        {"module": RecurrentNet, "module__cell": "lstm", "module__n_layers": 2, **STOPPING},
+    ),
     "labels": lambda X, y: ((X, np.array(["a", "b", "c"])[y]), {}),
     "float32": lambda X, y: ((X.astype("float32"), y), {"data_placement": "source"}),
 }
@@ -313,7 +318,7 @@ DATA = {
 def test_data_of_every_kind_go_on(iris, tmp_path, name):
     def data():
         arguments, parameters = DATA[name](*iris)
-        return net(None, module__dropout=0.2, **parameters), arguments
+        return net(**({"module": None, "module__dropout": 0.2} | parameters)), arguments
 
     path = tmp_path / "net.checkpoint"
     whole, arguments = data()
@@ -504,13 +509,17 @@ def test_ctrl_c_keeps_the_last_checkpoint(iris, tmp_path):
 class Unkept(Callback):
     def on_epoch_end(self, net, **kwargs):
         self.best_ = object()
+        net.history.record("object", len)
 
 
 def test_what_a_callback_keeps_beside_plain_values_is_told_once(iris, tmp_path):
     estimator = net(checkpoint=tmp_path / "net.checkpoint", callbacks=[Unkept()])
-    with pytest.warns(UserWarning, match="can't hold best_ of the callback Unkept, a object") as w:
+    with pytest.warns(UserWarning, match="can't hold") as told:
         estimator.fit(*iris)
-    assert len(w) == 1
+    texts = [str(warning.message) for warning in told]
+    assert "can't hold object of the history, a builtin_function_or_method" in texts[0]
+    assert "can't hold best_ of the callback Unkept, a object" in texts[1]
+    assert len(texts) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_told_and_training_goes_on(iris, tmp_path):

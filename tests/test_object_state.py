@@ -102,6 +102,7 @@ class Layer(nn.Module):
         self.weight, self.frozen = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
         self.register_buffer("unsaved", torch.zeros(2), persistent=False)
         self.hidden, self.n_calls, self.extra = torch.zeros(1), 0, []
+        self.counts, self.parts = {}, [self.weight, self.unsaved]
 
     def get_extra_state(self):
         return self.extra
@@ -116,12 +117,16 @@ def test_a_layers_tensors_attributes_and_extra_state():
         for tensor in (one.weight, one.frozen, one.unsaved):
             tensor += 1
     one.frozen.requires_grad_(False)
+    one.counts[3] = 2
     one.hidden, one.n_calls, one.extra = torch.ones(3), 4, [(1, 2)]
     weight = other.weight
     restore(other, state_of(one))
     assert other.weight is weight
     assert other.weight.tolist() == other.frozen.tolist() == other.unsaved.tolist() == [1, 1]
     assert (other.weight.requires_grad, other.frozen.requires_grad) == (True, False)
+    assert other.counts == {3: 2}
+    assert other.parts[0] is weight
+    assert other.parts[1] is other.unsaved
     assert (other.hidden.tolist(), other.n_calls, other.extra) == ([1, 1, 1], 4, [(1, 2)])
 
 
