@@ -15,6 +15,7 @@ from torch import nn
 from sktorch._errors import errors_name
 from sktorch._estimator import TorchEstimator, as_array_of, dispatches
 from sktorch._net import ClassifierNet
+from sktorch._predictor import predictor
 from sktorch._scoring import accuracy, comparable
 from sktorch.losses.adapters import ignore_index_of, innermost
 from sktorch.losses.registry import has_probabilities
@@ -177,7 +178,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         For a DataFrame with columns of codes (pandas' categories 0, 1, 2, …): how many codes each
         column has, 0 for numbers.
     module_ : torch.nn.Module
-        The trained module, on ``device_``.
+        The trained module, on ``device_``. It returns logits; ``to_module()`` has probabilities.
     optimizer_ : torch.optim.Optimizer
         The optimizer as the last epoch left it.
     history_ : skorch.history.History
@@ -477,8 +478,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         array([1., 1.])
         """
         X, outputs = self._outputs(X)
-        log_p = self.codec_.log_probabilities(self.net_.criterion_, outputs)
-        return _arrays([p.exp() for p in log_p] if isinstance(log_p, list) else log_p.exp_(), X)
+        return _arrays(self.codec_.probabilities(self.net_.criterion_, outputs), X)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):
@@ -508,6 +508,38 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """
         X, outputs = self._outputs(X)
         return _arrays(self.codec_.log_probabilities(self.net_.criterion_, outputs), X)
+
+    @available_if(_has_probabilities)
+    def to_module(self):
+        """Return a plain module that returns what ``predict_proba`` does.
+
+        Export it, look into it or put it in a larger one. Its parameters are copies. Autocast, as
+        ``precision`` asks for, is not part of it.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            In eval mode, on ``device_``. Its inputs are tensors in the dtypes of the trained module;
+            several inputs are several arguments. For several columns of labels it returns a tuple
+            with a tensor for each.
+
+        Raises
+        ------
+        AttributeError
+            If the criterion defines no probabilities; ``module_`` returns the scores.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from sklearn.datasets import load_iris
+        >>> from sktorch import TorchClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> classifier = TorchClassifier(max_epochs=1).fit(X, y)
+        >>> module = classifier.to_module()
+        >>> bool((module(torch.from_numpy(X)).detach().numpy() == classifier.predict_proba(X)).all())
+        True
+        """
+        return predictor(self)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the accuracy: the share of the rows, or entries of rows, predicted right.

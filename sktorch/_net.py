@@ -365,8 +365,8 @@ class ClassifierNet(ClassifierMixin, Net):
 
     def predict_proba(self, X: Any) -> np.ndarray | list[np.ndarray]:
         """Return the probabilities of the rows of X, for several columns of labels a list."""
-        log_p = self.codec_.log_probabilities(self.criterion_, self.forward(X))
-        return [p.exp().numpy() for p in log_p] if isinstance(log_p, list) else log_p.exp().numpy()
+        p = self.codec_.probabilities(self.criterion_, self.forward(X))
+        return [part.numpy() for part in p] if isinstance(p, list) else p.numpy()
 
 
 class RegressorNet(RegressorMixin, Net):

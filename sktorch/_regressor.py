@@ -11,6 +11,7 @@ from torch import nn
 from sktorch._errors import errors_name
 from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
+from sktorch._predictor import predictor
 from sktorch._scoring import r2, r_squared
 from sktorch.losses.adapters import loss_arguments
 from sktorch.targets.numbers import Numbers
@@ -154,7 +155,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         For a DataFrame with columns of codes (pandas' categories 0, 1, 2, …): how many codes each
         column has, 0 for numbers.
     module_ : torch.nn.Module
-        The trained module, on ``device_``.
+        The trained module, on ``device_``. It returns numbers in the scale that it was trained in,
+        not that of y; ``to_module()`` has them in the scale of y.
     optimizer_ : torch.optim.Optimizer
         The optimizer as the last epoch left it.
     history_ : skorch.history.History
@@ -391,6 +393,31 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
                 f"{criterion} does not. Set criterion='gaussian_nll' and fit."
             )
         return predicted, as_array_of(codec.decode_predicted(deviation), X)
+
+    def to_module(self):
+        """Return a plain module that returns what ``predict`` does, in the scale of y.
+
+        Export it, look into it or put it in a larger one. Its parameters are copies. Autocast, as
+        ``precision`` asks for, is not part of it.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            In eval mode, on ``device_``. Its inputs are tensors in the dtypes of the trained module;
+            several inputs are several arguments.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sktorch import TorchRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> regressor = TorchRegressor(max_epochs=1).fit(X, y)
+        >>> module = regressor.to_module()
+        >>> bool((module(torch.from_numpy(X)).detach().numpy() == regressor.predict(X)).all())
+        True
+        """
+        return predictor(self)
 
     def score(self, X, y=None, sample_weight=None):
         """Return the coefficient of determination, R², of ``predict(X)``.

@@ -82,6 +82,8 @@ def call_module(module: nn.Module, X: Inputs) -> Any:
         output = module(*X) if isinstance(X, tuple) else module(X)
     if isinstance(output, list) and all(isinstance(part, Tensor) for part in output):
         output = tuple(output)
+    if torch.compiler.is_compiling():  # A program is one for any number of rows.
+        return output
     return as_one_row(output) if n_rows_of(X) == 1 else output
 
 

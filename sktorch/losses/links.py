@@ -79,8 +79,10 @@ def _log_softmax_of_rows(logits: Tensor) -> Tensor:
 
     Of rows shorter than a vector register torch takes number after number; over the rows of the
     transposed tensor it takes a register at a time, up to six times as fast.
+    A traced program is one for any number of rows, and so can't hold a list of their pieces.
     """
-    if logits.ndim != 2 or logits.shape[1] * logits.itemsize >= REGISTER_BYTES:
+    is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if logits.ndim != 2 or is_traced or logits.shape[1] * logits.itemsize >= REGISTER_BYTES:
         return logits.log_softmax(dim=1)
     pieces = logits.split(ROWS_AT_ONCE)
     return torch.cat([piece.T.log_softmax(dim=0).T for piece in pieces])

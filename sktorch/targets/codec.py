@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sktorch.losses.adapters import Criterion
 from sktorch.losses.registry import TargetKind, check_criterion, is_known
+from sktorch.targets.decoding import Decoding
 from sktorch.targets.weights import row_weights
 
 
@@ -118,6 +119,13 @@ class Codec(ABC):
     def predicted(self, criterion: nn.Module, output: Tensor) -> Tensor:
         """Return the encoded targets that an output predicts."""
 
+    @abstractmethod
+    def decoding(self, criterion: nn.Module, dtype: torch.dtype) -> nn.Module:
+        """Return a module that makes the estimator's predictions of outputs of a dtype.
+
+        Predictions are probabilities for labels, else numbers.
+        """
+
 
 class LabelCodec(Codec):
     """A kind of class labels, with scores and probabilities."""
@@ -163,6 +171,15 @@ class LabelCodec(Codec):
     @abstractmethod
     def log_probabilities(self, criterion: nn.Module, output: Tensor) -> Tensor | list[Tensor]:
         """Return log-probabilities, (n_rows, n_classes); a list for columns."""
+
+    def probabilities(self, criterion: nn.Module, output: Tensor) -> Tensor | list[Tensor]:
+        """Return probabilities in the shape of `log_probabilities`."""
+        log_p = self.log_probabilities(criterion, output)
+        return [part.exp() for part in log_p] if isinstance(log_p, list) else log_p.exp()
+
+    def decoding(self, criterion: nn.Module, dtype: torch.dtype) -> nn.Module:
+        """Return a module that makes probabilities of outputs."""
+        return Decoding(self.probabilities, criterion)
 
 
 def _own_way(criterion: nn.Module) -> str:

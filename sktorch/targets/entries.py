@@ -174,7 +174,7 @@ class EntryLabels(LabelCodec):
     def _shaped(self, values: Tensor, output: Tensor) -> Tensor:
         """Return what was made of an output's entries in their shape."""
         is_single = output.ndim == len(self.shape) + 1
-        shape = output.shape if is_single else (len(output), *output.shape[2:])
+        shape = output.shape if is_single else (output.shape[0], *output.shape[2:])
         return values.reshape(*shape, *values.shape[1:])
 
 

@@ -117,7 +117,7 @@ class Labels(LabelCodec):
     def log_probabilities(self, criterion: nn.Module, output: Tensor) -> Tensor:
         """Return log-probabilities, (n_rows, n_classes); zeros for a single class."""
         if len(self.classes) == 1:
-            return output.new_zeros(len(output), 1)
+            return output.new_zeros(output.shape[0], 1)
         log_probabilities = link_of(criterion).log_probabilities
         assert log_probabilities is not None  # Without any, the estimator lacks predict_proba.
         return log_probabilities(output)

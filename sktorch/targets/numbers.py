@@ -14,6 +14,7 @@ from sktorch.losses.adapters import Criterion, innermost
 from sktorch.losses.registry import number_link_of
 from sktorch.targets.arrays import as_target_array
 from sktorch.targets.codec import Codec
+from sktorch.targets.decoding import ScaledDecoding, in_rows, in_scale
 
 # Squares of larger numbers overflow float64, those of numbers below its inverse vanish.
 LARGEST_SQUARED = 1e150
@@ -113,8 +114,7 @@ class Numbers(Codec):
 
     def decode(self, encoded: Any) -> Any:
         """Return numbers in the shape of the y of ``fit``; several quantiles stay columns."""
-        is_one_each = encoded.shape[1] == self.n_targets
-        return encoded.reshape(len(encoded), *self.shape) if is_one_each else encoded
+        return in_rows(encoded, self.shape)
 
     def check_criterion(self, criterion: Criterion) -> None:
         """Raise ValueError if the criterion can't learn numbers, or as many."""
@@ -187,31 +187,42 @@ class Numbers(Codec):
 
     def predicted(self, criterion: nn.Module, output: Tensor) -> Tensor:
         """Return numbers in the scale of y, of shape (n_rows, n_columns)."""
-        predictions = number_link_of(criterion).predict(innermost(criterion), output)
-        return self._in_scale_of_y(predictions.reshape(len(output), -1), self.mean)
+        values = self._columns_of(criterion, output)
+        return in_scale(values, *self._scale_and_mean(values.dtype, values.device))
 
     def standard_deviation(self, criterion: nn.Module, output: Tensor) -> Tensor | None:
         """Return standard deviations in the scale of y, or None if the criterion learns none."""
         deviation = number_link_of(criterion).standard_deviation
         if deviation is None:
             return None
-        return self._in_scale_of_y(deviation(output).reshape(len(output), -1), 0 * self.mean)
+        values = deviation(output).reshape(output.shape[0], -1)
+        scale, mean = self._scale_and_mean(values.dtype, values.device)
+        return in_scale(values, scale, torch.zeros_like(mean))
 
-    def _in_scale_of_y(self, values: Tensor, mean: np.ndarray) -> Tensor:
-        """Return values times the scale, plus the mean; as float64 if their dtype is too small."""
-        limits = torch.finfo(values.dtype)
+    def decoding(self, criterion: nn.Module, dtype: torch.dtype) -> nn.Module:
+        """Return a module that makes numbers in the scale and shape of y of outputs."""
+        scale, mean = self._scale_and_mean(dtype, torch.device("cpu"))
+        return ScaledDecoding(self._columns_of, criterion, scale, mean, self.shape)
+
+    @staticmethod
+    def _columns_of(criterion: nn.Module, output: Tensor) -> Tensor:
+        """Return scaled predictions of shape (n_rows, n_columns)."""
+        predictions = number_link_of(criterion).predict(innermost(criterion), output)
+        return predictions.reshape(output.shape[0], -1)
+
+    def _scale_and_mean(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return scale and mean in a dtype; in float64 if it is too small for numbers like y."""
+        limits = torch.finfo(dtype)
         with np.errstate(over="ignore"):
-            farthest = np.abs(mean) + FARTHEST * self.scale
+            farthest = np.abs(self.mean) + FARTHEST * self.scale
         if farthest.max() > limits.max or self.scale.min() < limits.tiny:
-            values, limit = values.to("cpu", torch.float64), torch.finfo(torch.float64).max
-            return (values * _like(self.scale, values) + _like(mean, values)).clamp(-limit, limit)
-        return values * _like(self.scale, values) + _like(mean, values)
+            dtype, device = torch.float64, torch.device("cpu")  # MPS has no float64.
+        scale, mean = (
+            torch.from_numpy(part).to(device, dtype) for part in (self.scale, self.mean)
+        )
+        return scale, mean
 
 
 def _columns(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a row in which one number and one column are the same."""
     return shape or (1,)
-
-
-def _like(values: np.ndarray, tensor: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(tensor.device, tensor.dtype)

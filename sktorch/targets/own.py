@@ -10,6 +10,7 @@ from sktorch._private.torch import tree_leaves
 from sktorch.losses.adapters import Criterion, innermost, loss_arguments
 from sktorch.losses.registry import says_predictions
 from sktorch.targets.codec import Codec, LabelCodec
+from sktorch.targets.decoding import Decoding
 from sktorch.targets.indicators import Indicators
 from sktorch.targets.numbers import Numbers
 
@@ -109,7 +110,7 @@ class OwnLoss(Codec):
         if self.classes is not None:
             self._check_codes(criterion, predicted)
         if self.classes is not None and hasattr(innermost(criterion), "predict_proba"):
-            _check_rows(criterion, "predict_proba", self._probabilities(criterion, output), n_rows)
+            _check_rows(criterion, "predict_proba", self.probabilities(criterion, output), n_rows)
         self.predicts_targets = self.classes is not None or self._is_like_y(predicted)
 
     def _check_codes(self, criterion: nn.Module, predicted: Tensor) -> None:
@@ -137,6 +138,9 @@ class OwnLoss(Codec):
     @torch.no_grad()
     def predicted(self, criterion: nn.Module, output: Outputs) -> Tensor:
         """Return what the loss predicts, or the likeliest class; without either, the output."""
+        return self._prediction(criterion, output)
+
+    def _prediction(self, criterion: nn.Module, output: Outputs) -> Tensor:
         loss = innermost(criterion)
         if hasattr(loss, "predict"):
             return loss.predict(output)
@@ -150,6 +154,15 @@ class OwnLoss(Codec):
         return probabilities.argmax(dim=-1)
 
     @torch.no_grad()
+    def probabilities(self, criterion: nn.Module, output: Outputs) -> Tensor:
+        """Return the probabilities that the loss gives."""
+        return self._probabilities(criterion, output)
+
+    def decoding(self, criterion: nn.Module, dtype: torch.dtype) -> nn.Module:
+        """Return a module that makes of outputs what the loss's own methods make."""
+        function = self._prediction if self.classes is None else self._probabilities
+        return Decoding(function, criterion)
+
     def _probabilities(self, criterion: nn.Module, output: Outputs) -> Tensor:
         loss = innermost(criterion)
         if not hasattr(loss, "predict_proba"):
@@ -160,7 +173,7 @@ class OwnLoss(Codec):
 
     def decision(self, criterion: nn.Module, output: Outputs) -> Tensor:
         """Return the scores of the classes that their probabilities give."""
-        probabilities = self._probabilities(criterion, output)
+        probabilities = self.probabilities(criterion, output)
         if isinstance(self.targets, Indicators):
             return probabilities.logit()
         scores = probabilities.log()
@@ -168,7 +181,7 @@ class OwnLoss(Codec):
 
     def log_probabilities(self, criterion: nn.Module, output: Outputs) -> Tensor:
         """Return the logarithms of the probabilities that the loss gives."""
-        return self._probabilities(criterion, output).log()
+        return self.probabilities(criterion, output).log()
 
     def standard_deviation(self, criterion: nn.Module, output: Outputs) -> None:
         """Return None: the loss says nothing about it."""
