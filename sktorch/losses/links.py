@@ -65,9 +65,19 @@ def _log_sigmoids(logits: Tensor) -> Tensor:
     """Return log-probabilities: of two classes for one logit, else normalised one-vs-rest."""
     if _is_single(logits):
         logits = logits.reshape(-1, 1)
-        return torch.cat([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=1)
-    log_p = F.logsigmoid(logits)
+        return torch.cat([_log_sigmoid(-logits), _log_sigmoid(logits)], dim=1)
+    log_p = _log_sigmoid(logits)
     return log_p - log_p.logsumexp(dim=1, keepdim=True)
+
+
+def _log_sigmoid(logits: Tensor) -> Tensor:
+    """Return the logarithm of the sigmoid, which ONNX would compute in two steps: log(0) is inf."""
+    return -F.softplus(-logits) if _is_traced() else F.logsigmoid(logits)
+
+
+def _is_traced() -> bool:
+    """Say whether a program is made of what is computed, for any number of rows."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
@@ -81,8 +91,7 @@ def _log_softmax_of_rows(logits: Tensor) -> Tensor:
     transposed tensor it takes a register at a time, up to six times as fast.
     A traced program is one for any number of rows, and so can't hold a list of their pieces.
     """
-    is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if logits.ndim != 2 or is_traced or logits.shape[1] * logits.itemsize >= REGISTER_BYTES:
+    if logits.ndim != 2 or _is_traced() or logits.shape[1] * logits.itemsize >= REGISTER_BYTES:
         return logits.log_softmax(dim=1)
     pieces = logits.split(ROWS_AT_ONCE)
     return torch.cat([piece.T.log_softmax(dim=0).T for piece in pieces])

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
@@ -40,26 +39,27 @@ class ScaledDecoding(Decoding):
         criterion: nn.Module,
         scale: Tensor,
         mean: Tensor,
+        limit: float | None,
         shape: tuple[int, ...],
     ) -> None:
         super().__init__(function, criterion)
         self.register_buffer("scale", scale)
         self.register_buffer("mean", mean)
-        self.shape = shape
+        self.limit, self.shape = limit, shape
 
     def forward(self, output: Tensor) -> Tensor:
         """Return numbers in the scale and the shape of y."""
         scaled = self.function(self.criterion, output)
-        return in_rows(in_scale(scaled, self.scale, self.mean), self.shape)
+        return in_rows(in_scale(scaled, self.scale, self.mean, self.limit), self.shape)
 
 
-def in_scale(values: Tensor, scale: Tensor, mean: Tensor) -> Tensor:
-    """Return values times the scale, plus the mean, in the dtype and on the device of these two."""
+def in_scale(values: Tensor, scale: Tensor, mean: Tensor, limit: float | None) -> Tensor:
+    """Return values times the scale, plus the mean, in the dtype and on the device of these two.
+
+    What is beyond the limit, if there is any, becomes the limit.
+    """
     rescaled = values.to(scale) * scale + mean
-    if scale.dtype is not torch.float64:
-        return rescaled
-    limit = torch.finfo(torch.float64).max  # No wider dtype holds what is larger.
-    return rescaled.clamp(-limit, limit)
+    return rescaled if limit is None else rescaled.clamp(-limit, limit)
 
 
 def in_rows(values: Any, shape: tuple[int, ...]) -> Any:

@@ -1,5 +1,6 @@
 """One label a row."""
 
+from reprlib import repr as shortened
 from typing import Any, Self
 
 import numpy as np
@@ -105,7 +106,7 @@ class Labels(LabelCodec):
         """Return the codes of the likeliest classes, int64 of shape (n_rows,)."""
         scores = link_of(criterion).scores(output)
         codes = (scores > 0).long() if scores.ndim == 1 else scores.argmax(dim=1)
-        return codes.clamp(max=len(self.classes) - 1)
+        return codes.clamp(0, len(self.classes) - 1)
 
     def decision(self, criterion: nn.Module, output: Tensor) -> Tensor:
         """Return scores, (n_rows, n_classes), or (n_rows,) for two classes."""
@@ -142,7 +143,14 @@ def encode_labels(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
             return codes.astype(np.int64, copy=False)
     encoder = LabelEncoder()
     encoder.classes_ = classes
-    return encoder.transform(y).astype(np.int64, copy=False)
+    try:
+        return encoder.transform(y).astype(np.int64, copy=False)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. The first fit saw {shortened(classes.tolist())}. Change y, or fit anew with "
+            "warm_start=False. To train on for other classes, pass as module a function that puts "
+            "a new head on the trained layers."
+        ) from error
 
 
 def classes_of(y: np.ndarray) -> np.ndarray:

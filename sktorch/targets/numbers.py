@@ -196,13 +196,13 @@ class Numbers(Codec):
         if deviation is None:
             return None
         values = deviation(output).reshape(output.shape[0], -1)
-        scale, mean = self._scale_and_mean(values.dtype, values.device)
-        return in_scale(values, scale, torch.zeros_like(mean))
+        scale, mean, limit = self._scale_and_mean(values.dtype, values.device)
+        return in_scale(values, scale, torch.zeros_like(mean), limit)
 
     def decoding(self, criterion: nn.Module, dtype: torch.dtype) -> nn.Module:
         """Return a module that makes numbers in the scale and shape of y of outputs."""
-        scale, mean = self._scale_and_mean(dtype, torch.device("cpu"))
-        return ScaledDecoding(self._columns_of, criterion, scale, mean, self.shape)
+        scaling = self._scale_and_mean(dtype, torch.device("cpu"))
+        return ScaledDecoding(self._columns_of, criterion, *scaling, self.shape)
 
     @staticmethod
     def _columns_of(criterion: nn.Module, output: Tensor) -> Tensor:
@@ -210,17 +210,21 @@ class Numbers(Codec):
         predictions = number_link_of(criterion).predict(innermost(criterion), output)
         return predictions.reshape(output.shape[0], -1)
 
-    def _scale_and_mean(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return scale and mean in a dtype; in float64 if it is too small for numbers like y."""
-        limits = torch.finfo(dtype)
+    def _scale_and_mean(
+        self, dtype: torch.dtype, device: torch.device
+    ) -> tuple[Tensor, Tensor, float | None]:
+        """Return scale and mean in a dtype, and None.
+
+        If the dtype is too small for numbers like y, return them in float64, and its limit.
+        """
+        limits, limit = torch.finfo(dtype), None
         with np.errstate(over="ignore"):
             farthest = np.abs(self.mean) + FARTHEST * self.scale
         if farthest.max() > limits.max or self.scale.min() < limits.tiny:
             dtype, device = torch.float64, torch.device("cpu")  # MPS has no float64.
-        scale, mean = (
-            torch.from_numpy(part).to(device, dtype) for part in (self.scale, self.mean)
-        )
-        return scale, mean
+            limit = torch.finfo(dtype).max
+        scale, mean = (torch.from_numpy(part).to(device, dtype) for part in (self.scale, self.mean))
+        return scale, mean, limit
 
 
 def _columns(shape: tuple[int, ...]) -> tuple[int, ...]:
