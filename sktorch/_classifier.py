@@ -519,7 +519,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Returns
         -------
         module : torch.nn.Module
-            In eval mode, on ``device_``. Its inputs are tensors in the dtypes of the trained module;
+            In eval mode, on ``device_``. Its inputs are tensors in the dtypes of ``module_``;
             several inputs are several arguments. For several columns of labels it returns a tuple
             with a tensor for each.
 
@@ -535,8 +535,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         >>> from sktorch import TorchClassifier
         >>> X, y = load_iris(return_X_y=True)
         >>> classifier = TorchClassifier(max_epochs=1).fit(X, y)
-        >>> module = classifier.to_module()
-        >>> bool((module(torch.from_numpy(X)).detach().numpy() == classifier.predict_proba(X)).all())
+        >>> p = classifier.to_module()(torch.from_numpy(X)).detach().numpy()
+        >>> bool((p == classifier.predict_proba(X)).all())
         True
         """
         return predictor(self)

@@ -403,7 +403,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         Returns
         -------
         module : torch.nn.Module
-            In eval mode, on ``device_``. Its inputs are tensors in the dtypes of the trained module;
+            In eval mode, on ``device_``. Its inputs are tensors in the dtypes of ``module_``;
             several inputs are several arguments.
 
         Examples
@@ -413,8 +413,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         >>> from sktorch import TorchRegressor
         >>> X, y = load_diabetes(return_X_y=True)
         >>> regressor = TorchRegressor(max_epochs=1).fit(X, y)
-        >>> module = regressor.to_module()
-        >>> bool((module(torch.from_numpy(X)).detach().numpy() == regressor.predict(X)).all())
+        >>> predicted = regressor.to_module()(torch.from_numpy(X)).detach().numpy()
+        >>> bool((predicted == regressor.predict(X)).all())
         True
         """
         return predictor(self)

@@ -22,10 +22,11 @@ N_ROWS = 2  # of an example; one row might be taken for a constant
 def onnx(estimator: TorchEstimator, path: str | os.PathLike, *, opset: int = OPSET) -> None:
     """Write what a fitted estimator predicts to an ONNX file, for batches of any size.
 
-    The program does what ``estimator.to_module()`` does. A single input is named "X", several by the
-    arguments of the module's ``forward``. The output of a classifier is "probabilities", or
-    "probabilities_0" and so on for several columns of labels; that of a regressor is "prediction".
-    Of the metadata, "classes" holds the labels in the order of the columns, as JSON.
+    The program does what ``estimator.to_module()`` does. A single input is named "X", several have
+    the names of the arguments of the module's ``forward``. The output of a classifier is
+    "probabilities", or "probabilities_0" and so on for several columns of labels; that of a
+    regressor is "prediction". Of the metadata, "classes" holds the labels in the order of the
+    columns, as JSON.
 
     Parameters
     ----------

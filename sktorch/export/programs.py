@@ -53,6 +53,7 @@ def program(
             "torch.export follows tensors, so that forward may neither read their values nor "
             "depend on the number of rows. Change its forward."
         ) from error
+    assert exported is not None  # It is for the older exporter alone.
     return exported.model_proto
 
 

@@ -10,6 +10,7 @@ from sktorch._classifier import TorchClassifier
 from sktorch._estimator import TorchEstimator
 from sktorch._regressor import TorchRegressor
 from sktorch.data.source import n_inputs
+from sktorch.data.structure import tree_leaves
 from sktorch.export.needs import imported
 from sktorch.export.programs import program
 from sktorch.targets.indicators import Indicators
@@ -61,7 +62,7 @@ class _ForColumns(nn.Module):
     def __init__(self, estimator: TorchEstimator) -> None:
         super().__init__()
         self.predictor = estimator.to_module().cpu()
-        self.codec, self.dtype = estimator.codec_, estimator.net_.input_dtypes_
+        self.codec, self.dtype = estimator.codec_, _input_dtype(estimator)
 
     def forward(self, *columns: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return encoded labels and their probabilities, or numbers, (n_rows, n_targets)."""
@@ -115,12 +116,17 @@ def _check(estimator: TorchEstimator) -> None:
         )
 
 
+def _input_dtype(estimator: TorchEstimator) -> torch.dtype:
+    (dtype,) = tree_leaves(estimator.net_.input_dtypes_)
+    return dtype
+
+
 def _tensor_type(estimator: TorchEstimator) -> Any:
     """Return sklearn-onnx's type for what an estimator predicts."""
     module = estimator.to_module().cpu()
-    dtype = estimator.net_.input_dtypes_
+    example = torch.zeros(2, *estimator.input_shape_, dtype=_input_dtype(estimator))
     with torch.no_grad():
-        predicted = module(torch.zeros(2, *estimator.input_shape_, dtype=dtype))
+        predicted = module(example)
     return getattr(imported("skl2onnx.common.data_types"), _NAMES[predicted.dtype])
 
 

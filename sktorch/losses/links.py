@@ -71,8 +71,13 @@ def _log_sigmoids(logits: Tensor) -> Tensor:
 
 
 def _log_sigmoid(logits: Tensor) -> Tensor:
-    """Return the logarithm of the sigmoid, which ONNX would compute in two steps: log(0) is inf."""
-    return -F.softplus(-logits) if _is_traced() else F.logsigmoid(logits)
+    """Return the logarithm of the sigmoid, by operations that ONNX has.
+
+    ONNX would take the logarithm of a sigmoid that may have become 0.
+    """
+    if _is_traced():
+        return -(F.relu(-logits) + torch.log1p((-logits.abs()).exp()))
+    return F.logsigmoid(logits)
 
 
 def _is_traced() -> bool:

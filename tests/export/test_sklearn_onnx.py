@@ -98,7 +98,7 @@ def test_two_nets_in_one_graph():
         ("one", TorchClassifier(**RECIPE)),
         ("two", TorchClassifier(max_epochs=5, random_state=1)),
     ]
-    voting = VotingClassifier(nets, voting="soft").fit(X, species)
+    voting = VotingClassifier(nets, voting="soft", flatten_transform=False).fit(X, species)
     model = skl2onnx.to_onnx(voting, X[:1].astype("float32"), options={"zipmap": False})
     labels, probabilities = run(model, {"X": X.astype("float32")})
     np.testing.assert_allclose(probabilities, voting.predict_proba(X), atol=1e-5)
