@@ -19,6 +19,7 @@ PACKAGE = ROOT / "sktorch"
 # nothing of the package, and every room may import them. `sktorch/__init__.py` may import all.
 ARROWS = {
     "estimators": {"fused", "training", "targets", "data", "losses", "modules", "persistence"},
+    "export": {"estimators", "data", "targets"},
     "fused": {"training", "recording", "data"},
     "training": {"recording", "data", "losses"},
     "data": {"targets"},
@@ -49,6 +50,7 @@ ESTIMATORS = {
     "_object_state",
     "_parameters",
     "_part",
+    "_predictor",
     "_regressor",
     "_saved_types",
     "_saving",
@@ -63,6 +65,8 @@ ESTIMATORS = {
 # What a room imports beside Python and the package.
 PACKAGES = {
     "estimators": {"numpy", "skops", "sklearn", "skorch", "torch"},
+    "export": {"numpy", "torch"},  # onnx and sklearn-onnx by name, where they are used
+    "estimators": {"numpy", "sklearn", "skorch", "torch"},
     "fused": {"joblib", "torch"},
     "training": {"numpy", "torch"},
     "targets": {"numpy", "scipy", "sklearn", "torch"},
@@ -107,6 +111,8 @@ TESTED_IN = {
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",
     "data.source": "tests/data/test_sources.py",
+    "export.needs": "tests/export/test_files.py",
+    "export.programs": "tests/export/test_files.py",
     "modules._layers": "tests/modules",
     "_saved_types": "tests/persistence/test_estimators.py",
     "_saving": "tests/persistence/test_estimators.py",
@@ -276,6 +282,7 @@ def test_files_in_no_room_are_known():
     [
         "CONTRIBUTING.md",
         "README.md",
+        "docs/final_model.rst",
         "docs/parallel.rst",
         "docs/performance.md",
         "docs/user_guide.rst",
