@@ -178,7 +178,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         For a DataFrame with columns of codes (pandas' categories 0, 1, 2, …): how many codes each
         column has, 0 for numbers.
     module_ : torch.nn.Module
-        The trained module, on ``device_``. It returns logits; ``to_module()`` has probabilities.
+        The trained module, on ``device_``. It returns logits, or numbers in the scale of the
+        training, not that of y; ``to_module()`` returns what the estimator predicts.
     optimizer_ : torch.optim.Optimizer
         The optimizer as the last epoch left it.
     history_ : skorch.history.History

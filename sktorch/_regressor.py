@@ -155,8 +155,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         For a DataFrame with columns of codes (pandas' categories 0, 1, 2, …): how many codes each
         column has, 0 for numbers.
     module_ : torch.nn.Module
-        The trained module, on ``device_``. It returns numbers in the scale that it was trained in,
-        not that of y; ``to_module()`` has them in the scale of y.
+        The trained module, on ``device_``. It returns logits, or numbers in the scale of the
+        training, not that of y; ``to_module()`` returns what the estimator predicts.
     optimizer_ : torch.optim.Optimizer
         The optimizer as the last epoch left it.
     history_ : skorch.history.History
