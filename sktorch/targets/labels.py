@@ -123,6 +123,12 @@ class Labels(LabelCodec):
         assert log_probabilities is not None  # Without any, the estimator lacks predict_proba.
         return log_probabilities(output)
 
+    def probabilities(self, criterion: nn.Module, output: Tensor) -> Tensor:
+        """Return probabilities, (n_rows, n_classes), in the memory of their logarithms."""
+        log_p = self.log_probabilities(criterion, output)
+        is_needed = log_p is output or log_p.requires_grad  # by the caller, or by autograd
+        return log_p.exp() if is_needed else log_p.exp_()
+
 
 def _are_few_integers(y: Any) -> bool:
     """Say whether y is a column of integers in a range of at most half as many numbers.
