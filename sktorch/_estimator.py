@@ -1,6 +1,5 @@
 """What the estimators share: from validated arrays to a trained net, and back to outputs."""
 
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +9,13 @@ import numpy as np
 import torch
 from sklearn import get_config
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.utils.data import Dataset
 
 from sktorch._building import build_net, module_of, resume_net
-from sktorch._checkpoint import checkpoint_of, stored_seed
+from sktorch._checkpoint import checkpoint_of
 from sktorch._components import forward_arguments
 from sktorch._device import resolve_device
 from sktorch._divergence import check_outputs
@@ -26,6 +25,7 @@ from sktorch._job import TrainingJob
 from sktorch._net import Net, call
 from sktorch._parameters import ComponentParameters, check_parameters, is_auto
 from sktorch._part import Part
+from sktorch._seed import seed_of
 from sktorch._state import allow_pickling
 from sktorch._undo import fitted_or_unchanged
 from sktorch.data.loaders import loader_options
@@ -114,7 +114,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         ``partial_fit`` is one epoch on all rows.
         """
         check_parameters(self)
-        device, seed = resolve_device(self.device), self._seed(partial=partial)
+        device, seed = resolve_device(self.device), seed_of(self, partial=partial)
         resume = (partial or self.warm_start) and hasattr(self, "net_")
         n_epochs = 1 if partial else self.max_epochs
 
@@ -144,13 +144,6 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             given = {"groups": groups, "classes": classes, "partial": partial}
             return self._fit(X, y, sample_weight, **given, per_entry=True)
         return self
-
-    def _seed(self, *, partial: bool) -> int:
-        """Return the seed of a training: without random_state that of its checkpoint, if any."""
-        stored = None
-        if self.checkpoint is not None and self.random_state is None and not partial:
-            stored = stored_seed(self.checkpoint)
-        return resolve_seed(self.random_state) if stored is None else stored
 
     def _check_data(
         self,
@@ -374,16 +367,6 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         self, X: Any, y: Any, classes: Any, reset: bool, per_entry: bool = False
     ) -> np.ndarray:
         """Return checked targets; set ``codec_`` if ``reset``, to labels ``per_entry`` if so."""
-
-
-def resolve_seed(random_state: Any) -> int:
-    """Return a seed of 32 bits: an int as it is, a draw of a generator, or fresh entropy."""
-    if random_state is None:
-        return secrets.randbits(32)
-    if isinstance(random_state, int | np.integer) and 0 <= random_state < 2**32:
-        return int(random_state)
-    with errors_name("random_state"):
-        return int(check_random_state(random_state).randint(2**31))
 
 
 def dispatches() -> bool:

@@ -52,6 +52,7 @@ ESTIMATORS = {
     "_part",
     "_predictor",
     "_regressor",
+    "_seed",
     "_saved_types",
     "_saving",
     "_skops",
@@ -66,7 +67,6 @@ ESTIMATORS = {
 PACKAGES = {
     "estimators": {"numpy", "skops", "sklearn", "skorch", "torch"},
     "export": {"numpy", "torch"},  # onnx and sklearn-onnx by name, where they are used
-    "estimators": {"numpy", "sklearn", "skorch", "torch"},
     "fused": {"joblib", "torch"},
     "training": {"numpy", "torch"},
     "targets": {"numpy", "scipy", "sklearn", "torch"},
@@ -107,6 +107,7 @@ TESTED_IN = {
     "_job_state": "tests/test_checkpoint.py",
     "_net": "tests/callbacks",
     "_part": "tests/test_validation.py",
+    "_seed": "tests/test_checkpoint.py",
     "_private.scikit_learn": "tests/test_private.py",
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",

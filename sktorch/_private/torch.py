@@ -18,6 +18,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, t
 
 __all__ = [
     "RECURRENT_ALIASES",
+    "SOFTMAXES",
     "UNSAFE_VIEW",
     "OpOverload",
     "TorchDispatchMode",
@@ -44,6 +45,16 @@ __all__ = [
 # The view that autograd takes of its own new tensors, an operation of ``torch.ops.aten``. Under
 # another name, recordings would hold a few views that change nothing.
 UNSAFE_VIEW = "_unsafe_view"
+
+# What softmaxes and their gradients become, operations of ``torch.ops.aten``. Under other names,
+# those of few classes would take three to six times as long in a stack.
+SOFTMAXES = frozenset(
+    getattr(torch.ops.aten, name).default
+    for name in (
+        "_softmax", "_log_softmax", "_softmax_backward_data", "_log_softmax_backward_data"
+    )
+    if hasattr(torch.ops.aten, name)
+)  # fmt: skip
 
 # Attributes in which recurrent layers hold their parameters a second time. Under other names, a
 # stack could not compare recurrent modules, and they would train alone.

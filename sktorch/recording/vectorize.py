@@ -5,15 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from sktorch._private.torch import SOFTMAXES
+
 _ATEN = torch.ops.aten
 # Rows of fewer numbers than a vector register holds are computed one number after another.
 MAX_NARROW = 15
-_SOFTMAXES = {
-    _ATEN._softmax.default,
-    _ATEN._log_softmax.default,
-    _ATEN._softmax_backward_data.default,
-    _ATEN._log_softmax_backward_data.default,
-}
 
 
 def vectorize(graph: fx.Graph) -> None:
@@ -21,7 +17,7 @@ def vectorize(graph: fx.Graph) -> None:
     for node in [*graph.nodes]:
         if node.target is _ATEN.bmm.default:
             _widen_product(graph, node)
-        elif node.target in _SOFTMAXES:
+        elif node.target in SOFTMAXES:
             _turn_softmax(graph, node)
     graph.eliminate_dead_code()
 
