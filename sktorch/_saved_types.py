@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import replace
 from enum import Enum
 from functools import partial
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
@@ -82,6 +83,7 @@ KNOWN: dict[str, Any] = {
     "skorch.optimizer_setter": optimizer_setter,
     "skorch.to_numpy": to_numpy,
     "skorch.unfreeze_parameter": unfreeze_parameter,
+    "pathlib.Path": Path,
     "numpy.random.Generator": np.random.Generator,
     "numpy.random.RandomState": np.random.RandomState,
     "torch.Generator": torch.Generator,
@@ -112,6 +114,9 @@ def adapters_of(training_state: bool) -> Adapters:
         EpochScoring: Adapter(_reduce_scoring, make, PICKLED.fill),
         Enum: Adapter(
             lambda value: Reduced(type(value), (value.value,)), lambda cls, value: cls(value), fill
+        ),
+        Path: Adapter(
+            lambda value: Reduced(Path, (str(value),)), lambda cls, text: cls(text), fill
         ),
         np.random.RandomState: Adapter(
             lambda value: Reduced(type(value), state=value.get_state()),

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "sktorch"
 # nothing of the package, and every room may import them. `sktorch/__init__.py` may import all.
 ARROWS = {
     "estimators": {"fused", "training", "targets", "data", "losses", "modules", "persistence"},
-    "export": {"estimators", "data", "targets"},
+    "export": {"estimators", "data", "targets", "persistence"},
     "fused": {"training", "recording", "data"},
     "training": {"recording", "data", "losses"},
     "data": {"targets"},

@@ -2,8 +2,6 @@
 
 import json
 import os
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from sktorch.data.source import n_inputs
 from sktorch.data.structure import tree_leaves
 from sktorch.export.needs import imported
 from sktorch.export.programs import OPSET, program
+from sktorch.persistence.files import write_whole
 
 N_ROWS = 2  # of an example; one row might be taken for a constant
 
@@ -70,7 +69,7 @@ def onnx(estimator: TorchEstimator, path: str | os.PathLike, *, opset: int = OPS
     if estimator.codec_.classes is not None:
         metadata["classes"] = json.dumps(_plain(estimator.codec_.classes), default=str)
     imported("onnx.helper").set_model_props(model, metadata)
-    write_whole(Path(path), model.SerializeToString())
+    write_whole(path, model.SerializeToString())
 
 
 def _example(estimator: TorchEstimator) -> tuple[list[str], Any]:
@@ -109,16 +108,3 @@ def _output_names(estimator: TorchEstimator) -> list[str]:
 
 def _plain(classes: np.ndarray | list[np.ndarray]) -> list:
     return [_plain(c) for c in classes] if isinstance(classes, list) else classes.tolist()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file by another; a reader finds either the one or the other."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise

@@ -7,16 +7,15 @@ checksum. Tensors are the file's own, named after their places in the tree, for 
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
+from sktorch.persistence.files import write_whole
 from sktorch.persistence.names import Untrusted
 from sktorch.persistence.nodes import BadTree, NotPlain
 from sktorch.persistence.tree import Decoder, Encoder
@@ -33,7 +32,7 @@ def write(path: str | os.PathLike, content: Any, kind: str, encoder: Encoder | N
     Raises TypeError for content that is no tree of plain values, arrays and tensors, and OSError
     where the file can't be written.
     """
-    _replace(Path(os.path.realpath(path)), dumps(content, kind, encoder))
+    write_whole(path, dumps(content, kind, encoder))
 
 
 def dumps(content: Any, kind: str, encoder: Encoder | None = None) -> bytes:
@@ -152,27 +151,6 @@ def _check_metadata(path: str | os.PathLike, metadata: dict[str, str], kind: str
 
 def _refuse(constant: str) -> NoReturn:
     raise BadTree(f"{constant} is not JSON")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file anew; a program that ends at any time leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # Folders can be synchronised where POSIX holds.
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _safetensors() -> ModuleType:

@@ -14,7 +14,6 @@ from torch import nn
 
 from sktorch import TorchClassifier, TorchRegressor
 from sktorch.export import onnx
-from sktorch.export.files import write_whole
 from sktorch.modules import ConvNet, RecurrentNet
 
 X, species = load_iris(return_X_y=True)
@@ -158,17 +157,6 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     with pytest.raises(ImportError, match=r"onnxscript.*sktorch\[export\]"):
         onnx(classifier, tmp_path / "net.onnx")
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "net.onnx"
-    write_whole(path, b"before")
-    with pytest.raises(TypeError):
-        write_whole(path, "no bytes")
-    assert path.read_bytes() == b"before"
-    write_whole(path, b"after")
-    assert path.read_bytes() == b"after"
-    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
