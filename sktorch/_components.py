@@ -76,6 +76,12 @@ def accepts(function: Callable, name: str) -> bool:
     return name in (parameters_of(function) or ())
 
 
+def defaults_of(function: Callable) -> dict[str, Any]:
+    """Return the parameters of a callable that have defaults, with these."""
+    parameters = (parameters_of(function) or {}).items()
+    return {name: p.default for name, p in parameters if not is_required(p)}
+
+
 def is_required(parameter: inspect.Parameter) -> bool:
     """Say whether a parameter has no default."""
     return parameter.default is inspect.Parameter.empty

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from sktorch._building import build_net, module_of, resume_net
 from sktorch._checkpoint import checkpoint_of
-from sktorch._components import forward_arguments
+from sktorch._components import defaults_of, forward_arguments
 from sktorch._device import resolve_device
 from sktorch._divergence import check_outputs
 from sktorch._errors import errors_name
@@ -94,7 +94,8 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "archive" in state:  # skops keeps estimators as files that `save` writes.
             state = self._from_archive(type(self), state)
-        super().__setstate__(state)
+        # What an older version wrote lacks newer parameters; their defaults change nothing.
+        super().__setstate__(defaults_of(type(self)) | state)
 
     @leaves_as_found(*OF_TRAINING)
     @leaves_generators_as_found

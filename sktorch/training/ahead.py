@@ -48,8 +48,8 @@ class AheadRunner:
                 batches = batches.repeated(n_epochs)
             losses, sizes = self._runner.train(net, batches, observer, after_step)
             n_batches = len(losses) // n_epochs
-            for start in range(0, len(losses), n_batches):
-                epoch = slice(start, start + n_batches)
+            for number in range(n_epochs):
+                epoch = slice(number * n_batches, (number + 1) * n_batches)
                 self._trained.append((losses[epoch], sizes[epoch]))
         return self._trained.popleft()
 
