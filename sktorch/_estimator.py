@@ -43,6 +43,9 @@ from sktorch.training.interrupts import leaves_as_found
 from sktorch.training.randomness import RandomStream, leaves_generators_as_found
 from sktorch.training.settings import OF_TRAINING
 
+# In the state of an estimator in an archive of skops, the key of the file that `save` would write.
+ARCHIVE = "archive"
+
 
 class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     """Base of the estimators. Think twice before adding anything: a function often does."""
@@ -92,7 +95,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "archive" in state:  # skops keeps estimators as files that `save` writes.
+        if ARCHIVE in state:  # skops keeps estimators as files that `save` writes.
             state = self._from_archive(type(self), state)
         # What an older version wrote lacks newer parameters; their defaults change nothing.
         super().__setstate__(defaults_of(type(self)) | state)

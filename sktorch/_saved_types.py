@@ -20,6 +20,7 @@ from torch import nn
 
 from sktorch._classifier import TorchClassifier
 from sktorch._components import adapted
+from sktorch._estimator import ARCHIVE, TorchEstimator
 from sktorch._history import Batches, blocks_of
 from sktorch._net import ClassifierNet, Net, RegressorNet
 from sktorch._regressor import TorchRegressor
@@ -98,6 +99,7 @@ _LOOKED_UP = {"X_indexing_", "y_indexing_"}
 def adapters_of(training_state: bool) -> Adapters:
     """Return how objects are taken apart, with or without what only further training needs."""
     return {
+        TorchEstimator: Adapter(reduce, make, _fill_estimator),
         nn.Module: MODULE,
         Net: Adapter(partial(_reduce_net, training_state), make, Net.__setstate__),
         History: Adapter(partial(_reduce_history, training_state), make, _fill_history),
@@ -132,6 +134,13 @@ def adapters_of(training_state: bool) -> Adapters:
             lambda value, state: value.set_state(state),
         ),
     }
+
+
+def _fill_estimator(estimator: TorchEstimator, state: dict[str, Any]) -> None:
+    # An archive of skops comes with names that skops has audited, and a file with none.
+    if ARCHIVE in state:
+        raise BadTree("it holds a file inside of a file")
+    estimator.__setstate__(state)
 
 
 def _reduce_net(training_state: bool, net: Net) -> Reduced:
@@ -207,7 +216,7 @@ def _reduce_mapper(callback: ParamMapper) -> Reduced:
 
 def _fill_mapper(callback: ParamMapper, state: dict[str, Any]) -> None:
     PICKLED.fill(callback, state)
-    callback.initialize()
+    type(callback).initialize(callback)  # A file may have given it other attributes.
 
 
 def _reduce_scoring(callback: EpochScoring) -> Reduced:

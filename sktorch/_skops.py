@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from sktorch._estimator import TorchEstimator
+from sktorch._estimator import ARCHIVE, TorchEstimator
 from sktorch._saved_types import KNOWN
 from sktorch._saving import KIND, decoded, encodable
 from sktorch.persistence import archive
-from sktorch.persistence.names import trusted_names
+from sktorch.persistence.names import is_named, trusted_names
 
 _SOURCE = "An estimator in a skops archive"
 
@@ -51,12 +51,15 @@ def _name_and_state(estimator: TorchEstimator) -> tuple[str, dict[str, Any]]:
     content, encoder = encodable(estimator, training_state=True)
     data = np.frombuffer(archive.dumps(content, KIND, encoder), np.uint8)
     name, others = encoder.names.name_of(type(estimator)), encoder.needs_trust()
-    return name, {"archive": data, "uses": [others[key] for key in others if key != name]}
+    return name, {ARCHIVE: data, "uses": [others[key] for key in others if key != name]}
 
 
 def _from_archive(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of an estimator in an archive, of which skops has audited all uses."""
-    tree, tensors = archive.loads(_SOURCE, state["archive"].tobytes(), KIND)
+    # skops audits classes and functions, but no texts: a name would be imported unseen.
+    if not all(map(is_named, state["uses"])):
+        raise ValueError(f"{_SOURCE} is damaged: it names what it uses by texts. Save it again.")
+    tree, tensors = archive.loads(_SOURCE, state[ARCHIVE].tobytes(), KIND)
     trusted = trusted_names([kind, *state["uses"]])
     return {**vars(decoded(_SOURCE, tree, tensors, trusted))}
 

@@ -145,11 +145,19 @@ class ObjectDecoder(Decoder):
         self.remember(node, value)
         if "state" in node:
             adapter.fill(value, self.decode(node["state"]))
+        # By the class: an attribute of the object, which the file sets, must not be called.
         if items:
-            value.extend(self.decode(items))
+            _checked(value, list).extend(value, self.decode(items))
         for key, item in self.decode(pairs):
-            value[key] = item
+            _checked(value, dict).__setitem__(value, key, item)
         return value
+
+
+def _checked(value: Any, base: type) -> Any:
+    """Return a base class of an object; raise if it is none."""
+    if not isinstance(value, base):
+        raise BadTree(f"a {type(value).__name__} is no {base.__name__}")
+    return base
 
 
 def names_in(node: Any) -> Iterator[str]:
