@@ -15,12 +15,9 @@ from sktorch._private.skops import register
 from sktorch.persistence.archive import checksum
 from tests.persistence.test_skops import X, y
 
-# Calling this leaves a trace.
-TRACE = partial(random.seed, 12345)
-CALL = {
-    "$": "partial",
-    "of": [{"$": "name", "of": "random.seed"}, {"$": "tuple", "of": [12345]}, {}],
-}
+# A call of it leaves a trace.
+SEED = {"$": "name", "of": "random.seed"}
+CALL = {"$": "partial", "of": [SEED, {"$": "tuple", "of": [12345]}, {}]}
 
 
 def file_of(tree, **tensors):
