@@ -32,7 +32,7 @@ scaler = StandardScaler().fit(X_train)
 X_train, X_test_scaled = scaler.transform(X_train), scaler.transform(X_test)
 
 recipe = {"lr": 0.01, "n_iter_no_change": 20, "random_state": 0}
-checkpoint = str(folder / "training.checkpoint")
+checkpoint = folder / "training.checkpoint"
 TorchClassifier(**recipe, max_epochs=10, checkpoint=checkpoint).fit(X_train, y_train)
 net = TorchClassifier(**recipe, max_epochs=20, checkpoint=checkpoint).fit(X_train, y_train)
 straight = TorchClassifier(**recipe, max_epochs=20).fit(X_train, y_train)

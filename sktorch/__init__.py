@@ -1,13 +1,14 @@
 """PyTorch inside scikit-learn: any ``torch.nn.Module`` as an estimator."""
 
+from sktorch import export
 from sktorch._classifier import TorchClassifier
 from sktorch._regressor import TorchRegressor
 from sktorch._saving import load, save
-from sktorch._skops import support_skops
-from sktorch.fused.backend import register
+from sktorch._skops import support_skops as _support_skops
+from sktorch.fused.backend import register as _register
 
-register()
-support_skops()
+_register()
+_support_skops()
 
-__all__ = ["TorchClassifier", "TorchRegressor", "load", "save"]
+__all__ = ["TorchClassifier", "TorchRegressor", "export", "load", "save"]
 __version__ = "0.1.0.dev0"

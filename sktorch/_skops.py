@@ -65,7 +65,11 @@ def _from_archive(kind: type, state: dict[str, Any]) -> dict[str, Any]:
 
 
 class _WhenImported(MetaPathFinder):
-    """A finder that lets another find one module, and calls a function when that is imported."""
+    """A finder that lets another find one module, and calls a function when that is imported.
+
+    To import skops takes a second, and MLflow imports it when it keeps a model: nobody is there to
+    call a function of ours in between.
+    """
 
     def __init__(self, name: str, function: Callable[[], None]) -> None:
         self.name, self.function = name, function
