@@ -1,9 +1,11 @@
 """The types of this package in saved files: their names there, and how they are taken apart."""
 
+from array import array
 from collections import defaultdict
 from dataclasses import replace
 from enum import Enum
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -28,7 +30,7 @@ from sktorch._state import deepcopied
 from sktorch.losses import adapters, arguments, links, quantile
 from sktorch.modules import MLP, ConvNet, RecurrentNet, TabularMLP
 from sktorch.persistence.modules import LAZY_TENSOR, MODULE
-from sktorch.persistence.nodes import BadTree
+from sktorch.persistence.nodes import MAX_INT, BadTree
 from sktorch.persistence.objects import PICKLED, Adapter, Adapters, Reduced, fill, make, reduce
 from sktorch.targets.columns import LabelColumns
 from sktorch.targets.entries import EntryLabels
@@ -95,6 +97,8 @@ KNOWN: dict[str, Any] = {
 # Functions of skorch that the callback looks up whenever the training begins.
 _LOOKED_UP = {"X_indexing_", "y_indexing_"}
 
+_MERSENNE = 625  # integers of the state of Python's generator
+
 
 def adapters_of(training_state: bool) -> Adapters:
     """Return how objects are taken apart, with or without what only further training needs."""
@@ -153,19 +157,52 @@ def _reduce_net(training_state: bool, net: Net) -> Reduced:
 def _reduce_history(training_state: bool, history: History) -> Reduced:
     left_out = set() if training_state else {"batches"}
     rows = [{k: v for k, v in row.items() if k not in left_out} for row in history]
-    blocks = [(n, {k: _flags(column) for k, column in c.items()}) for n, c in blocks_of(rows)]
-    return Reduced(History, state=blocks)
+    pools: dict[str, list] = {"d": [], "q": [], "?": []}
+    blocks = [(n, {k: _pooled(c, pools) for k, c in own.items()}) for n, own in blocks_of(rows)]
+    numbers = {code: _short(pool) for code, pool in pools.items() if pool}
+    return Reduced(History, state={"blocks": blocks, "numbers": numbers})
 
 
-def _flags(column: Any) -> Any:
-    return np.array(column) if {*map(type, column)} == {bool} else column
+def _pooled(column: Any, pools: dict[str, list]) -> Any:
+    """Add a column of numbers to its pool and return the pool's name; return other columns."""
+    code = {(float,): "d", (int,): "q", (bool,): "?"}.get((*{*map(type, column)},))
+    if code is None or (code == "q" and max(map(abs, column)) >= MAX_INT):
+        return column
+    pools[code].extend(column)
+    return code
 
 
-def _fill_history(history: History, blocks: Any) -> None:
-    for n_rows, columns in _checked_blocks(blocks):
-        flags = {k: v.tolist() for k, v in columns.items() if isinstance(v, np.ndarray)}
-        rows = Batches([(n_rows, columns | flags)])
-        history.extend({"batches": Batches([]), **row} for row in rows)
+def _short(values: list) -> array:
+    """Return numbers as an array, of whole ones as short as they are."""
+    if type(values[0]) is float:
+        return array("d", values)
+    kinds = (array(code) for code in "bhiq")
+    largest = max(map(abs, values))
+    code = next(kind.typecode for kind in kinds if largest < 2 ** (8 * kind.itemsize - 1))
+    return array(code, values)
+
+
+def _fill_history(history: History, state: Any) -> None:
+    numbers: dict[str, Any] = {}
+    if isinstance(state, dict):
+        numbers, state = {k: iter(v) for k, v in state["numbers"].items()}, state["blocks"]
+    blocks = [
+        (n, {key: _column(n, held, numbers) for key, held in own.items()}) for n, own in state
+    ]
+    for block in _checked_blocks(blocks):
+        history.extend({"batches": Batches([]), **row} for row in Batches([block]))
+
+
+def _column(n_rows: int, held: Any, numbers: dict[str, Any]) -> Any:
+    if isinstance(held, str):
+        values = [*islice(numbers[held], n_rows)]
+        return [*map(bool, values)] if held == "?" else values
+    if not isinstance(held, np.ndarray):
+        return held
+    if not held.flags.writeable:
+        raise BadTree("a column of the history comes twice")
+    held.flags.writeable = False  # It has been read: a file bounds the memory that it needs.
+    return held.tolist()
 
 
 def _reduce_stream(training_state: bool, stream: RandomStream) -> Reduced:
@@ -183,6 +220,8 @@ def _fill_stream(stream: RandomStream, state: dict[str, Any]) -> None:
     states = state["states"]
     if "python" in states:
         version, numbers, gauss = states["python"]
+        if numbers.size != _MERSENNE:
+            raise BadTree(f"a state of random numbers has {numbers.size} values")
         states["python"] = version, tuple(numbers.tolist()), gauss
     PICKLED.fill(stream, state)
 

@@ -36,8 +36,9 @@ def save(
     training_state : bool, default=True
         Whether the file keeps what only further training needs: the optimizer's state, the random
         numbers and the batches in the history. With it, ``warm_start`` and ``partial_fit`` go on
-        as if nothing had happened. Without it, the file is about as large as the weights, and
-        they begin with a new optimizer.
+        as if nothing had happened. Without it, the file is about as large as the weights, with 8
+        bytes for each number of the history, and they begin with a new optimizer. Arrays given
+        as the parameter ``validation`` are part of the file in either case.
 
     Raises
     ------

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 MAX_INT = 2**63  # Longer ones are hexadecimal: Python limits decimal integers to 4300 digits.
+COLUMNS = ("d", "b", "h", "i", "q")  # type codes of Python's own arrays
 MAX_RANGE = 10**6  # Whoever makes a list of one needs the memory.
 CONTAINERS: dict[str, Callable] = {
     "tuple": tuple,
@@ -124,6 +125,13 @@ def checked_list(value: Any) -> list:
     return value
 
 
+def checked_kind(value: Any, kind: str) -> dict[str, Any]:
+    """Return a node of a kind; raise for anything else, such as a node that says "again"."""
+    if not isinstance(value, dict) or value.get("$") != kind:
+        raise BadTree(f"{value!r:.100} stands where a node of kind {kind!r} should")
+    return value
+
+
 def array_node(value: np.ndarray) -> tuple[dict[str, Any], Tensor | None]:
     """Return an array's node and its values as a tensor; None for an array of objects.
 
@@ -168,7 +176,7 @@ def column_node(value: array) -> tuple[str, np.ndarray]:
 
 def read_column(code: Any, values: Any) -> array:
     """Return an array of Python's own."""
-    if code not in ("d", "q"):
+    if code not in COLUMNS:
         raise BadTree(f"{code!r} is no type of a column")
     return array(code, np.asarray(values, code).tobytes())
 

@@ -89,7 +89,7 @@ class Encoder:
         if container is not None:
             kind, items = container
             return {"$": kind, "of": self.items(items)}
-        if type(value) is array and value.typecode in "dq":
+        if type(value) is array and value.typecode in nodes.COLUMNS:
             code, values = nodes.column_node(value)
             return {"$": "column", "code": code, "of": self.encode(values)}
         if id(value) in self._seen:
@@ -126,6 +126,7 @@ class Decoder:
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self._tensors = {(name, "cpu"): tensor for name, tensor in tensors.items()}
         self._made: dict[int, Any] = {}
+        self._arrays: set[str] = set()  # names of tensors that arrays have
         self._depth = 0
 
     def decode(self, node: Any) -> Any:
@@ -166,12 +167,21 @@ class Decoder:
         if kind in nodes.CONTAINERS:
             return nodes.CONTAINERS[kind](self.decode(checked_list(of)))
         if kind == "column":
-            return nodes.read_column(node["code"], self.decode(of))
+            return nodes.read_column(node["code"], self.decode(nodes.checked_kind(of, "array")))
         if kind == "tensor":
             return self.remember(node, placement.read(node, self._on_device))
         if kind == "array":
-            return self.remember(node, nodes.read_array(node, self.decode(of)))
+            return self.remember(node, nodes.read_array(node, self.decode(self._unread(of))))
         return self.decode_object(node)
+
+    def _unread(self, of: Any) -> Any:
+        """Return the values of an array; no other has them, so that a file bounds the memory."""
+        if not isinstance(of, list):
+            name = nodes.checked_kind(of, "tensor")["in"]
+            if name in self._arrays:
+                raise BadTree(f"the tensor {name!r} is the values of more than one array")
+            self._arrays.add(name)
+        return of
 
     def _on_device(self, name: str, device: str) -> Tensor:
         """Return kept values on a device, the same for all that share them."""

@@ -236,6 +236,44 @@ def test_code_in_a_file_is_never_called(name, where, tmp_path, no_code):
     assert not no_code
 
 
+ARRAY = {"$": "array", "dtype": "|u1", "shape": [2**20], "of": {"$": "tensor", "in": "large"}}
+FLAGS = {"$": "array", "id": 10**6, "of": {"$": "tensor", "in": "large"}}
+COPIES = {
+    "arrays": ([ARRAY] * 800, "more than one array"),
+    "tensors again": (
+        [
+            {"$": "tensor", "id": 10**6, "in": "large"},
+            *[ARRAY | {"of": {"$": "again", "of": 10**6}}] * 800,
+        ],
+        "of kind 'tensor'",
+    ),
+    "columns": (
+        [FLAGS, *[{"$": "column", "code": "b", "of": {"$": "again", "of": 10**6}}] * 800],
+        "of kind 'array'",
+    ),
+    "histories": (
+        [
+            {"$": "object", "type": "skorch.History", "state": [[2**20, {"a": column}]]}
+            for column in [FLAGS, *[{"$": "again", "of": 10**6}] * 800]
+        ],
+        "comes twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_file_bounds_the_memory_that_it_takes(name, tmp_path):
+    evil, message = COPIES[name]
+    save(net(max_epochs=1).fit(X, y), tmp_path / "model")
+    metadata, tensors = parts_of((tmp_path / "model").read_bytes(), tmp_path)
+    tree = json.loads(metadata["content"])
+    tree["estimator"]["state"]["lr"] = evil
+    tensors["large"] = torch.zeros(2**20, dtype=torch.bool if name == "histories" else torch.uint8)
+    (tmp_path / "model").write_bytes(forged(metadata, tensors, tree))
+    with pytest.raises(ValueError, match=f"is damaged.*{message}"):
+        load(tmp_path / "model")
+
+
 def test_no_path_of_a_file_is_used(tmp_path):
     save(net(Dropping).fit(X, y), tmp_path / "model")
     metadata, tensors = parts_of((tmp_path / "model").read_bytes(), tmp_path)
