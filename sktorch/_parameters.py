@@ -152,7 +152,10 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "callbacks": (_none_or(_instance(list, tuple)), "None or a list of callbacks"),
     "scale_target": (_is_flag, "True or False"),
     "warm_start": (_is_flag, "True or False"),
-    "checkpoint": (_none_or(_instance(str, os.PathLike)), "None or a path"),
+    "checkpoint": (
+        _none_or(lambda value: isinstance(value, str | os.PathLike) and os.fspath(value) != ""),
+        "None to write no checkpoints, or a path that is not empty",
+    ),
     "checkpoint_every": (_is_positive_integer, "a positive number of epochs"),
     "precision": (_one_of(*PRECISIONS), f"one of {PRECISIONS}"),
     "compile": (_instance(bool, np.bool_, dict), "True, False or a dict for torch.compile"),

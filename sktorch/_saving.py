@@ -11,7 +11,7 @@ from sktorch._estimator import TorchEstimator
 from sktorch._saved_types import KNOWN, adapters_of
 from sktorch.persistence import archive
 from sktorch.persistence.names import Names, Untrusted, is_named, trusted_names
-from sktorch.persistence.nodes import BadTree
+from sktorch.persistence.nodes import BadTree, NotPlain
 from sktorch.persistence.objects import ObjectDecoder, ObjectEncoder, names_in
 
 KIND = "estimator"
@@ -68,7 +68,10 @@ def save(
     True
     """
     content, encoder = encodable(estimator, training_state)
-    archive.write(path, content, KIND, encoder)
+    try:
+        archive.write(path, content, KIND, encoder)
+    except NotPlain as error:
+        raise _with_remedy(estimator, error) from error
 
 
 def load(path: str | os.PathLike, *, trusted: Iterable[Any] = (), **parts: Any) -> Any:
@@ -125,6 +128,7 @@ def load(path: str | os.PathLike, *, trusted: Iterable[Any] = (), **parts: Any) 
     >>> bool((loaded.predict_proba(X) == fitted.predict_proba(X)).all())
     True
     """
+    path = os.fspath(path)
     tree, tensors = archive.load(path, KIND)
     handed_over = _handed_over(path, tree, parts)
     return decoded(path, tree, tensors, trusted_names(trusted) | handed_over)
@@ -161,6 +165,23 @@ def decoded(
         return estimator
 
 
+def _with_remedy(estimator: TorchEstimator, error: NotPlain) -> NotPlain:
+    """Return the error for a parameter that has no place in a file, if it is one; or the error."""
+    path = str(error).partition(" ")[0].split(".")
+    parameter = path[0]
+    value = estimator.get_params(deep=False).get(parameter)
+    if value is None or parameter in ("module", "criterion", "optimizer"):
+        return error
+    members = value if isinstance(value, list | tuple) else [value]
+    held = ", ".join(type(member).__name__ for member in members)
+    what = f"The parameter {parameter}, a {type(value).__name__} of {held}, has no place in a file"
+    if parameter == "validation":
+        return NotPlain(
+            f"{what}. Pass NumPy arrays, or call set_params(validation=None) before saving."
+        )
+    return NotPlain(f"{what}: {error} Call set_params({parameter}=...) before saving.")
+
+
 def _parts(estimator: TorchEstimator, names: Names) -> Iterator[tuple[str, str]]:
     """Yield the parameters whose classes or functions have to be handed over, and their names."""
     for parameter, value in estimator.get_params(deep=False).items():
@@ -191,9 +212,20 @@ def _handed_over(source: Any, tree: Any, given: Mapping[str, Any]) -> dict[str, 
 
 def _what_to_do(source: Any, names: list[str], parts: Mapping[str, str]) -> str:
     by_part = {name: part for part, name in parts.items()}
-    shortcut = ", ".join(f"{by_part[name]}=..." for name in names if name in by_part)
-    return (
-        f"{source} needs {', '.join(names)}, which are neither sktorch's nor torch's own. If you "
-        f"trust them, call load(path, trusted={names})"
-        + (f", or hand over what they are: load(path, {shortcut})." if shortcut else ".")
+    given = [f"{by_part[name]}=..." for name in names if name in by_part]
+    local = [name for name in names if "<" in name]  # No import leads to what a function made.
+    wanted = [f"{by_part[name]}=..." for name in local if name in by_part]
+    others = [name for name in names if name not in local]
+    needs = f"{source} needs {', '.join(names)}, which are neither sktorch's nor torch's own."
+    if lost := [name for name in local if name not in by_part]:
+        return (
+            f"{needs} {', '.join(lost)} can't be imported: pass it itself, as in "
+            "load(path, trusted=[it]) where it has that name, or move it to a module's top level "
+            "and save again."
+        )
+    called = ", ".join([*([f"trusted={others}"] if others else []), *wanted])
+    if local:
+        return f"{needs} If you trust them, hand over what no import finds: load(path, {called})."
+    return f"{needs} If you trust them, call load(path, {called})" + (
+        f", or hand over what they are: load(path, {', '.join(given)})." if given else "."
     )

@@ -143,10 +143,14 @@ def _check_metadata(path: str | os.PathLike, metadata: dict[str, str], kind: str
         )
     if metadata.get("kind") != kind:
         raise ValueError(
-            f"{path} holds a {metadata.get('kind', '')[:40]}, expected a file with a {kind}."
+            f"{path} holds {_a(metadata.get('kind', '')[:40])}, expected a file with {_a(kind)}."
         )
     if len(metadata.get("content", "")) > MAX_JSON:
         damaged(path, f"its JSON has more than {MAX_JSON} bytes")
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun.startswith(tuple('aeiou')) else 'a'} {noun}"
 
 
 def _refuse(constant: str) -> NoReturn:

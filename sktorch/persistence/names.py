@@ -35,10 +35,16 @@ def _is_function(value: Any) -> bool:
     return isinstance(value, FunctionType | BuiltinFunctionType)
 
 
+def _is_functional(value: Any) -> bool:
+    homes = ("torch.nn.functional", "torch._C._nn", "torch")
+    public = (found for name, found in vars(nn.functional).items() if name[:1] != "_")
+    return _is_function(value) and value.__module__ in homes and any(value is f for f in public)
+
+
 # What a file may use of torch: building or calling it has no effect beside its result.
 _HARMLESS: dict[Any, Callable[[Any], bool]] = {
     nn: partial(_is_class, nn.Module),
-    nn.functional: _is_function,
+    nn.functional: _is_functional,
     nn.init: _is_function,
     parametrizations: lambda value: _is_function(value) or _is_class((nn.Module, Enum), value),
     parametrize: partial(_is_class, nn.Module),
@@ -99,6 +105,18 @@ def import_path(value: Any) -> str:
 
 def trusted_names(trusted: Iterable[Any]) -> dict[str, Any]:
     """Return classes and functions by name; those given by their names are imported."""
+    if isinstance(trusted, str) or not isinstance(trusted, Iterable):
+        raise TypeError(
+            f"trusted={trusted!r:.100} is no list; expected names, classes and functions, as in "
+            "trusted=['package.module.Class']."
+        )
+    trusted = [*trusted]
+    for value in trusted:
+        if not isinstance(value, str) and not is_named(value):
+            raise TypeError(
+                f"trusted holds {value!r:.100}; expected names, classes and functions, as in "
+                "trusted=['package.module.Class']."
+            )
     return {
         value if isinstance(value, str) else import_path(value): imported(value)
         for value in trusted
@@ -109,14 +127,27 @@ def imported(value: Any) -> Any:
     """Return the class or function of an import path, and anything else as it is."""
     if not isinstance(value, str):
         return value
-    path, _, name = value.rpartition(".")
     try:
-        return getattr(import_module(path), name)
+        return _walked(value)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"trusted holds {value!r}, which can't be imported: {error}. Pass the class or "
             "function itself, or a name as in 'package.module.Class'."
         ) from error
+
+
+def _walked(path: str) -> Any:
+    """Return what an import path leads to, which may be inside of a class."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError:
+        if "." not in module:
+            raise
+        found = _walked(module)
+        if not isinstance(found, type):  # Modules among them were imported by their own names.
+            raise
+    return getattr(found, name)
 
 
 def _of_torch(name: str) -> Any:

@@ -246,10 +246,12 @@ def test_a_file_without_training_state_is_about_as_large_as_the_weights(epochs, 
 
 
 def test_the_history_of_a_small_net_takes_little(tmp_path):
-    fitted = net(module__hidden=(16,), max_epochs=200, early_stopping=True).fit(X, y)
+    stopping = {"early_stopping": True, "n_iter_no_change": np.inf}
+    fitted = net(module__hidden=(16,), max_epochs=200, **stopping).fit(X, y)
     save(fitted, tmp_path / "weights", training_state=False)
     weights = sum(tensor.nbytes for tensor in fitted.module_.state_dict().values())
-    assert (tmp_path / "weights").stat().st_size <= 1.1 * weights + 10_000
+    numbers = 200 * (len(fitted.history_[-1]) - 1)
+    assert (tmp_path / "weights").stat().st_size <= 1.1 * weights + 8 * numbers + 10_000
     for row, other in zip(fitted.history_, load(tmp_path / "weights").history_, strict=True):
         recorded = {key: value for key, value in row.items() if key != "batches"}
         assert {key: other[key] for key in recorded} == recorded

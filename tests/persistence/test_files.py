@@ -28,3 +28,11 @@ def test_a_link_stays_one(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "none" / "model.bin", b"content")
+
+
+def test_errors_name_the_path_that_was_given(tmp_path):
+    for path in (tmp_path, tmp_path / "none" / "model.bin"):
+        with pytest.raises((FileNotFoundError, IsADirectoryError, PermissionError)) as caught:
+            write_whole(path, b"content")
+        assert caught.value.filename == str(path)
+    assert "make it first" in str(caught.value)
