@@ -165,7 +165,8 @@ def _reduce_history(training_state: bool, history: History) -> Reduced:
 
 def _pooled(column: Any, pools: dict[str, list]) -> Any:
     """Add a column of numbers to its pool and return the pool's name; return other columns."""
-    code = {(float,): "d", (int,): "q", (bool,): "?"}.get((*{*map(type, column)},))
+    kinds = {*map(type, column)}
+    code = {float: "d", int: "q", bool: "?"}.get(kinds.pop()) if len(kinds) == 1 else None
     if code is None or (code == "q" and max(map(abs, column)) >= MAX_INT):
         return column
     pools[code].extend(column)
