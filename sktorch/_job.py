@@ -155,6 +155,8 @@ class TrainingJob:
         return (
             self.best is not None
             or self.schedule is not None
+            or self.estimator.verbose  # Each epoch is printed as it ends.
+            or not type(self.net.optimizer_).__module__.startswith("torch.")  # It may draw.
             or self.estimator.gradient_accumulation > 1  # The last group of an epoch is short.
             or self._runs_user_code()
             or not all(map(never_draws, layers))

@@ -7,6 +7,7 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.model_selection import train_test_split
+from skorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -237,3 +238,21 @@ def test_a_module_that_counts_its_epochs():
         optimizer.step()
     for key, value in module.state_dict().items():
         assert torch.equal(value, fitted.module_.state_dict()[key]), key
+
+
+class LooksThroughALayer(Callback):
+    """Looks at what the first layer returns, in eval mode, before each batch."""
+
+    def on_batch_begin(self, net, batch, **kwargs):
+        net.module_[0].eval()(batch[0])
+
+
+def test_a_layer_that_a_callback_has_in_eval_mode_trains():
+    X, y = load_iris(return_X_y=True)
+    module = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))
+    fits = [
+        TorchClassifier(module, max_epochs=3, callbacks=callbacks, random_state=SEED).fit(X, y)
+        for callbacks in ([LooksThroughALayer], None)
+    ]
+    assert fits[0].loss_curve_ == fits[1].loss_curve_
+    assert fits[0].module_[0].num_batches_tracked == fits[1].module_[0].num_batches_tracked > 0

@@ -166,6 +166,11 @@ class EpochBatches:
             index = index[epoch_order(len(index), self.seed)]
         return index[: sum(self.sizes)].to(self._batches.targets.device)
 
+    def forget_rows(self) -> None:
+        """Free the order and the rows, which are drawn and fetched anew where they are needed."""
+        self._last = None
+        self.__dict__.pop("_order", None)
+
     def example(self, number: int) -> Batch:
         """Return tensors whose rows have the layout of a batch's, fetching it only if need be."""
         batches = self._batches
@@ -190,13 +195,17 @@ class EpochBatches:
 
 
 class SeveralEpochs:
-    """The batches of epochs that follow each other."""
+    """The batches of epochs that follow each other; rows of epochs gone by are forgotten."""
 
     def __init__(self, epochs: list[EpochBatches]) -> None:
         self._epochs, self.n_epochs = epochs, len(epochs)
         self.is_whole, self.is_weighted = epochs[0].is_whole, epochs[0].is_weighted
         self.seed = tuple(epoch.seed for epoch in epochs)
         self.sizes = [size for epoch in epochs for size in epoch.sizes]
+        self._current = 0
+
+    def __copy__(self) -> "SeveralEpochs":
+        return SeveralEpochs([*map(copy.copy, self._epochs)])
 
     def example(self, number: int) -> Batch:
         """Return tensors whose rows have the layout of a batch's, fetching it only if need be."""
@@ -219,6 +228,9 @@ class SeveralEpochs:
         """Return a batch's epoch, the number of its first batch, and the batch's number in it."""
         n_batches = len(self._epochs[0].sizes)
         epoch, within = divmod(number, n_batches)
+        if epoch != self._current:
+            self._epochs[self._current].forget_rows()
+            self._current = epoch
         return self._epochs[epoch], number - within, within
 
 

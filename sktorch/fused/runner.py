@@ -29,7 +29,7 @@ class FusedRunner:
     def __init__(self, engine: Engine, alone: Runner, task: TaskHandle) -> None:
         self._engine, self._alone, self._task = engine, alone, task
         self._model: Model | None = None
-        self._data: dict[Batches, SharedData] = {}
+        self._data: dict[int, SharedData] = {}
 
     @property
     def eager_reason(self) -> str | None:
@@ -105,8 +105,9 @@ class FusedRunner:
 
     def _shared(self, batches: Batches) -> SharedData:
         """Return the digests of batches; on a device equal data of all tasks are kept once."""
-        if batches not in self._data:
-            self._data[batches] = SharedData(batches)
+        key = id(batches.index)  # The data keep it; batches of several epochs share it.
+        if key not in self._data:
+            self._data[key] = SharedData(batches)
             if self._engine.device.type != "cpu":
-                self._data[batches].share(self._task.rendezvous.tensors)
-        return self._data[batches]
+                self._data[key].share(self._task.rendezvous.tensors)
+        return self._data[key]

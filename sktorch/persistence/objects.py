@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from sktorch.persistence.names import Names, is_named
-from sktorch.persistence.nodes import BadTree, NotPlain, checked_list
+from sktorch.persistence.nodes import BadTree, NotPlain, checked_kind, checked_list
 from sktorch.persistence.tree import Decoder, Encoder
 
 
@@ -130,7 +130,8 @@ class ObjectDecoder(Decoder):
                 function, args, keywords = self.decode(checked_list(node["of"]))
                 return self.remember(node, partial(function, *args, **keywords))
             case "defaultdict":
-                return self.remember(node, defaultdict(dict, self.decode(node["of"])))
+                entries = self.decode(checked_kind(node["of"], "dict"))
+                return self.remember(node, defaultdict(dict, entries))
             case "object":
                 return self._object(node)
         return super().decode_object(node)

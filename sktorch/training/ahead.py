@@ -3,12 +3,16 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from torch import nn
+
 from sktorch.data.batches import Batches
 from sktorch.data.structure import Batch
 from sktorch.training.runner import Evaluated, Observer, Runner, Trained, Trainee
+from sktorch.training.step import demands_closure
 
-# So much work is done in some tens of milliseconds: nobody waits for an epoch to end.
-MAX_MULTIPLY_ADDS, MAX_STEPS = 2**30, 1000
+# So much is done in some tens of milliseconds: nobody waits for an epoch to end. They are numbers,
+# rather than a measured time, so that models meet alike in every run.
+MAX_MULTIPLY_ADDS, MAX_STEPS, MAX_LAYER_CALLS = 2**30, 500, 3000
 
 
 class AheadRunner:
@@ -43,9 +47,9 @@ class AheadRunner:
         """Fit the net to every batch once."""
         if not self._trained:
             n_epochs = 1
-            if self.n_epochs > 1 and isinstance(batches, Batches):
+            if isinstance(batches, Batches):
                 n_epochs = min(self.n_epochs, _max_epochs(net, batches))
-                batches = batches.repeated(n_epochs)
+                batches = batches.repeated(n_epochs) if n_epochs > 1 else batches
             losses, sizes = self._runner.train(net, batches, observer, after_step)
             n_batches = len(losses) // n_epochs
             for number in range(n_epochs):
@@ -62,5 +66,13 @@ class AheadRunner:
 
 def _max_epochs(net: Trainee, batches: Batches) -> int:
     """Return how many epochs take no longer than a moment."""
-    by_work = MAX_MULTIPLY_ADDS / max(net.work_.multiply_adds * len(batches.index), 1)
-    return max(int(min(by_work, MAX_STEPS / max(len(batches), 1))), 1)
+    layers, n_batches = [*net.module_.modules()], max(len(batches), 1)
+    if demands_closure(type(net.optimizer_)) or any(isinstance(x, nn.RNNBase) for x in layers):
+        return 1  # A step calls the module many times, or a layer itself.
+    work = max(net.work_.multiply_adds * len(batches.index), 1)
+    limits = (
+        MAX_MULTIPLY_ADDS / work,
+        MAX_STEPS / n_batches,
+        MAX_LAYER_CALLS / (n_batches * len(layers)),
+    )
+    return max(int(min(limits)), 1)

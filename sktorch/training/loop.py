@@ -43,7 +43,8 @@ def train_epoch(
             loss, _ = step(batch, first, last, share)
         else:
             observer.before(batch)
-            if not module.training:  # An observer may have looked at predictions.
+            # An observer may have looked at predictions, of the module or of a layer.
+            if not all(layer.training for layer in module.modules()):
                 set_mode(module, training=True)
             loss, output = step(batch, first, last, share, observer.on_gradient)
             observer.after(batch, loss, tree_map(Tensor.detach, output))
@@ -139,7 +140,7 @@ def evaluate(
     for batch in batches:
         if observer is not None:
             observer.before(batch)
-            if module.training:
+            if any(layer.training for layer in module.modules()):
                 set_mode(module, training=False)
         loss, output = objective(*batch)
         if observer is not None:

@@ -1,5 +1,7 @@
 """Epochs trained ahead are the epochs trained one by one, and only while nobody looks."""
 
+import copy
+
 import joblib
 import numpy as np
 import pytest
@@ -11,6 +13,11 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sktorch import TorchClassifier
+from sktorch.data.batches import Batches
+from sktorch.data.rows import Rows
+from sktorch.data.sources import as_source
+from sktorch.fused import sharing
+from sktorch.modules import RecurrentNet
 from sktorch.training import ahead
 from sktorch.training.engine import Engine
 from sktorch.training.programs import program_of
@@ -62,7 +69,6 @@ ALIKE = {
     "one row left": {"batch_size": 149},
     "class weights": {"class_weight": {0: 1, 1: 2, 2: 3}},
     "sgd": {"optimizer": "sgd", "lr": 0.1},
-    "lbfgs": {"optimizer": "lbfgs"},
 }
 
 
@@ -102,8 +108,27 @@ class OwnModule(nn.Linear):
         super().__init__(n_features, n_outputs)
 
 
+class Noisy(torch.optim.SGD):
+    """Draws in its steps, for all that is known."""
+
+
+class RecurrentOnColumns(nn.Module):
+    """Reads the columns one after another."""
+
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.cell, self.head = nn.GRU(1, 4, batch_first=True), nn.Linear(4, n_outputs)
+
+    def forward(self, X):
+        return self.head(self.cell(X.unsqueeze(-1))[0][:, -1])
+
+
 WATCHED = {
     "a callback": {"callbacks": [Looks]},
+    "a line each": {"verbose": 1},
+    "an optimizer of somebody's": {"optimizer": Noisy},
+    "an optimizer that evaluates": {"optimizer": "lbfgs"},
+    "a recurrent layer": {"module": RecurrentOnColumns},
     "a hold-out": {"early_stopping": True},
     "accumulated gradients": {"gradient_accumulation": 3},
     "a score": {"scoring": "accuracy"},
@@ -131,3 +156,47 @@ def test_large_epochs_are_trained_one_by_one(n_calls, monkeypatch):
     monkeypatch.setattr(ahead, "MAX_MULTIPLY_ADDS", 2 * 150 * 1000)
     classifier(max_epochs=4).fit(X, Y)
     assert {*n_calls} == {1} or max(n_calls) <= 2
+
+
+def test_many_layers_are_trained_one_epoch_at_a_time(n_calls):
+    layers = [nn.Linear(4, 4) for _ in range(600)]
+    classifier(max_epochs=2, module=nn.Sequential(*layers, nn.Linear(4, 3))).fit(X, Y)
+    assert n_calls == [1, 1]
+
+
+def test_recurrent_layers_of_the_library_are_not_trained_ahead(n_calls):
+    X = np.random.default_rng(0).normal(size=(60, 5, 2)).astype(np.float32)
+    classifier(max_epochs=3, module=RecurrentNet).fit(X, Y[::2][:60] % 2)
+    assert n_calls == [1] * 3
+
+
+def test_rows_of_epochs_gone_by_are_forgotten():
+    X = torch.arange(12.0).reshape(6, 2)
+    rows = Rows(as_source(X), X.dtype, torch.device("cpu"))
+    batches = Batches(rows, X[:, 0], None, torch.arange(6), batch_size=2, shuffle=True)
+    epochs = batches.repeated(3).epoch()
+    shared = copy.copy(epochs)
+    for number in range(len(epochs.sizes)):
+        epochs.block(number)
+        held = [epoch for epoch in epochs._epochs if epoch._last is not None]
+        assert len(held) == 1
+    assert all(epoch._last is None for epoch in shared._epochs), "a copy has rows of its own"
+    again = [shared.block(3 * number)[1] for number in range(3)]
+    assert torch.equal(again[-1][0], held[0]._last[1][0])
+
+
+def test_equal_data_are_digested_once_a_fit(monkeypatch):
+    digested, real = [], sharing.digest
+
+    def digest(tensor):
+        digested.append(tensor)
+        return real(tensor)
+
+    monkeypatch.setattr(sharing, "digest", digest)
+    numbers = []
+    for max_epochs in (1, 12):
+        digested.clear()
+        with joblib.parallel_config("sktorch"):
+            joblib.Parallel()([joblib.delayed(classifier(max_epochs=max_epochs).fit)(X, Y)])
+        numbers.append(len(digested))
+    assert numbers[0] == numbers[1]
