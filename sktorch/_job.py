@@ -29,6 +29,7 @@ from sktorch.training.ahead import AheadRunner
 from sktorch.training.cpu import subnormals_flushed, threads_for
 from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.named_schedules import make_schedule
+from sktorch.training.optimizers import is_of_torch
 from sktorch.training.randomness import never_draws
 from sktorch.training.schedule import Schedule
 from sktorch.training.stopping import BestWeights, Plateau
@@ -146,6 +147,7 @@ class TrainingJob:
         """Say whether code of the user, which may draw from any generator, runs in every epoch."""
         net = self.net
         are_all_plain = is_plain(net.module_) and is_plain(net.criterion_)
+        are_all_plain = are_all_plain and is_of_torch(net.optimizer_)
         by_schedule = callable(self.estimator.lr_schedule)
         return by_schedule or not (are_all_plain and are_plain(net.callbacks_))
 
@@ -156,7 +158,6 @@ class TrainingJob:
             self.best is not None
             or self.schedule is not None
             or self.estimator.verbose  # Each epoch is printed as it ends.
-            or not type(self.net.optimizer_).__module__.startswith("torch.")  # It may draw.
             or self.estimator.gradient_accumulation > 1  # The last group of an epoch is short.
             or self._runs_user_code()
             or not all(map(never_draws, layers))

@@ -346,3 +346,30 @@ def test_recordings_draw_no_numbers_of_their_own(generator, oddity):
     model.set_params(max_epochs=30, n_iter_no_change=100)
     one, other, third = (curves(model.fit(*data())) for _ in range(3))
     assert one == other == third
+
+
+def noisy_sgd(generator):
+    """An optimizer that adds noise to the parameters, as Langevin dynamics do."""
+
+    class NoisySGD(torch.optim.SGD):
+        @torch.no_grad()
+        def step(self, closure=None):
+            super().step(closure)
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.add_(noise(generator, parameter.shape))
+
+    return NoisySGD
+
+
+def test_an_optimizer_draws_from_the_stream_of_its_net(generator):
+    X, y = data()
+    optimizer = noisy_sgd(generator)
+    fits = [TorchClassifier(optimizer=optimizer, max_epochs=3, random_state=0) for _ in range(4)]
+    before = states()
+    for fit in fits[:2]:
+        fit.fit(X, y)
+    with joblib.parallel_config("sktorch"):
+        fits[2:] = joblib.Parallel()(joblib.delayed(fit.fit)(X, y) for fit in fits[2:])
+    assert states() == before
+    assert all(fit.loss_curve_ == fits[0].loss_curve_ for fit in fits)

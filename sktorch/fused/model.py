@@ -9,6 +9,7 @@ from sktorch.training.engine import Engine
 from sktorch.training.fingerprint import Snapshot, fingerprint
 from sktorch.training.loop import set_mode
 from sktorch.training.objective import Objective
+from sktorch.training.optimizers import is_of_torch
 from sktorch.training.randomness import drawing_nothing, never_draws, numpy_and_python_state
 from sktorch.training.runner import Trainee
 
@@ -66,7 +67,10 @@ class Model:
         if findings is None or findings.groups != groups or not findings.snapshot.holds():
             on_cpu = self.engine.device.type == "cpu"
             layers = [*self.net.module_.modules(), *self.net.criterion_.modules()]
-            may_draw = not on_cpu or not all(map(never_draws, layers))
+            draws_nothing = all(map(never_draws, layers))
+            if training:
+                draws_nothing = draws_nothing and is_of_torch(self.net.optimizer_)
+            may_draw = not (on_cpu and draws_nothing)
             findings = _Findings(Snapshot(objective), groups, may_draw)
             self._findings[training] = findings
         return findings

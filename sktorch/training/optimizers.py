@@ -31,6 +31,11 @@ def without_hooks(optimizer: Optimizer) -> Any:
     return _BareOptimizer(optimizer) if _is_plain(optimizer) else optimizer
 
 
+def is_of_torch(optimizer: Optimizer) -> bool:
+    """Say whether an optimizer is one of torch's; others may draw numbers, or count in Python."""
+    return type(optimizer).__module__.startswith("torch.optim.")
+
+
 def _is_plain(optimizer: Optimizer) -> bool:
     """Say whether nothing listens to an optimizer's steps and none of its methods is replaced."""
     replaced = (

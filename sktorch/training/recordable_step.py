@@ -14,6 +14,7 @@ from sktorch.recording.replayed_optimizer import ReplayedOptimizer, Update
 from sktorch.training.fingerprint import NotStackable, fingerprint
 from sktorch.training.loop import TrainStep
 from sktorch.training.objective import clip_factor
+from sktorch.training.optimizers import is_of_torch
 
 
 class RecordableStep:
@@ -52,9 +53,7 @@ class RecordableStep:
         """Take the step of a new epoch; in a `scheduled` one the optimizer's settings change."""
         self._step = step
         settings = _settings_of(self._optimizer)
-        # Optimizers of others may count their steps in Python.
-        of_torch = type(self._optimizer).__module__.startswith("torch.optim.")
-        self._is_foreign = not of_torch or step.optimizer is self._optimizer
+        self._is_foreign = not is_of_torch(self._optimizer) or step.optimizer is self._optimizer
         if scheduled or self._is_foreign:
             self._stepper, self._settings = step.optimizer, None
         elif settings != self._settings:
