@@ -54,7 +54,8 @@ def test_no_limit_is_known_where_the_system_does_not_tell(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells")
 def falls_by_what_is_taken():
     before = free_memory()["host"]
-    taken = np.ones(2**28, dtype="uint8")
+    # Linux does not count as free some 200 MB that were given back just before, and gives them out.
+    taken = np.ones(2**30, dtype="uint8")
     return free_memory()["host"] < before - taken.nbytes / 2
 
 
@@ -66,7 +67,7 @@ def counts_unused_memory():
 
 @pytest.mark.parametrize("holds", [falls_by_what_is_taken, counts_unused_memory])
 def test_free_memory(holds):
-    assert any(holds() for _ in range(20)), "other processes may end just then, but not each time"
+    assert any(holds() for _ in range(5)), "other processes may end just then, but not each time"
 
 
 @pytest.mark.parametrize(
