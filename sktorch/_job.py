@@ -146,10 +146,12 @@ class TrainingJob:
     def _runs_user_code(self) -> bool:
         """Say whether code of the user, which may draw from any generator, runs in every epoch."""
         net = self.net
-        are_all_plain = is_plain(net.module_) and is_plain(net.criterion_)
-        are_all_plain = are_all_plain and is_of_torch(net.optimizer_)
-        by_schedule = callable(self.estimator.lr_schedule)
-        return by_schedule or not (are_all_plain and are_plain(net.callbacks_))
+        return callable(self.estimator.lr_schedule) or not (
+            is_plain(net.module_)
+            and is_plain(net.criterion_)
+            and is_of_torch(net.optimizer_)
+            and are_plain(net.callbacks_)
+        )
 
     def _may_change_between_epochs(self) -> bool:
         """Say whether an epoch's end changes the net, or what it draws or adds up."""

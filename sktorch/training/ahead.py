@@ -7,7 +7,7 @@ from torch import nn
 
 from sktorch.data.batches import Batches
 from sktorch.data.structure import Batch
-from sktorch.training.runner import Evaluated, Observer, Runner, Trained, Trainee
+from sktorch.training.runner import Evaluated, Observer, Runner, RunnerAround, Trained, Trainee
 from sktorch.training.step import demands_closure
 
 # So much is done in some tens of milliseconds: nobody waits for an epoch to end. They are numbers,
@@ -15,7 +15,7 @@ from sktorch.training.step import demands_closure
 MAX_MULTIPLY_ADDS, MAX_STEPS, MAX_LAYER_CALLS = 2**30, 500, 3000
 
 
-class AheadRunner:
+class AheadRunner(RunnerAround):
     """A runner that trains epochs ahead, and tells of them one by one as it is asked.
 
     Set `n_epochs` to how many epochs will follow, this one included, before anybody looks at the
@@ -23,19 +23,9 @@ class AheadRunner:
     """
 
     def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+        super().__init__(runner)
         self.n_epochs = 1
         self._trained: deque[Trained] = deque()
-
-    @property
-    def eager_reason(self) -> str | None:
-        """The reason why steps are not replayed; None where they are."""
-        return self._runner.eager_reason
-
-    @property
-    def n_threads(self) -> int | None:
-        """The number of CPU threads for large steps; None leaves it as it is set."""
-        return self._runner.n_threads
 
     def train(
         self,

@@ -68,15 +68,11 @@ class Runner(Protocol):
         ...
 
 
-class SeededRunner:
-    """A runner that lets another draw from the net's stream.
+class RunnerAround:
+    """A runner that lets another one compute."""
 
-    In numpy and Python, too, where ``user_code`` runs: in the net, in batches or in an observer. To
-    swap their generators takes as long as a step.
-    """
-
-    def __init__(self, runner: Runner, *, user_code: bool = True) -> None:
-        self._runner, self._user_code = runner, user_code
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
 
     @property
     def eager_reason(self) -> str | None:
@@ -87,6 +83,18 @@ class SeededRunner:
     def n_threads(self) -> int | None:
         """The number of CPU threads for large steps; None leaves it as it is set."""
         return self._runner.n_threads
+
+
+class SeededRunner(RunnerAround):
+    """A runner that lets another draw from the net's stream.
+
+    In numpy and Python, too, where ``user_code`` runs: in the net, in batches or in an observer. To
+    swap their generators takes as long as a step.
+    """
+
+    def __init__(self, runner: Runner, *, user_code: bool = True) -> None:
+        super().__init__(runner)
+        self._user_code = user_code
 
     def train(
         self,

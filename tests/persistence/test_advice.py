@@ -2,6 +2,7 @@
 
 import os
 
+import pandas as pd
 import pytest
 from torch import nn
 
@@ -51,7 +52,6 @@ def test_a_path_is_no_number():
 
 
 def test_data_frames_for_validation(tmp_path):
-    pd = pytest.importorskip("pandas")
     fitted = net(validation=(pd.DataFrame(X), y)).fit(X, y)
     with pytest.raises(TypeError, match="parameter validation, a tuple of DataFrame, ndarray"):
         save(fitted, tmp_path / "model")

@@ -185,7 +185,6 @@ def loaded_or_error(path):
         return None, str(error)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_bad_files(tmp_path, no_code):
     fitted = net(module__hidden=(8,), early_stopping=True).fit(X, y)
     expected = fitted.predict_proba(X)
