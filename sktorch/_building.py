@@ -56,7 +56,7 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
         module=factory,
         criterion=criterion,
         optimizer=optimizer_class(estimator.optimizer),
-        lr=estimator.lr,
+        lr=parameters["optimizer"].pop("lr", estimator.lr),
         max_epochs=estimator.max_epochs,
         batch_size=estimator.batch_size,
         train_split=None,

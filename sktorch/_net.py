@@ -41,7 +41,7 @@ from sktorch.training.cost import Work, rows_at_once
 from sktorch.training.cpu import threads_for
 from sktorch.training.interrupts import leaves_as_found
 from sktorch.training.loop import infer
-from sktorch.training.parameter_groups import check_groups, check_settings
+from sktorch.training.parameter_groups import check_groups, check_settings, with_lrs
 from sktorch.training.precision import autocast
 from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import Runner
@@ -151,7 +151,7 @@ class Net(NeuralNet):
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[Any, Any]:
         """Return the optimizer's arguments; a module may have no parameters if it isn't trained."""
         (groups, *others), settings = super().get_params_for_optimizer(prefix, named_parameters)
-        return (groups or [{"params": []}], *others), settings
+        return (with_lrs(groups, settings["lr"]) or [{"params": []}], *others), settings
 
     def initialize_history(self) -> Any:
         """Start with an empty history."""
@@ -194,7 +194,7 @@ class Net(NeuralNet):
         """
         self.notify("on_epoch_begin", **datasets)
         self._check_trainable()
-        lr = None if schedule is None else schedule.lrs[0]
+        lr = None if schedule is None else schedule.lrs[-1]  # of parameters in no group
         after_step = schedule.after_batch if schedule and schedule.per_batch else None
         observer = self._observer(True)
         # The module was tried on rows as they are.
@@ -341,7 +341,7 @@ class Net(NeuralNet):
             "optimizer", self.get_all_learnable_params()
         )
         for group, own in zip(self.optimizer_.param_groups, own_settings, strict=True):
-            group.update({name: changed[name] for name in changed.keys() - own.keys()})
+            group.update({name: own.get(name, value) for name, value in changed.items()})
 
     def __getstate__(self) -> dict[str, Any]:
         return portable(self.__dict__, torch.device(self.device))

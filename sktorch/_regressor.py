@@ -47,7 +47,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
     optimizer : str or torch.optim.Optimizer subclass, default=torch.optim.AdamW
         A class of ``torch.optim`` or its name, such as "sgd". Its other parameters are
         ``optimizer__*``. ``optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})]`` gives
-        the parameters whose names match a pattern their own settings.
+        the parameters whose names match a pattern their own settings; ``"lr_factor"`` is a
+        learning rate as a multiple of ``lr``.
     lr : float, default=1e-3
         Learning rate, above zero.
     lr_schedule : str, LRScheduler class, function or None, default=None

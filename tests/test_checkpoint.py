@@ -192,6 +192,9 @@ CASES = {
     "deep": lambda: net(None, module__hidden=(8, 8), module__dropout=0.3),
     "sgd": lambda: net(optimizer="sgd", optimizer__momentum=0.9, optimizer__nesterov=True),
     "groups": lambda: net(optimizer__param_groups=[("*.bias", {"lr": 0.1, "weight_decay": 0.0})]),
+    "factors": lambda: net(
+        optimizer__param_groups=[("*.bias", {"lr_factor": 0.1})], lr_schedule="cosine"
+    ),
     "rmsprop": lambda: net(optimizer=torch.optim.RMSprop, optimizer__centered=True),
     "adamax": lambda: net(optimizer=torch.optim.Adamax),
     "adafactor": lambda: net(optimizer=torch.optim.Adafactor),
