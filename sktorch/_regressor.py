@@ -52,11 +52,11 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
     lr : float, default=1e-3
         Learning rate, above zero.
     lr_schedule : str, LRScheduler class, function or None, default=None
-        How the learning rate changes: "constant", "cosine", "cosine_warm_restarts", "cyclic",
-        "exponential", "linear", "multi_step", "one_cycle", "plateau", "polynomial", "step", a
-        class of ``torch.optim.lr_scheduler``, or a function that makes a scheduler of an
-        optimizer. Its parameters are ``lr_schedule__*``; all accept ``lr_schedule__warm_up``, a
-        number of epochs.
+        How the learning rate changes: "constant", "cosine", "cosine_log", "cosine_warm_restarts",
+        "cyclic", "exponential", "flat_cosine", "linear", "multi_step", "one_cycle", "plateau",
+        "polynomial", "step", a class of ``torch.optim.lr_scheduler``, or a function that makes a
+        scheduler of an optimizer. Its parameters are ``lr_schedule__*``; all accept
+        ``lr_schedule__warm_up``, a number of epochs.
     initializer : str, function, dict or None, default=None
         How to initialise the module's parameters: a name of ``torch.nn.init`` ("kaiming_normal"),
         a function of a tensor, or a dict of patterns of parameter names to either

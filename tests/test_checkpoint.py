@@ -205,6 +205,8 @@ CASES = {
     "float16": lambda: net(None, precision="float16"),
     "bfloat16": lambda: net(None, precision="bfloat16"),
     "cosine": lambda: net(lr_schedule="cosine", lr_schedule__warm_up=2.5),
+    "flat cosine": lambda: net(lr_schedule="flat_cosine", lr_schedule__warm_up=1),
+    "cosine log": lambda: net(lr_schedule="cosine_log"),
     "one cycle": lambda: net(lr_schedule="one_cycle"),
     "cyclic": lambda: net(lr_schedule="cyclic", optimizer="sgd", optimizer__momentum=0.9),
     "plateau": lambda: net(lr_schedule="plateau", lr_schedule__patience=0, **STOPPING),

@@ -1,4 +1,4 @@
-"""Make learning-rate schedules by name: torch's own, with what the training knows filled in."""
+"""Make learning-rate schedules by name, with what the training knows filled in."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,6 +10,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from sktorch._lookup import did_you_mean, find
+from sktorch.training.cosine_schedulers import CosineLogLR, FlatCosineLR
 from sktorch.training.schedule import Schedule, steps_by_batch
 
 # Parameters that every schedule has besides those of torch's class.
@@ -21,6 +22,7 @@ class _Training:
     """The facts of a training that a scheduler's defaults are computed from."""
 
     n_steps: int  # of the scheduler
+    by_batch: bool  # rather than by epoch
     n_batches: int | None
     lrs: list[float]
     sign: int
@@ -45,6 +47,14 @@ class _Named:
 SCHEDULES = {
     "constant": _Named(lr_scheduler.ConstantLR, lambda training: {"factor": 1.0}),
     "cosine": _Named(lr_scheduler.CosineAnnealingLR),
+    "cosine_log": _Named(
+        CosineLogLR,
+        lambda training: {
+            "total_iters": training.n_steps,
+            # At the beginning of the first epoch the rate is zero.
+            "offset": 0.0 if training.by_batch else 0.5,
+        },
+    ),
     "cosine_warm_restarts": _Named(
         lr_scheduler.CosineAnnealingWarmRestarts,
         lambda training: {"T_0": training.steps(1 / 4)},
@@ -53,6 +63,7 @@ SCHEDULES = {
     "exponential": _Named(  # down to a hundredth
         lr_scheduler.ExponentialLR, lambda training: {"gamma": 0.01 ** (1 / training.n_steps)}
     ),
+    "flat_cosine": _Named(FlatCosineLR, lambda training: {"total_iters": training.n_steps}),
     "linear": _Named(
         lr_scheduler.LinearLR,
         lambda training: {"start_factor": 1.0, "end_factor": 0.0, "total_iters": training.n_steps},
@@ -116,6 +127,7 @@ def make_schedule(
         )
     training = _Training(
         n_steps=_n_steps(by_batch, n_epochs, n_batches or 1, warm_up_batches),
+        by_batch=by_batch,
         n_batches=n_batches,
         lrs=[float(group["lr"]) for group in optimizer.param_groups],
         sign=sign,

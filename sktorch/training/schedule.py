@@ -8,8 +8,9 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from sktorch._errors import errors_name
+from sktorch.training.cosine_schedulers import CosineLogLR
 
-PER_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
+PER_BATCH = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR, CosineLogLR)
 # What a scheduler changes in an optimizer's parameter groups.
 SCHEDULED = ("lr", "momentum", "betas")
 
@@ -76,6 +77,12 @@ class Schedule:
         self._n_steps = n_batches and n_batches * n_epochs
         self._n_batches_done = self._n_epochs_done = 0
         self._first_lrs = self.lrs
+        if warm_up and not any(self._first_lrs):
+            self.restore()
+            raise ValueError(
+                "lr_schedule__warm_up is given, but the schedule starts at a rate of zero: "
+                "a warm-up would train nothing. Leave lr_schedule__warm_up out."
+            )
         self._set_warm_up_lrs()
 
     @property

@@ -1,5 +1,6 @@
 """Schedules to compare, and the loops that compare them."""
 
+import math
 from functools import partial
 
 import torch
@@ -13,6 +14,18 @@ N_EPOCHS, N_BATCHES = 6, 5
 N_STEPS = N_EPOCHS * N_BATCHES
 LRS = (0.5, 0.1)
 VALUES = [3.0, 2.0, 2.0, 2.5, 1.0, 1.5]
+
+
+def flat_cosine(step, n_steps=N_EPOCHS):
+    """The formula of the paper, for half of the training."""
+    t = step / n_steps
+    return 0.5 * (1 + math.cos(math.pi * (max(1, 2 * t) - 1)))
+
+
+def cosine_log(step, n_steps=N_STEPS, n_cycles=4):
+    t = step / n_steps
+    return 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + (2**n_cycles - 1) * t)))
+
 
 # Name, parameters, torch's scheduler, and whether it steps after each batch.
 BY_HAND = [
@@ -94,6 +107,35 @@ BY_HAND = [
     ("step", {"step_size": 2}, partial(lr_scheduler.StepLR, step_size=2), False),
 ]
 BY_HAND_IDS = [f"{name}-{'-'.join(parameters) or 'filled'}" for name, parameters, *_ in BY_HAND]
+# The same of schedules that torch has no class for.
+RECIPES = [
+    ("cosine_log", {}, partial(lr_scheduler.LambdaLR, lr_lambda=cosine_log), True),
+    (
+        "cosine_log",
+        {"n_cycles": 2, "step_every": "batch"},
+        partial(lr_scheduler.LambdaLR, lr_lambda=partial(cosine_log, n_cycles=2)),
+        True,
+    ),
+    (
+        "cosine_log",
+        {"step_every": "epoch"},
+        partial(lr_scheduler.LambdaLR, lr_lambda=lambda epoch: cosine_log(epoch + 0.5, N_EPOCHS)),
+        False,
+    ),
+    ("flat_cosine", {}, partial(lr_scheduler.LambdaLR, lr_lambda=flat_cosine), False),
+    (
+        "flat_cosine",
+        {"step_every": "batch"},
+        partial(lr_scheduler.LambdaLR, lr_lambda=partial(flat_cosine, n_steps=N_STEPS)),
+        True,
+    ),
+    (
+        "flat_cosine",
+        {"flat_fraction": 0},
+        partial(lr_scheduler.CosineAnnealingLR, T_max=N_EPOCHS),
+        False,
+    ),
+]
 
 
 def make_optimizer(kind=torch.optim.SGD, lrs=LRS, **settings):

@@ -15,6 +15,7 @@ from tests.training.schedules import (
     LRS,
     N_EPOCHS,
     N_STEPS,
+    RECIPES,
     by_hand,
     lrs_of,
     make,
@@ -24,7 +25,7 @@ from tests.training.schedules import (
 
 
 def test_every_name_is_compared():
-    assert {name for name, *_ in BY_HAND} | {"plateau"} == SCHEDULES.keys()
+    assert {name for name, *_ in [*BY_HAND, *RECIPES]} | {"plateau"} == SCHEDULES.keys()
 
 
 @pytest.mark.parametrize(("name", "parameters", "scheduler", "per_batch"), BY_HAND, ids=BY_HAND_IDS)
@@ -119,6 +120,7 @@ def test_a_cycle_of_an_optimizer_without_momentum(name, cycle):
 
 WRONG = [
     ("cosin", {}, r"lr_schedule='cosin' is not known\. Did you mean 'cosine'\?.* step\."),
+    ("cosinelog4", {}, "Did you mean 'cosine_log'"),
     ("quick", {}, r"lr_schedule='quick' is not known\. .*constant, cosine"),
     (lr_scheduler.StepLR, {}, r"needs its parameter step_size\. Give lr_schedule__step_size"),
     (lr_scheduler.MultiStepLR, {}, "needs its parameter milestones"),
@@ -135,6 +137,18 @@ WRONG = [
     ("cosine", {"step_every": "step"}, "step_every='step' must be 'batch', 'epoch' or None"),
     ("plateau", {"step_every": "batch"}, "can't be used with a schedule that looks at the value"),
     ("plateau", {"factor": 2}, r"lr_schedule__factor=.*Factor should be < 1\.0"),
+    ("flat_cosine", {"flat_fraction": 1}, "flat_fraction=1 must be a number from 0 to less than 1"),
+    ("flat_cosine", {"flat_fraction": -0.1}, "flat_fraction=-0.1 must be a number"),
+    ("flat_cosine", {"flat_fraction": "half"}, "flat_fraction='half' must be a number"),
+    ("flat_cosine", {"flat_fractio": 0.5}, "Did you mean lr_schedule__flat_fraction"),
+    (
+        "cosine_log",
+        {"warm_up": 1},
+        "warm_up is given, but the schedule starts at a rate of zero",
+    ),
+    ("cosine_log", {"n_cycles": 0}, "n_cycles=0 must be a positive number"),
+    ("cosine_log", {"n_cycles": None}, "n_cycles=None must be a positive number"),
+    ("cosine_log", {"total_iters": 0}, "total_iters=0 must be a positive number of steps"),
     ("one_cycle", {"total_steps": 9}, "total_steps=9, but training takes 30"),
 ]
 
