@@ -3,7 +3,20 @@
 from sktorch.modules._convolutional import ConvNet
 from sktorch.modules._initialization import initialize
 from sktorch.modules._mlp import MLP
+from sktorch.modules._periodic import PeriodicEmbedding
+from sktorch.modules._piecewise_linear import PiecewiseLinearEmbedding, quantile_bins
 from sktorch.modules._recurrent import RecurrentNet
+from sktorch.modules._scale import ScaleLayer
 from sktorch.modules._tabular import TabularMLP
 
-__all__ = ["MLP", "ConvNet", "RecurrentNet", "TabularMLP", "initialize"]
+__all__ = [
+    "MLP",
+    "ConvNet",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
+    "RecurrentNet",
+    "ScaleLayer",
+    "TabularMLP",
+    "initialize",
+    "quantile_bins",
+]
