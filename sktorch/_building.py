@@ -25,6 +25,8 @@ from sktorch._warnings import warn_caller
 from sktorch.data.dtypes import cast_inputs
 from sktorch.data.source import n_inputs
 from sktorch.data.structure import n_rows_of, tree_leaves
+from sktorch.losses.adapters import MembersLoss
+from sktorch.targets.members import has_members, of_members
 from sktorch.targets.own import OwnLoss
 from sktorch.training.optimizer_names import optimizer_class
 from sktorch.training.randomness import RandomStream
@@ -77,6 +79,7 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     net.precision_ = estimator.precision
     net.stream_.run(net.initialize)
     del net.source_
+    _read_members(estimator, net)
     _tell_casts(net, part)
     _try_loss(net, part, seed)
     for doubt in doubts(estimator, net, part):
@@ -160,6 +163,13 @@ def _filled_in(
             "input."
         )
     return {name: value for name, value in from_data.items() if name in known} | given
+
+
+def _read_members(estimator: BaseEstimator, net: Net) -> None:
+    """Let loss and codec read outputs of several members, if the module has some."""
+    if has_members(net.module_, net.example_output_) and not isinstance(net.codec_, OwnLoss):
+        net.criterion_ = MembersLoss(net.criterion_)
+        estimator.codec_ = net.codec_ = of_members(net.codec_)
 
 
 def _tell_casts(net: Net, part: Part) -> None:

@@ -28,7 +28,16 @@ from sktorch._net import ClassifierNet, Net, RegressorNet
 from sktorch._regressor import TorchRegressor
 from sktorch._state import deepcopied
 from sktorch.losses import adapters, arguments, links, quantile
-from sktorch.modules import MLP, ConvNet, RecurrentNet, TabularMLP
+from sktorch.modules import (
+    MLP,
+    ConvNet,
+    Ensemble,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    RecurrentNet,
+    ScaleLayer,
+    TabularMLP,
+)
 from sktorch.persistence.modules import LAZY_TENSOR, MODULE
 from sktorch.persistence.nodes import MAX_INT, BadTree
 from sktorch.persistence.objects import PICKLED, Adapter, Adapters, Reduced, fill, make, reduce
@@ -36,6 +45,7 @@ from sktorch.targets.columns import LabelColumns
 from sktorch.targets.entries import EntryLabels
 from sktorch.targets.indicators import Indicators
 from sktorch.targets.labels import Labels
+from sktorch.targets.members import MemberLabels, MemberNumbers
 from sktorch.targets.numbers import Numbers
 from sktorch.targets.own import OwnLoss
 from sktorch.training.cost import Work
@@ -54,8 +64,12 @@ KNOWN: dict[str, Any] = {
     "sktorch.TorchClassifier": TorchClassifier,
     "sktorch.TorchRegressor": TorchRegressor,
     "sktorch.modules.ConvNet": ConvNet,
+    "sktorch.modules.Ensemble": Ensemble,
     "sktorch.modules.MLP": MLP,
+    "sktorch.modules.PeriodicEmbedding": PeriodicEmbedding,
+    "sktorch.modules.PiecewiseLinearEmbedding": PiecewiseLinearEmbedding,
     "sktorch.modules.RecurrentNet": RecurrentNet,
+    "sktorch.modules.ScaleLayer": ScaleLayer,
     "sktorch.modules.TabularMLP": TabularMLP,
     "sktorch.net.Batches": Batches,
     "sktorch.net.ClassifierNet": ClassifierNet,
@@ -69,6 +83,7 @@ KNOWN: dict[str, Any] = {
     "sktorch.losses.EntriesLoss": adapters.EntriesLoss,
     "sktorch.losses.FunctionLoss": adapters.FunctionLoss,
     "sktorch.losses.GaussianLoss": adapters.GaussianLoss,
+    "sktorch.losses.MembersLoss": adapters.MembersLoss,
     "sktorch.losses.QuantileLoss": quantile.QuantileLoss,
     "sktorch.losses.codes": links.codes,
     "sktorch.losses.plus_minus_one": links.plus_minus_one,
@@ -77,6 +92,8 @@ KNOWN: dict[str, Any] = {
     "sktorch.targets.Indicators": Indicators,
     "sktorch.targets.LabelColumns": LabelColumns,
     "sktorch.targets.Labels": Labels,
+    "sktorch.targets.MemberLabels": MemberLabels,
+    "sktorch.targets.MemberNumbers": MemberNumbers,
     "sktorch.targets.Numbers": Numbers,
     "sktorch.targets.OwnLoss": OwnLoss,
     "skorch.Dataset": Dataset,

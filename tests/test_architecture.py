@@ -115,6 +115,7 @@ TESTED_IN = {
     "export.needs": "tests/export/test_files.py",
     "export.programs": "tests/export/test_files.py",
     "modules._layers": "tests/modules",
+    "targets.around": "tests/targets/test_members.py",
     "_saved_types": "tests/persistence/test_estimators.py",
     "_saving": "tests/persistence/test_estimators.py",
     "_skops": "tests/persistence/test_skops.py",

@@ -115,6 +115,26 @@ class EntriesLoss(AdaptedLoss):
         return loss * (target.numel() / (target != self.ignored).sum())
 
 
+class MembersLoss(AdaptedLoss):
+    """The mean of a criterion's losses for the members of an ensemble."""
+
+    def forward(self, output: Tensor, target: Tensor, **context: Any) -> Tensor:
+        """Return the loss of an output (n_rows, n_members, ...) and the target of one member."""
+        if self._takes_members_as_rows:
+            n_rows, n_members = output.shape[:2]
+            repeated = target.unsqueeze(1).expand(-1, n_members, *target.shape[1:])
+            losses = self.criterion(output.flatten(0, 1), repeated.flatten(0, 1), **context)
+            return losses.unflatten(0, (n_rows, n_members)).mean(1) if losses.ndim else losses
+        members = [self.criterion(member, target, **context) for member in output.unbind(1)]
+        return torch.stack(members).mean(0)
+
+    @property
+    def _takes_members_as_rows(self) -> bool:
+        """Whether the loss of all members' rows is that of the members, in fewer operations."""
+        is_sum = getattr(innermost(self.criterion), "reduction", None) == "sum"
+        return _judges_rows_apart(self.criterion) and not is_sum
+
+
 class FunctionLoss(nn.Module):
     """A loss module made of a function of ``(output, target)`` and its further arguments.
 

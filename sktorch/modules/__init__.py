@@ -1,6 +1,7 @@
 """Ready-made modules. This folder imports torch and nothing of scikit-learn or skorch."""
 
 from sktorch.modules._convolutional import ConvNet
+from sktorch.modules._ensemble import Ensemble
 from sktorch.modules._initialization import initialize
 from sktorch.modules._mlp import MLP
 from sktorch.modules._periodic import PeriodicEmbedding
@@ -12,6 +13,7 @@ from sktorch.modules._tabular import TabularMLP
 __all__ = [
     "MLP",
     "ConvNet",
+    "Ensemble",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
     "RecurrentNet",

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sktorch.modules._ensemble import Ensemble
 from sktorch.modules._layers import unknown_name
 
 Owners = dict[str, tuple[nn.Module, nn.Parameter]]
@@ -117,14 +118,17 @@ def initialize(module, initializer):
     by_name = isinstance(initializer, dict)
     plan = _match(owners, initializer) if by_name else _weights(owners, initializer)
     nonlinearities = _nonlinearities(module)
+    ensembles = [layer for layer in module.modules() if isinstance(layer, Ensemble)]
+    stacked = {layer for ensemble in ensembles for layer in ensemble.member.modules()}
     for name, chosen in plan.items():
         layer, parameter = owners[name]
         # "*.weight" means the matrices of layers, but the vectors of normalizations match, too.
         is_scale = chosen in _OF_MATRICES and isinstance(layer, _NORMALIZATIONS)
         if chosen is not None and not (by_name and is_scale):
-            _set(name, parameter, chosen, nonlinearities.get(layer))
-            if getattr(layer, "padding_idx", None) is not None:
-                parameter[layer.padding_idx] = 0.0  # as torch initialises padding
+            for own in parameter if layer in stacked else [parameter]:
+                _set(name, own, chosen, nonlinearities.get(layer))
+                if getattr(layer, "padding_idx", None) is not None:
+                    own[layer.padding_idx] = 0.0  # as torch initialises padding
     return module
 
 

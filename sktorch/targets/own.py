@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from sktorch._private.torch import tree_leaves
 from sktorch.losses.adapters import Criterion, innermost, loss_arguments
 from sktorch.losses.registry import says_predictions
-from sktorch.targets.codec import Codec, LabelCodec
+from sktorch.targets.around import AroundCodec
+from sktorch.targets.codec import Codec
 from sktorch.targets.decoding import Decoding
 from sktorch.targets.indicators import Indicators
 from sktorch.targets.numbers import Numbers
@@ -18,59 +19,22 @@ from sktorch.targets.numbers import Numbers
 Outputs = Any
 
 
-class OwnLoss(Codec):
+class OwnLoss(AroundCodec):
     """The codec of a loss with a method ``predict`` or ``predict_proba``, or without a target.
 
     ``targets`` encodes y: labels as codes, numbers as they are. Only the loss can read outputs.
     """
 
     def __init__(self, targets: Codec) -> None:
-        self._targets, self.classes = targets, targets.classes
-        self.kind = targets.kind
+        super().__init__(targets)
         self.predicts_targets = False
-
-    @property
-    def targets(self) -> Codec:
-        """The codec of y."""
-        return self._targets
-
-    @staticmethod
-    def check(y: Any, X: Any) -> np.ndarray:
-        """Raise: y is checked by the codec of its kind."""
-        raise NotImplementedError
-
-    def encode(self, y: np.ndarray) -> np.ndarray:
-        """Return checked targets encoded."""
-        return self.targets.encode(y)
-
-    def decode(self, encoded: np.ndarray) -> np.ndarray:
-        """Return encoded targets as the user gave them."""
-        return self.targets.decode(encoded)
 
     def decode_predicted(self, predicted: Any) -> Any:
         """Return the labels of predicted codes, and any other predictions as they are."""
         return predicted if self.classes is None else self.decode(predicted)
 
-    def strata(self, encoded: np.ndarray) -> np.ndarray | None:
-        """Return the codes that a hold-out is stratified by, or None."""
-        return self.targets.strata(encoded)
-
-    def row_weights(self, encoded: np.ndarray, *weights: Any) -> np.ndarray | None:
-        """Return the product of sample and class weights for each row, or None without either."""
-        return self.targets.row_weights(encoded, *weights)
-
     def check_criterion(self, criterion: Criterion) -> None:
         """Accept any: the loss decides what targets it learns."""
-
-    def is_of(self, classes: Any) -> bool:
-        """Return whether these are the classes of y."""
-        assert isinstance(self.targets, LabelCodec)
-        return self.targets.is_of(classes)
-
-    def accuracy(self, y: np.ndarray, predicted: np.ndarray, weights: Any = None) -> float:
-        """Return the accuracy that targets of this kind have."""
-        assert isinstance(self.targets, LabelCodec)
-        return self.targets.accuracy(y, predicted, weights)
 
     def widths(self, criterion: Criterion) -> tuple[int, ...]:
         """Return the width that an output of these targets would have by itself, if any."""
@@ -126,9 +90,6 @@ class OwnLoss(Codec):
     def _is_like_y(self, predicted: Tensor) -> bool:
         assert isinstance(self.targets, Numbers)
         return (tuple(predicted.shape[1:]) or (1,)) == (self.targets.shape or (1,))
-
-    def _expected(self, criterion: nn.Module, shapes: list[tuple[int, ...]]) -> str:
-        return "any"
 
     def target(self, criterion: nn.Module, encoded: np.ndarray, output: Outputs) -> Tensor:
         """Return the targets as they are, in the shape of y."""
