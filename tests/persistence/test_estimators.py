@@ -16,7 +16,16 @@ from torch.nn.utils import parametrizations
 import sktorch
 from sktorch import TorchClassifier, TorchRegressor, load, save
 from sktorch._saved_types import KNOWN
-from sktorch.modules import ConvNet, RecurrentNet, TabularMLP
+from sktorch.modules import (
+    MLP,
+    ConvNet,
+    Ensemble,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    RecurrentNet,
+    ScaleLayer,
+    TabularMLP,
+)
 from tests.test_persistence import (
     ESTIMATORS,
     Dropping,
@@ -155,6 +164,12 @@ class Normed(nn.Module):
 
 numbers = X @ np.arange(4) + 3
 short = {"max_epochs": 2, "random_state": 0}
+LAYERS = [
+    ScaleLayer(4),
+    PeriodicEmbedding(4, 3, 2, keep_inputs=False),
+    PiecewiseLinearEmbedding([[0.0, 0.5, 1.0]] * 8, 2),
+    nn.Linear(16, 3),
+]
 OTHERS = {
     "two classes": (TorchClassifier, {}, X, np.arange(60) % 2),
     "booleans": (TorchClassifier, {}, X, np.arange(60) % 2 == 0),
@@ -190,6 +205,14 @@ OTHERS = {
     ),
     "sequences": (TorchClassifier, {"module": RecurrentNet}, X.reshape(60, 2, 2), y),
     "tables": (TorchClassifier, {"module": TabularMLP}, X, y),
+    "embedded tables": (TorchClassifier, {"module": nn.Sequential(*LAYERS)}, X, y),
+    "ensemble": (TorchClassifier, {"module": Ensemble, "module__module": MLP}, X, y),
+    "ensemble of numbers": (
+        TorchRegressor,
+        {"module": Ensemble, "module__module": MLP},
+        X,
+        numbers,
+    ),
     "several inputs": (TorchClassifier, {"module": nn.Bilinear(2, 2, 3)}, (X[:, :2], X[:, 2:]), y),
     "function of torch": (TorchClassifier, {"module__activation": nn.SiLU}, X, y),
     "schedule": (TorchClassifier, {"lr_schedule": "cosine"}, X, y),
@@ -276,6 +299,9 @@ def test_names_in_files_stay():
         *("losses.GaussianLoss", "losses.QuantileLoss", "losses.codes", "losses.plus_minus_one"),
         *("losses.zero_one", "targets.EntryLabels", "targets.Indicators", "targets.LabelColumns"),
         *("targets.Labels", "targets.Numbers", "targets.OwnLoss"),
+        *("modules.Ensemble", "modules.PeriodicEmbedding", "modules.PiecewiseLinearEmbedding"),
+        *("modules.ScaleLayer", "losses.MembersLoss"),
+        *("targets.MemberLabels", "targets.MemberNumbers"),
     }
     assert {f"sktorch.{name}" for name in expected} <= KNOWN.keys()
 
