@@ -23,7 +23,7 @@ from torch.utils.data import Dataset, IterableDataset, RandomSampler, TensorData
 
 from sktorch import TorchClassifier, TorchRegressor
 from sktorch.data import SliceableDataset
-from sktorch.modules import RecurrentNet
+from sktorch.modules import MLP, Ensemble, RecurrentNet
 from sktorch.training.programs import forget_programs
 
 
@@ -195,6 +195,7 @@ CASES = {
     "factors": lambda: net(
         optimizer__param_groups=[("*.bias", {"lr_factor": 0.1})], lr_schedule="cosine"
     ),
+    "ensemble": lambda: net(Ensemble, module__module=MLP, module__n_members=3, **STOPPING),
     "rmsprop": lambda: net(optimizer=torch.optim.RMSprop, optimizer__centered=True),
     "adamax": lambda: net(optimizer=torch.optim.Adamax),
     "adafactor": lambda: net(optimizer=torch.optim.Adafactor),

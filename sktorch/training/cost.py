@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import debug_unwrap
 
 from sktorch.data.structure import call_module, tree_leaves
 
@@ -31,6 +32,7 @@ def measure_work(module: nn.Module, X: Any) -> tuple[Any, Work]:
         if isinstance(output, tuple):  # a recurrent layer's: the output and its last state
             output = output[0]
         if isinstance(output, Tensor):
+            output = debug_unwrap(output)  # of all members of an ensemble, which vmap hides
             sizes.append(output.nbytes)
             weights = [weight for weight in layer.parameters(recurse=False) if weight.ndim > 1]
             if isinstance(layer, nn.RNNBase):  # Every weight meets every time step once.

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from sktorch.modules import Ensemble
 from sktorch.training.cost import Work, measure_work, rows_at_once
 
 CPU = torch.device("cpu")
@@ -27,6 +28,7 @@ class Recurrent(nn.Module):
         (nn.Conv2d(2, 6, 3, padding=1), (2, 8, 8), 6 * 8 * 8 * 2 * 3 * 3),
         (Recurrent(), (10, 4), 10 * 8 * 4 + 10 * 8 * 8 + 8 * 2),
         (nn.ReLU(), (5,), 0),
+        (Ensemble(nn.Linear, 4, in_features=5, out_features=7), (5,), 4 * 5 * 7),
     ],
 )
 def test_multiply_adds(module, shape, multiply_adds):
