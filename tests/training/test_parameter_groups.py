@@ -84,7 +84,7 @@ def lrs_of(fitted):
     return [group["lr"] for group in fitted.optimizer_.param_groups]
 
 
-def by_hand(lr, make_scheduler=None, by_batch=False, values=()):
+def by_hand(lr, make_scheduler=None, by_batch=False, values=(), n_epochs=4):
     """Train the default net's twin by torch alone, at 6 lr, 0.1 lr and lr."""
     torch.manual_seed(0)
     module = MLP(4, 2)
@@ -102,7 +102,7 @@ def by_hand(lr, make_scheduler=None, by_batch=False, values=()):
         TensorDataset(torch.tensor(X), torch.tensor(y)), batch_size=20, shuffle=True
     )
     n_steps = 0
-    for epoch in range(4):
+    for epoch in range(n_epochs):
         for batch, target in loader:
             optimizer.zero_grad()
             nn.functional.cross_entropy(module(batch), target).backward()
@@ -159,6 +159,15 @@ def test_factors_are_those_of_a_loop_by_hand(case):
     ):
         assert torch.equal(ours, theirs)
     assert lrs_of(fitted) == [0.06, 0.001, 0.01]  # for what comes next
+
+
+def test_factors_are_replayed():
+    fitted = net(max_epochs=40, batch_size=20, lr=0.01, tol=-np.inf)
+    fitted.set_params(optimizer__param_groups=FACTORS).fit(X, y)
+    assert fitted.eager_reason_ is None
+    expected = by_hand(0.01, n_epochs=40)
+    for ours, theirs in zip(fitted.module_.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_the_history_has_the_learning_rate_itself():
