@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sktorch._private.scikit_learn import output_library
+from sktorch.preprocessing._categorical import category_mask
 from sktorch.preprocessing._columns import column_kind, plain_column, read_column
 from sktorch.preprocessing._containers import library_of, to_container
 from sktorch.preprocessing._dates import cyclic_features, days_since_1970
@@ -29,25 +30,34 @@ class TableCleaner(TransformerMixin, BaseEstimator):
       in which every known value reads as a number. Infinite ones count as missing. They are
       clipped, scaled by :class:`~sklearn.preprocessing.RobustScaler` (those that have two values
       or mostly the same one: to [0, 1]), and filled with the median, beside an indicator
-      ``missingindicator_<name>`` if any were missing.
+      ``missingindicator_<name>`` if any were missing. ``outliers="smooth"`` scales otherwise.
     - *Dates*: dates, datetimes and ISO 8601 text. They become a number of days and points on the
       circles of the year, the week and the day, in UTC.
-    - *Categories*: all other text, and columns of dtype category (Categorical, Enum), numbers or
-      not. Up to ``max_one_hot`` become one column of 0 and 1 each; more become one column of codes
-      for an embedding: 1 to k for the k known ones, 0 for unknown and missing ones.
+    - *Categories*: all other text, and the ``categorical_features``, numbers or not. Up to
+      ``max_one_hot`` become one column of 0 and 1 each; more become one column of codes for an
+      embedding: 1 to k for the k known ones, 0 for unknown and missing ones.
 
     Constant columns are dropped. The output's order is numbers and indicators, circles,
     columns of 0 and 1, codes.
 
     Parameters
     ----------
-    outliers : {"clip", "flag"} or None, default="clip"
+    categorical_features : "from_dtype", array-like of bool, int or str, or None, \
+default="from_dtype"
+        Columns that are categories whatever they hold: those of dtype category (Categorical,
+        Enum), a mask, positions, or names. If they are named here, or None, the dtype says
+        nothing: then a column of dtype category that holds numbers is numeric. Text that reads as
+        neither numbers nor dates is a category in any case.
+    outliers : {"clip", "flag", "smooth"} or None, default="clip"
         How to treat a number that is further from ``quantile_range`` than that range is wide:
         "clip" clips it to that distance; "flag" clips it too and adds an indicator
-        ``outlier_<name>`` for each column with outliers in `fit`; None keeps it.
-    quantile_range : tuple of float, default=(5.0, 95.0)
-        Percentiles that outliers can't reach, and by which numbers are scaled: to the width that
-        they have in a standard normal distribution.
+        ``outlier_<name>`` for each column with outliers in `fit`; None keeps it. "smooth" bends
+        all numbers a little, and outliers towards ±3: z / √(1 + (z / 3)²) of z, which is the
+        distance from the median over the width of ``quantile_range`` (over half of the whole
+        range, where that width is 0). Missing ones are 0.
+    quantile_range : tuple of float or "auto", default="auto"
+        Percentiles by which numbers are scaled: to the width that they have in a standard normal
+        distribution, or to 1 by "smooth". "auto" is (25, 75) for "smooth", else (5, 95).
     max_one_hot : int, default=10
         Largest number of categories that is encoded one-hot.
     missing_values : tuple of str, default=("", "?", "NA", "N/A", "<NA>", "NaN", "NaT", "null", \
@@ -94,12 +104,14 @@ class TableCleaner(TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
+        categorical_features="from_dtype",
         outliers="clip",
-        quantile_range=(5.0, 95.0),
+        quantile_range="auto",
         max_one_hot=10,
         missing_values=("", "?", "NA", "N/A", "<NA>", "NaN", "NaT", "null", "None"),
         dtype=np.float32,
     ):
+        self.categorical_features = categorical_features
         self.outliers = outliers
         self.quantile_range = quantile_range
         self.max_one_hot = max_one_hot
@@ -123,18 +135,15 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of its range, all columns are constant, or two columns of the
-            output would have the same name.
+            If a parameter is out of its range or names columns that X does not have, all columns
+            are constant, or two columns of the output would have the same name.
         TypeError
             If X holds something else than text, numbers, booleans, dates and missing values.
         """
         check_parameters(self.get_params())
         X = self._check_X(X, reset=True)
         self._missing_words = {word.strip().lower() for word in self.missing_values}
-        self.kinds_ = [
-            column_kind(*plain_column(X, position), self._missing_words)
-            for position in range(X.shape[1])
-        ]
+        self.kinds_ = self._column_kinds(X)
         blocks = self._read(X, range(X.shape[1]))
         self._kept = {
             role: [key for key, values in block.items() if _varies(values, role)]
@@ -207,6 +216,17 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         check_array(np.broadcast_to(0.0, X.shape), estimator=self)  # raises if there are no rows
         return validate_data(self, X, skip_check_array=True, reset=reset)
 
+    def _column_kinds(self, X: Any) -> list[str]:
+        names = getattr(self, "feature_names_in_", None)
+        are_categories = category_mask(self.categorical_features, X.shape[1], names)
+        kinds = []
+        for position in range(X.shape[1]):
+            values, is_category = plain_column(X, position)
+            if are_categories is not None:
+                is_category = bool(are_categories[position])
+            kinds.append(column_kind(values, is_category, self._missing_words))
+        return kinds
+
     def _read(self, X: Any, positions: Iterable[int]) -> dict[str, Block]:
         """Return ``{role: {(position, suffix): values}}`` of all that these columns give."""
         blocks: dict[str, Block] = {"number": {}, "cycle": {}, "category": {}}
@@ -236,7 +256,7 @@ class TableCleaner(TransformerMixin, BaseEstimator):
         self.cardinalities_: tuple[int, ...] = ()
         if "number" in blocks:
             self._encoders["number"] = number_encoder(
-                blocks["number"], self.outliers, self.quantile_range
+                blocks["number"], self.outliers, self._quantile_range()
             )
         if "cycle" in blocks:  # the middle of the circle is for dates that are missing
             middle = SimpleImputer(strategy="constant", fill_value=0.0)
@@ -248,6 +268,11 @@ class TableCleaner(TransformerMixin, BaseEstimator):
             )
         n_features_out = len(self.get_feature_names_out())
         self.cardinalities_ = (0,) * (n_features_out - len(codes)) + codes
+
+    def _quantile_range(self) -> tuple[float, float]:
+        if self.quantile_range != "auto":
+            return self.quantile_range
+        return (25.0, 75.0) if self.outliers == "smooth" else (5.0, 95.0)
 
     def _check_names(self) -> None:
         names, counts = np.unique(self.get_feature_names_out().astype(str), return_counts=True)

@@ -17,6 +17,8 @@ from sklearn.preprocessing import (
 
 Range = tuple[float, float]
 
+LARGEST_SQUARE = 1e150  # a scaled number up to this has a square that is finite
+
 
 def normal_range(column: np.ndarray, quantile_range: Range) -> Range:
     """Return the lowest and highest value of a column that are no outliers.
@@ -59,8 +61,16 @@ def outlier_names(transformer: Any, names: Sequence[str]) -> list[str]:
     return [f"outlier_{name}" for name in names]
 
 
+def bend(X: np.ndarray, factor: float) -> np.ndarray:
+    """Return z / √(1 + (z / 3)²) of z = factor · X: almost z near 0, and never beyond ±3."""
+    z = factor * X
+    return z / np.sqrt(1 + np.square(z / 3))
+
+
 def number_encoder(X: np.ndarray, outliers: str | None, quantile_range: Range) -> ColumnTransformer:
-    """Return a fitted transformer of float64 columns with NaN to clipped, scaled, filled ones."""
+    """Return a fitted transformer of float64 columns with NaN to scaled, filled ones."""
+    if outliers == "smooth":
+        return smooth_encoder(X, quantile_range)
     low, high = np.array([normal_range(column, quantile_range) for column in X.T]).T
     clipped = X if outliers is None else clip(X, low, high)
     groups = _scaling_groups(clipped, quantile_range)
@@ -82,6 +92,35 @@ def number_encoder(X: np.ndarray, outliers: str | None, quantile_range: Range) -
         limits = {"low": low[columns], "high": high[columns]}
         flag = FunctionTransformer(is_outside, kw_args=limits, feature_names_out=outlier_names)
         parts.append(("outlier", flag, columns))
+    return _joined(parts).fit(X)
+
+
+def smooth_encoder(X: np.ndarray, quantile_range: Range) -> ColumnTransformer:
+    """Return a fitted transformer that scales robustly and bends outliers towards ±3.
+
+    Columns that have the same value at both quantiles are scaled by half of their whole range.
+    """
+    lowest, low, high, highest = np.nanpercentile(X, (0, *quantile_range, 100), axis=0)
+    single, spread = lowest == highest, low < high
+    groups = {
+        "spread": (spread, RobustScaler(quantile_range=quantile_range), 1.0),
+        "peaked": (~single & ~spread, RobustScaler(quantile_range=(0, 100)), 2.0),
+    }
+    parts: list[tuple] = []
+    for group, (members, scaler, factor) in groups.items():
+        columns = np.flatnonzero(members)
+        if columns.size == 0:
+            continue
+        scaler.fit(X[:, columns])
+        reach = LARGEST_SQUARE * scaler.scale_
+        limits = {"low": scaler.center_ - reach, "high": scaler.center_ + reach}
+        limiter = FunctionTransformer(clip, kw_args=limits, feature_names_out="one-to-one")
+        bender = FunctionTransformer(
+            bend, kw_args={"factor": factor}, feature_names_out="one-to-one"
+        )
+        filler = SimpleImputer(strategy="constant", fill_value=0.0, add_indicator=True)
+        parts.append((group, make_pipeline(limiter, scaler, bender, filler), columns))
+    parts.append(("single", MissingIndicator(error_on_new=False), np.flatnonzero(single)))
     return _joined(parts).fit(X)
 
 

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 
+def _is_outliers(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value in ("clip", "flag", "smooth"))
+
+
 def _is_range(value: Any) -> bool:
+    if isinstance(value, str):
+        return value == "auto"
     is_pair = isinstance(value, tuple | list) and len(value) == 2
     return is_pair and all(isinstance(q, Real) for q in value) and 0 <= value[0] < value[1] <= 100
 
@@ -23,8 +29,8 @@ def _are_words(value: Any) -> bool:
 
 # For each parameter: whether a value is in its domain, and the domain in words.
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "outliers": (lambda value: value in ("clip", "flag", None), "'clip', 'flag' or None"),
-    "quantile_range": (_is_range, "a tuple of two percentiles, 0 ≤ low < high ≤ 100"),
+    "outliers": (_is_outliers, "'clip', 'flag', 'smooth' or None"),
+    "quantile_range": (_is_range, "a tuple of two percentiles, 0 ≤ low < high ≤ 100, or 'auto'"),
     "max_one_hot": (_is_count, "a whole number, 0 or more"),
     "missing_values": (_are_words, "a tuple of strings"),
     "dtype": (

@@ -100,6 +100,47 @@ def test_of_a_column_with_one_value_only_its_absence_tells_something():
     np.testing.assert_array_equal(encoder.transform(X), [[0], [1], [0]])
 
 
+def smooth(X):
+    encoder = number_encoder(X, "smooth", (25.0, 75.0))
+    return encoder, encoder.transform(X)
+
+
+def test_smooth_numbers_are_those_of_realmlp():
+    X, _ = load_diabetes(return_X_y=True, scaled=False)
+    q25, median, q75 = np.percentile(X, (25, 50, 75), axis=0)
+    with np.errstate(divide="ignore"):
+        scale = np.where(q75 > q25, 1 / (q75 - q25), 2 / np.ptp(X, axis=0))
+    z = scale * (X - median)
+    np.testing.assert_allclose(smooth(X)[1], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-12)
+
+
+def test_smooth_columns_without_a_spread_are_scaled_by_half_of_their_range():
+    _, cleaned = smooth(np.array([[7.0, 0]] * 8 + [[11, 1], [7, NAN]]))
+    bent = 2 / np.sqrt(1 + 4 / 9)
+    np.testing.assert_allclose(cleaned[:, :2], [[0, 0]] * 8 + [[bent, bent], [0, 0]])
+
+
+def test_smooth_missing_numbers_are_0_with_an_indicator():
+    X = np.column_stack([[1, 2, 3, 40, NAN, NAN], range(6), [5, 5, 5, NAN, 5, 5]]).astype(float)
+    encoder, cleaned = smooth(X)
+    names = encoder.get_feature_names_out(["a", "b", "c"]).tolist()
+    assert names == ["a", "b", "missingindicator_a", "missingindicator_c"]
+    assert cleaned[4:, 0].tolist() == [0, 0]
+    np.testing.assert_array_equal(cleaned[:, 2:], np.isnan(X[:, [0, 2]]))
+    assert encoder.transform(np.array([[1.0, NAN, 7]]))[0, 1] == 0  # missing for the first time
+
+
+@pytest.mark.parametrize("wild", [1e9, -1e9, 1e300, -1.7e308])
+def test_smooth_outliers_stay_within_3_and_in_their_order(wild):
+    X = np.linspace(0, 1e-5, 101)[:, None]
+    encoder, _ = smooth(X)
+    later = encoder.transform(np.array([[wild], [wild / 1e5], [X[50, 0]]]))
+    assert later[0, 0] == pytest.approx(3 * np.sign(wild))
+    assert np.abs(later).max() <= 3
+    _, cleaned = smooth(np.vstack([X, [[wild]]]))
+    np.testing.assert_allclose(cleaned[:-1], encoder.transform(X), atol=0.1)
+
+
 def test_categories_one_hot_or_codes():
     X = np.array([["x", "c"], ["y", "a"], ["", "b"], ["x", ""]], dtype=object)
     encoder, cardinalities = category_encoder(X, max_one_hot=2)
