@@ -41,6 +41,7 @@ from sktorch.modules import (
 from sktorch.persistence.modules import LAZY_TENSOR, MODULE
 from sktorch.persistence.nodes import MAX_INT, BadTree
 from sktorch.persistence.objects import PICKLED, Adapter, Adapters, Reduced, fill, make, reduce
+from sktorch.preprocessing._saved_types import SAVED_TYPES
 from sktorch.targets.columns import LabelColumns
 from sktorch.targets.entries import EntryLabels
 from sktorch.targets.indicators import Indicators
@@ -59,7 +60,7 @@ _CALLBACKS = (
 )
 
 # Files of every version have these names: a class that moves keeps its own.
-KNOWN: dict[str, Any] = {
+KNOWN: dict[str, Any] = SAVED_TYPES | {
     "builtins.print": print,
     "sktorch.TorchClassifier": TorchClassifier,
     "sktorch.TorchRegressor": TorchRegressor,
@@ -109,7 +110,8 @@ KNOWN: dict[str, Any] = {
     "torch.Generator": torch.Generator,
     "torch.nn.UninitializedBuffer": nn.UninitializedBuffer,
     "torch.nn.UninitializedParameter": nn.UninitializedParameter,
-} | {f"skorch.callbacks.{name}": getattr(skorch.callbacks, name) for name in _CALLBACKS}
+    **{f"skorch.callbacks.{name}": getattr(skorch.callbacks, name) for name in _CALLBACKS},
+}
 
 # Functions of skorch that the callback looks up whenever the training begins.
 _LOOKED_UP = {"X_indexing_", "y_indexing_"}

@@ -18,7 +18,10 @@ PACKAGE = ROOT / "sktorch"
 # A room is a folder, and "estimators" are the files beside them. Leaves are neither: they import
 # nothing of the package, and every room may import them. `sktorch/__init__.py` may import all.
 ARROWS = {
-    "estimators": {"fused", "training", "targets", "data", "losses", "modules", "persistence"},
+    "estimators": {
+        *("fused", "training", "targets", "data", "losses", "modules", "persistence"),
+        "preprocessing",
+    },
     "export": {"estimators", "data", "targets", "persistence"},
     "fused": {"training", "recording", "data"},
     "training": {"recording", "data", "losses"},

@@ -59,7 +59,7 @@ def _positions(named: list, n_features: int, names: Sequence[str] | None) -> lis
                 )
             positions.append(known[column])
         elif isinstance(column, Integral) and not isinstance(column, bool):
-            if not 0 <= column < n_features:
+            if not 0 <= int(column) < n_features:
                 raise ValueError(
                     f"categorical_features holds the position {column}, but X has {n_features} "
                     f"columns: positions go from 0 to {n_features - 1}."
