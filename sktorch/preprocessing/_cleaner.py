@@ -1,24 +1,31 @@
 """A transformer that makes a raw table ready for a module."""
 
-from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.impute import SimpleImputer
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sktorch._private.scikit_learn import output_library
 from sktorch.preprocessing._categorical import category_mask
-from sktorch.preprocessing._columns import column_kind, plain_column, read_column
+from sktorch.preprocessing._columns import Column, column_kind, column_of, read_column
 from sktorch.preprocessing._containers import library_of, to_container
 from sktorch.preprocessing._dates import cyclic_features, days_since_1970
-from sktorch.preprocessing._encoders import category_encoder, number_encoder
+from sktorch.preprocessing._encoders import (
+    PLACES,
+    CategoryEncoder,
+    CircleEncoder,
+    NumberEncoder,
+    fit_category,
+    fit_circle,
+    fit_number,
+)
 from sktorch.preprocessing._parameters import check_parameters
 
-# Values of columns, each by its position in the input and the suffix of its name in the output.
-Block = dict[tuple[int, str], np.ndarray]
+Encoder = NumberEncoder | CircleEncoder | CategoryEncoder
 
 
 class TableCleaner(TransformerMixin, BaseEstimator):
@@ -140,23 +147,25 @@ default="from_dtype"
         TypeError
             If X holds something else than text, numbers, booleans, dates and missing values.
         """
-        check_parameters(self.get_params())
-        X = self._check_X(X, reset=True)
-        self._missing_words = {word.strip().lower() for word in self.missing_values}
-        self.kinds_ = self._column_kinds(X)
-        blocks = self._read(X, range(X.shape[1]))
-        self._kept = {
-            role: [key for key, values in block.items() if _varies(values, role)]
-            for role, block in blocks.items()
-        }
-        if not any(self._kept.values()):
-            raise ValueError(
-                f"Every column of X is constant over n_samples={X.shape[0]}, so that nothing is "
-                "left to learn from. Give rows that differ."
-            )
-        self._fit_encoders(self._stack(blocks))
-        self._check_names()
+        self._fit(X)
         return self
+
+    def fit_transform(self, X, y=None):
+        """Fit, and clean the same table; it is read once.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, or array-like, of shape (n_samples, n_features)
+            The raw table.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        X_clean : DataFrame or ndarray of shape (n_samples, n_features_out)
+            As `transform` returns it.
+        """
+        return self._cleaned(X, self._fit(X))
 
     def transform(self, X):
         """Clean and encode.
@@ -178,16 +187,8 @@ default="from_dtype"
         """
         check_is_fitted(self)
         table = self._check_X(X, reset=False)
-        positions = sorted({position for keys in self._kept.values() for position, _ in keys})
-        blocks = self._stack(self._read(table, positions))
-        encoded = [encoder.transform(blocks[role]) for role, encoder in self._encoders.items()]
-        values = np.hstack(encoded).astype(self.dtype)
-        library = output_library(self)
-        if library == "default":
-            library = library_of(X)
-        index = X.index if library_of(X) == "pandas" else None
-        names = self.get_feature_names_out()
-        return to_container(values, names, self.cardinalities_, library, index)
+        positions = sorted({position for position, _ in self._encoders})
+        return self._cleaned(X, {position: column_of(table, position) for position in positions})
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the output's columns.
@@ -203,11 +204,8 @@ default="from_dtype"
             Names such as "age", "missingindicator_age", "when_days", "when_year_sin", "city_Oslo".
         """
         names = OneToOneFeatureMixin.get_feature_names_out(self, input_features)
-        out = []
-        for role, encoder in self._encoders.items():
-            inputs = [f"{names[position]}{suffix}" for position, suffix in self._kept[role]]
-            out.extend(encoder.get_feature_names_out(inputs))
-        return np.array(out, dtype=object)
+        named = [f"{out.prefix}{names[position]}{out.suffix}" for position, out in self._outputs]
+        return np.array(named, dtype=object)
 
     def _check_X(self, X: Any, reset: bool) -> Any:
         """Return X as a DataFrame or an ndarray, its names and size learnt or compared."""
@@ -216,58 +214,83 @@ default="from_dtype"
         check_array(np.broadcast_to(0.0, X.shape), estimator=self)  # raises if there are no rows
         return validate_data(self, X, skip_check_array=True, reset=reset)
 
-    def _column_kinds(self, X: Any) -> list[str]:
+    def _fit(self, X: Any) -> dict[int, Column]:
+        """Fit, and return the columns of X by their positions."""
+        check_parameters(self.get_params())
+        X = self._check_X(X, reset=True)
+        self._missing_words = {word.strip().lower() for word in self.missing_values}
+        columns = self._columns(X)
+        self.kinds_ = [column_kind(column, self._missing_words) for column in columns.values()]
+        self._encoders: list[tuple[int, Encoder]] = []
+        for position, column in columns.items():
+            for suffix, values in self._features(position, column).items():
+                encoder = self._encoder(self.kinds_[position], suffix, values)
+                if encoder is not None:
+                    self._encoders.append((position, encoder))
+        if not self._encoders:
+            raise ValueError(
+                f"Every column of X is constant over n_samples={X.shape[0]}, so that nothing is "
+                "left to learn from. Give rows that differ."
+            )
+        self._arrange()
+        self._check_names()
+        return columns
+
+    def _columns(self, X: Any) -> dict[int, Column]:
+        """Return all columns, with what the parameters say about categories."""
+        columns = {position: column_of(X, position) for position in range(X.shape[1])}
         names = getattr(self, "feature_names_in_", None)
-        are_categories = category_mask(self.categorical_features, X.shape[1], names)
-        kinds = []
-        for position in range(X.shape[1]):
-            values, is_category = plain_column(X, position)
-            if are_categories is not None:
-                is_category = bool(are_categories[position])
-            kinds.append(column_kind(values, is_category, self._missing_words))
-        return kinds
+        mask = category_mask(self.categorical_features, len(columns), names)
+        if mask is not None:
+            for column, is_category in zip(columns.values(), mask, strict=True):
+                column.is_category = bool(is_category)
+        return columns
 
-    def _read(self, X: Any, positions: Iterable[int]) -> dict[str, Block]:
-        """Return ``{role: {(position, suffix): values}}`` of all that these columns give."""
-        blocks: dict[str, Block] = {"number": {}, "cycle": {}, "category": {}}
-        names = OneToOneFeatureMixin.get_feature_names_out(self)
-        for position in positions:
-            kind = self.kinds_[position]
-            values, _ = plain_column(X, position)
-            values = read_column(values, kind, self._missing_words, names[position])
-            if kind != "date":
-                blocks[kind][position, ""] = values
-                continue
-            blocks["number"][position, "_days"] = days_since_1970(values)
-            for name, feature in cyclic_features(values).items():
-                blocks["cycle"][position, f"_{name}"] = feature
-        return blocks
+    def _features(self, position: int, column: Column) -> dict[str, Any]:
+        """Return ``{suffix: values}`` of all that a column gives."""
+        name = OneToOneFeatureMixin.get_feature_names_out(self)[position]
+        kind = self.kinds_[position]
+        values = read_column(column, kind, self._missing_words, name)
+        if kind != "date":
+            return {"": values}
+        cycles = cyclic_features(values)
+        return {"_days": days_since_1970(values)} | {f"_{k}": cycles[k] for k in cycles}
 
-    def _stack(self, blocks: dict[str, Block]) -> dict[str, np.ndarray]:
-        """Return ``{role: array}`` of the columns that varied in fit."""
-        return {
-            role: np.column_stack([blocks[role][key] for key in keys])
-            for role, keys in self._kept.items()
-            if keys
-        }
+    def _encoder(self, kind: str, suffix: str, values: Any) -> Encoder | None:
+        if kind == "category":
+            return fit_category(values, self.max_one_hot)
+        if kind == "date" and suffix != "_days":
+            return fit_circle(values, suffix)
+        return fit_number(values, suffix, self.outliers, self._quantile_range())
 
-    def _fit_encoders(self, blocks: dict[str, np.ndarray]) -> None:
-        self._encoders: dict[str, Any] = {}
-        self.cardinalities_: tuple[int, ...] = ()
-        if "number" in blocks:
-            self._encoders["number"] = number_encoder(
-                blocks["number"], self.outliers, self._quantile_range()
-            )
-        if "cycle" in blocks:  # the middle of the circle is for dates that are missing
-            middle = SimpleImputer(strategy="constant", fill_value=0.0)
-            self._encoders["cycle"] = middle.set_output(transform="default").fit(blocks["cycle"])
-        codes: tuple[int, ...] = ()
-        if "category" in blocks:
-            self._encoders["category"], codes = category_encoder(
-                blocks["category"], self.max_one_hot
-            )
-        n_features_out = len(self.get_feature_names_out())
-        self.cardinalities_ = (0,) * (n_features_out - len(codes)) + codes
+    def _arrange(self) -> None:
+        """Put the columns of the output in their order."""
+        produced = [
+            (position, output)
+            for position, encoder in self._encoders
+            for output in encoder.outputs()
+        ]
+        order = sorted(range(len(produced)), key=lambda i: PLACES.index(produced[i][1].place))
+        self._destinations = np.argsort(order).tolist()
+        self._outputs = [produced[i] for i in order]
+        self.cardinalities_ = tuple(output.cardinality for _, output in self._outputs)
+
+    def _cleaned(self, X: Any, columns: dict[int, Column]) -> Any:
+        """Return the table that comes out; each column is written to its place."""
+        n_rows = len(next(iter(columns.values())).values)
+        cleaned = np.empty((n_rows, len(self._outputs)), dtype=self.dtype)
+        destinations = iter(self._destinations)
+        for position, encoders in groupby(self._encoders, key=itemgetter(0)):
+            features = self._features(position, columns[position])
+            for _, encoder in encoders:
+                for values in encoder.columns(features[encoder.suffix]):
+                    cleaned[:, next(destinations)] = values
+        library = output_library(self)
+        if library == "default":
+            library = library_of(X)
+        index = X.index if library_of(X) == "pandas" else None
+        names = self.get_feature_names_out()
+        return to_container(cleaned, names, self.cardinalities_, library, index)
 
     def _quantile_range(self) -> tuple[float, float]:
         if self.quantile_range != "auto":
@@ -309,15 +332,3 @@ def make_cleaner(**parameters):
     TableCleaner(max_one_hot=4, outliers='flag')
     """
     return TableCleaner(**parameters)
-
-
-def _varies(values: np.ndarray, role: str) -> bool:
-    """Say whether a column tells anything: two values, or one and a gap.
-
-    Gaps of a date are told by its days already, and count for nothing in its cycles.
-    """
-    if role == "category":
-        return len(set(values)) > 1
-    known = values[~np.isnan(values)]
-    has_gaps = role == "number" and known.size < values.size
-    return known.size > 0 and (has_gaps or known.min() < known.max())

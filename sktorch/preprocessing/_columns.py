@@ -3,62 +3,101 @@
 import warnings
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-def plain_column(X: Any, position: int) -> tuple[np.ndarray, bool]:
-    """Return one column of a table as numpy values, and whether the table calls it a category.
+class Column:
+    """One column of a table as it came: an array, and whether its dtype says that it is a category.
 
-    The values are float64 (numbers, booleans, durations in seconds; NaN is missing, and so are
-    infinities), datetime64 in UTC, or objects.
+    A column of objects knows its distinct values, which are found once and read once.
     """
+
+    def __init__(self, values: np.ndarray, is_category: bool = False, dtype: str = "") -> None:
+        self.values, self.is_category = values, is_category
+        self.dtype = dtype or str(values.dtype)
+
+    @cached_property
+    def distinct(self) -> tuple[list, np.ndarray]:
+        """Return the distinct values, and for each row the position of its value among them."""
+        if self.values.dtype.kind != "O":  # here, each NaN would be a value of its own
+            found, codes = np.unique(typed(self.values), return_inverse=True)
+            return found.astype(object).tolist(), codes
+        rows = self.values.tolist()
+        try:
+            positions = {value: position for position, value in enumerate(dict.fromkeys(rows))}
+        except TypeError as error:
+            raise TypeError(
+                f"X holds values of an {error}; each one in this argument must be missing, a "
+                "string, a boolean, a date or a number."
+            ) from error
+        codes = np.fromiter(map(positions.__getitem__, rows), np.int32, len(rows))
+        return list(positions), codes
+
+
+class Coded(NamedTuple):
+    """A column of categories: their names, "" for missing, and for each row a position in them."""
+
+    names: list[str]
+    codes: np.ndarray
+
+
+def column_of(X: Any, position: int) -> Column:
+    """Return one column of a table."""
     if isinstance(X, np.ndarray):
-        values, is_category = X[:, position], False
+        values, is_category, dtype = X[:, position], False, X.dtype
     elif hasattr(X, "iloc"):
         column = X.iloc[:, position]
-        values, is_category = _pandas_values(column), column.dtype.name == "category"
+        values, dtype = _pandas_values(column), column.dtype
+        is_category = dtype.name == "category"
     else:
         column = X.to_series(position)
-        is_category = type(column.dtype).__name__ in {"Categorical", "Enum"}
-        values = column.to_numpy()
-
+        values, dtype = column.to_numpy(), column.dtype
+        is_category = type(dtype).__name__ in {"Categorical", "Enum"}
     kind = values.dtype.kind
     if kind == "c":
         raise ValueError(f"Complex data not supported: column {position} of X is complex.")
-    if kind in "biuf":
-        return _finite(values.astype(np.float64)), is_category
-    if kind == "m":
-        return values / np.timedelta64(1, "s"), is_category
-    if kind == "M":
-        return values.astype("datetime64[us]"), is_category
-    return values.astype(object), is_category
+    return Column(values if kind in "biufmM" else values.astype(object), is_category, str(dtype))
 
 
 def _pandas_values(column: Any) -> np.ndarray:
     kind = column.dtype.kind
-    if kind in "biuf":  # nullable dtypes too, whose pd.NA numpy does not know
+    if kind in "biuf" and not isinstance(column.dtype, np.dtype):  # pd.NA, which numpy has not
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     if kind == "M":  # with a time zone, too
         return column.to_numpy(dtype="datetime64[us]")
-    return column.to_numpy() if kind in "mc" else column.to_numpy(dtype=object)
+    return column.to_numpy() if kind in "biufmc" else column.to_numpy(dtype=object)
+
+
+def typed(values: np.ndarray) -> np.ndarray:
+    """Return an array of one type as new float64 numbers, durations in seconds, or datetime64[us].
+
+    NaN and NaT are missing, and so are infinities.
+    """
+    if values.dtype.kind == "M":
+        return values.astype("datetime64[us]")
+    if values.dtype.kind == "m":
+        return values / np.timedelta64(1, "s")
+    return _finite(values.astype(np.float64))
 
 
 def _finite(numbers: np.ndarray) -> np.ndarray:
-    return np.where(np.isinf(numbers), np.nan, numbers)
+    numbers[np.isinf(numbers)] = np.nan
+    return numbers
 
 
-def column_kind(values: np.ndarray, is_category: bool, missing_words: set[str]) -> str:
+def column_kind(column: Column, missing_words: set[str]) -> str:
     """Say what a column holds: "number", "date" or "category".
 
     A column of objects holds numbers (dates) if every value that is not missing reads as one.
     """
-    if is_category:
+    if column.is_category:
         return "category"
-    if values.dtype.kind in "fM":
-        return "number" if values.dtype.kind == "f" else "date"
-    known = [value for value in _distinct(values)[0] if not _is_missing(value, missing_words)]
+    if column.values.dtype.kind != "O":
+        return "date" if column.values.dtype.kind == "M" else "number"
+    known = [value for value in column.distinct[0] if not is_missing(value, missing_words)]
     for kind in ("number", "date"):
         read = READERS[kind][0]
         if known and all(read(value) is not None for value in known):
@@ -66,18 +105,16 @@ def column_kind(values: np.ndarray, is_category: bool, missing_words: set[str]) 
     return "category"
 
 
-def read_column(values: np.ndarray, kind: str, missing_words: set[str], name: str) -> np.ndarray:
-    """Return a plain column as its kind, with one value for all missing ones.
+def read_column(column: Column, kind: str, missing_words: set[str], name: str) -> Any:
+    """Return a column read as its kind, with one value for all missing ones.
 
-    Numbers are float64 with NaN, dates datetime64[us] with NaT, categories strings with "".
+    Numbers are float64 with NaN, dates datetime64[us] with NaT, categories `Coded` with "".
     """
-    if kind == "number" and values.dtype.kind == "f":
-        return values
-    if kind == "date" and values.dtype.kind == "M":
-        return values
+    if column.values.dtype.kind in {"number": "biufm", "date": "M", "category": ""}[kind]:
+        return typed(column.values)
     read, missing, dtype = READERS[kind]
-    distinct, positions = _distinct(values.astype(object))
-    known = {value: read(value) for value in distinct if not _is_missing(value, missing_words)}
+    distinct, positions = column.distinct
+    known = {value: read(value) for value in distinct if not is_missing(value, missing_words)}
     unread = [value for value, result in known.items() if result is None]
     if unread:
         shown = ", ".join(map(repr, unread[:3])) + (", …" if len(unread) > 3 else "")
@@ -89,24 +126,15 @@ def read_column(values: np.ndarray, kind: str, missing_words: set[str], name: st
         )
     results = [known.get(value) for value in distinct]
     results = [missing if result is None else result for result in results]
-    column = np.array(results, dtype=dtype)[positions]
-    return _finite(column) if kind == "number" else column
+    if kind == "category":
+        names: dict[Any, int] = {name: code for code, name in enumerate(dict.fromkeys(results))}
+        return Coded(list(names), np.array([names[result] for result in results])[positions])
+    values = np.array(results, dtype=dtype)
+    return (_finite(values) if kind == "number" else values)[positions]
 
 
-def _distinct(values: np.ndarray) -> tuple[list, np.ndarray]:
-    """Return the distinct values, and for each value its position among them."""
-    first_seen: dict[Any, int] = {}
-    try:
-        positions = [first_seen.setdefault(value, len(first_seen)) for value in values]
-    except TypeError as error:
-        raise TypeError(
-            f"X holds values of an {error}; each one in this argument must be missing, a string, "
-            "a boolean, a date or a number."
-        ) from error
-    return list(first_seen), np.array(positions, dtype=np.intp)
-
-
-def _is_missing(value: Any, missing_words: set[str]) -> bool:
+def is_missing(value: Any, missing_words: set[str]) -> bool:
+    """Say whether a value means that there is none."""
     if isinstance(value, str):
         return value.strip().lower() in missing_words
     # pd.NA, whose comparisons are pd.NA again, is known by its name: pandas may be absent.

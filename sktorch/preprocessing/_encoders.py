@@ -1,23 +1,199 @@
-"""How numbers and categories are encoded, assembled from scikit-learn's transformers."""
+"""How numbers, circles and categories become columns of the output.
 
-from collections.abc import Sequence
-from typing import Any
+An encoder is what `fit` learnt of one feature: a column of the input, or a part of a date.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import (
-    FunctionTransformer,
-    MinMaxScaler,
-    OneHotEncoder,
-    OrdinalEncoder,
-    RobustScaler,
-)
+from sklearn.preprocessing import RobustScaler
+
+from sktorch.preprocessing._columns import Coded
 
 Range = tuple[float, float]
 
 LARGEST_SQUARE = 1e150  # a scaled number up to this has a square that is finite
+
+
+@dataclass
+class Output:
+    """A column of the output: what it is, and what stands around the input's name in its name.
+
+    The cardinality is that of codes, 0 for numbers.
+    """
+
+    place: str
+    prefix: str
+    suffix: str
+    cardinality: int = 0
+
+
+# The order of the output's columns.
+PLACES = (
+    *("spread", "spread_missing", "peaked", "peaked_missing", "single_missing", "outlier"),
+    *("circle", "one_hot", "codes"),
+)
+
+
+@dataclass
+class NumberEncoder:
+    """Clip, centre and scale one column of numbers, and fill its gaps.
+
+    Of a "single" value only the missing ones tell anything. A "peaked" column has the same value
+    at both quantiles, which leaves a robust scaler nothing to divide by; the others are "spread".
+    """
+
+    suffix: str
+    group: str
+    low: float
+    high: float
+    center: float
+    scale: float
+    bends: bool
+    has_missing: bool
+    has_outliers: bool
+    fill: float = 0.0
+
+    def outputs(self) -> list[Output]:
+        """Return the columns that come out."""
+        outputs = [Output(self.group, "", self.suffix)] if self.group != "single" else []
+        if self.has_missing:
+            outputs.append(Output(f"{self.group}_missing", "missingindicator_", self.suffix))
+        if self.has_outliers:
+            outputs.append(Output("outlier", "outlier_", self.suffix))
+        return outputs
+
+    def columns(self, values: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the values of these columns."""
+        missing = np.isnan(values)
+        if self.group != "single":
+            scaled = self.scaled(values)
+            scaled[missing] = self.fill
+            yield scaled
+        if self.has_missing:
+            yield missing
+        if self.has_outliers:
+            yield (values < self.low) | (values > self.high)
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Return new values, scaled; NaN stays NaN."""
+        values = np.clip(values, self.low, self.high)
+        values -= self.center
+        values /= self.scale
+        return bend(values) if self.bends else values
+
+
+@dataclass
+class CircleEncoder:
+    """Keep a sine or cosine; the middle of the circle is for dates that are missing."""
+
+    suffix: str
+
+    def outputs(self) -> list[Output]:
+        """Return the column that comes out."""
+        return [Output("circle", "", self.suffix)]
+
+    def columns(self, values: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the values of this column."""
+        yield np.nan_to_num(values, nan=0.0)
+
+
+@dataclass
+class CategoryEncoder:
+    """Encode categories as a column of 0 and 1 each, or as codes 1 to k; others are all zeros."""
+
+    known: list[str]
+    is_one_hot: bool
+    suffix: str = field(default="")
+
+    def outputs(self) -> list[Output]:
+        """Return the columns that come out."""
+        if self.is_one_hot:
+            return [Output("one_hot", "", f"_{category}") for category in self.known]
+        return [Output("codes", "", "", len(self.known) + 1)]
+
+    def columns(self, values: Coded) -> Iterator[np.ndarray]:
+        """Yield the values of these columns."""
+        codes = {category: code for code, category in enumerate(self.known, start=1)}
+        rows = np.array([codes.get(name, 0) for name in values.names])[values.codes]
+        if not self.is_one_hot:
+            yield rows
+            return
+        for code in range(1, len(self.known) + 1):
+            yield rows == code
+
+
+def fit_number(
+    values: np.ndarray, suffix: str, outliers: str | None, quantile_range: Range
+) -> NumberEncoder | None:
+    """Return an encoder for float64 values with NaN; None if they tell nothing."""
+    known = np.sort(values[~np.isnan(values)])  # quantiles of sorted values are found faster
+    has_missing = known.size < values.size
+    if known.size == 0 or (known[0] == known[-1] and not has_missing):
+        return None
+    if known[0] == known[-1]:
+        return NumberEncoder(suffix, "single", -np.inf, np.inf, 0, 1, False, has_missing, False)
+    fit = _fit_smooth if outliers == "smooth" else _fit_scaled
+    encoder = fit(known, suffix, outliers, quantile_range)
+    encoder.has_missing = has_missing
+    return encoder
+
+
+def _fit_smooth(
+    known: np.ndarray, suffix: str, outliers: str | None, quantile_range: Range
+) -> NumberEncoder:
+    """Scale to the width of the quantiles, or to half of the range, and bend towards ±3."""
+    low, high = np.percentile(known, quantile_range)
+    group, scale = ("spread", high - low) if low < high else ("peaked", (known[-1] - known[0]) / 2)
+    center = np.median(known)
+    with np.errstate(over="ignore"):
+        reach = LARGEST_SQUARE * scale
+    limits = float(center - reach), float(center + reach)
+    return NumberEncoder(suffix, group, *limits, float(center), float(scale), True, False, False)
+
+
+def _fit_scaled(
+    known: np.ndarray, suffix: str, outliers: str | None, quantile_range: Range
+) -> NumberEncoder:
+    """Scale robustly, or to [0, 1], and fill with the median."""
+    low, high = normal_range(known, quantile_range)
+    has_outliers = outliers == "flag" and bool(known[0] < low or known[-1] > high)
+    limits = (-np.inf, np.inf) if outliers is None else (float(low), float(high))
+    clipped = np.clip(known, *limits)
+    lowest, highest = clipped[0], clipped[-1]
+    inner = _inner_quantiles(clipped, quantile_range)
+    has_two_values = not np.any((clipped != lowest) & (clipped != highest))
+    if has_two_values or inner[0] == inner[1]:
+        group, center, scale = "peaked", lowest, highest - lowest
+    else:
+        scaler = RobustScaler(quantile_range=quantile_range, unit_variance=True)
+        scaler.fit(clipped[:, None])
+        group, center, scale = "spread", scaler.center_[0], scaler.scale_[0]
+    encoder = NumberEncoder(
+        suffix, group, *limits, float(center), float(scale), False, False, has_outliers
+    )
+    encoder.fill = float(np.median(encoder.scaled(known)))
+    return encoder
+
+
+def bend(z: np.ndarray) -> np.ndarray:
+    """Return z / √(1 + (z / 3)²): almost z near 0, and never beyond ±3."""
+    return z / np.sqrt(1 + np.square(z / 3))
+
+
+def fit_circle(values: np.ndarray, suffix: str) -> CircleEncoder | None:
+    """Return an encoder for a sine or cosine with NaN; None if it never changes."""
+    known = values[~np.isnan(values)]
+    return CircleEncoder(suffix) if known.size and known.min() < known.max() else None
+
+
+def fit_category(values: Coded, max_one_hot: int) -> CategoryEncoder | None:
+    """Return an encoder for categories; None if they tell nothing."""
+    if len(values.names) < 2:
+        return None
+    known = sorted({*values.names} - {""})
+    return CategoryEncoder(known, len(known) <= max_one_hot)
 
 
 def normal_range(column: np.ndarray, quantile_range: Range) -> Range:
@@ -44,130 +220,3 @@ def _inner_quantiles(values: np.ndarray, quantile_range: Range) -> Range:
         np.percentile(values, high, method="lower"),
     )
     return min(bounds), max(bounds)
-
-
-def clip(X: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Limit each column of X to its range; NaN stays NaN."""
-    return np.clip(X, low, high)
-
-
-def is_outside(X: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return 1.0 where a value is outside its column's range."""
-    return (np.less(X, low) | np.greater(X, high)).astype(np.float64)
-
-
-def outlier_names(transformer: Any, names: Sequence[str]) -> list[str]:
-    """Return the names of the indicator columns."""
-    return [f"outlier_{name}" for name in names]
-
-
-def bend(X: np.ndarray, factor: float) -> np.ndarray:
-    """Return z / √(1 + (z / 3)²) of z = factor · X: almost z near 0, and never beyond ±3."""
-    z = factor * X
-    return z / np.sqrt(1 + np.square(z / 3))
-
-
-def number_encoder(X: np.ndarray, outliers: str | None, quantile_range: Range) -> ColumnTransformer:
-    """Return a fitted transformer of float64 columns with NaN to scaled, filled ones."""
-    if outliers == "smooth":
-        return smooth_encoder(X, quantile_range)
-    low, high = np.array([normal_range(column, quantile_range) for column in X.T]).T
-    clipped = X if outliers is None else clip(X, low, high)
-    groups = _scaling_groups(clipped, quantile_range)
-    scalers = {
-        "spread": RobustScaler(quantile_range=quantile_range, unit_variance=True),
-        "peaked": MinMaxScaler(),
-    }
-    parts = []
-    for group, scaler in scalers.items():
-        columns = groups[group]
-        limits = {"low": low[columns], "high": high[columns]}
-        limiter = FunctionTransformer(clip, kw_args=limits, feature_names_out="one-to-one")
-        filler = SimpleImputer(strategy="median", add_indicator=True)
-        steps = [scaler, filler] if outliers is None else [limiter, scaler, filler]
-        parts.append((group, make_pipeline(*steps), columns))
-    parts.append(("single", MissingIndicator(error_on_new=False), groups["single"]))
-    if outliers == "flag":
-        columns = np.flatnonzero(is_outside(X, low, high).any(axis=0))
-        limits = {"low": low[columns], "high": high[columns]}
-        flag = FunctionTransformer(is_outside, kw_args=limits, feature_names_out=outlier_names)
-        parts.append(("outlier", flag, columns))
-    return _joined(parts).fit(X)
-
-
-def smooth_encoder(X: np.ndarray, quantile_range: Range) -> ColumnTransformer:
-    """Return a fitted transformer that scales robustly and bends outliers towards ±3.
-
-    Columns that have the same value at both quantiles are scaled by half of their whole range.
-    """
-    lowest, low, high, highest = np.nanpercentile(X, (0, *quantile_range, 100), axis=0)
-    single, spread = lowest == highest, low < high
-    groups = {
-        "spread": (spread, RobustScaler(quantile_range=quantile_range), 1.0),
-        "peaked": (~single & ~spread, RobustScaler(quantile_range=(0, 100)), 2.0),
-    }
-    parts: list[tuple] = []
-    for group, (members, scaler, factor) in groups.items():
-        columns = np.flatnonzero(members)
-        if columns.size == 0:
-            continue
-        scaler.fit(X[:, columns])
-        reach = LARGEST_SQUARE * scaler.scale_
-        limits = {"low": scaler.center_ - reach, "high": scaler.center_ + reach}
-        limiter = FunctionTransformer(clip, kw_args=limits, feature_names_out="one-to-one")
-        bender = FunctionTransformer(
-            bend, kw_args={"factor": factor}, feature_names_out="one-to-one"
-        )
-        filler = SimpleImputer(strategy="constant", fill_value=0.0, add_indicator=True)
-        parts.append((group, make_pipeline(limiter, scaler, bender, filler), columns))
-    parts.append(("single", MissingIndicator(error_on_new=False), np.flatnonzero(single)))
-    return _joined(parts).fit(X)
-
-
-def _scaling_groups(X: np.ndarray, quantile_range: Range) -> dict[str, np.ndarray]:
-    """Sort the columns by the scaler that fits them; return positions by group.
-
-    "single" columns hold one value, and only the missing ones tell anything; "peaked"
-    ones have two values or the same value at both quantiles, which leaves a robust scaler nothing
-    to divide by; the others are "spread".
-    """
-    known = [column[~np.isnan(column)] for column in X.T]
-    low, high = np.array([_inner_quantiles(values, quantile_range) for values in known]).T
-    lowest, highest = np.array([(values.min(), values.max()) for values in known]).T
-    has_two_values = np.array([np.isin(v, [v.min(), v.max()]).all() for v in known])
-    single = lowest == highest
-    peaked = ~single & ((low == high) | has_two_values)
-    groups = {"single": single, "peaked": peaked, "spread": ~single & ~peaked}
-    return {group: np.flatnonzero(members) for group, members in groups.items()}
-
-
-def category_encoder(X: np.ndarray, max_one_hot: int) -> tuple[ColumnTransformer, tuple[int, ...]]:
-    """Return a fitted transformer of string columns, and the cardinalities of its codes.
-
-    Columns of up to ``max_one_hot`` categories come first, each category a column of 0 and 1; the
-    others become codes 1 to k, of cardinality k + 1. The empty string, for missing, and unknown
-    categories are all zeros.
-    """
-    known = [sorted(set(column) - {""}) for column in X.T]
-    few = [j for j, categories in enumerate(known) if len(categories) <= max_one_hot]
-    many = [j for j, categories in enumerate(known) if len(categories) > max_one_hot]
-    one_hot = OneHotEncoder(
-        categories=[known[j] for j in few], handle_unknown="ignore", sparse_output=False
-    )
-    codes = OrdinalEncoder(
-        categories=[known[j] for j in many], handle_unknown="use_encoded_value", unknown_value=-1
-    )
-    from_zero = FunctionTransformer(add_one, feature_names_out="one-to-one")
-    parts = [("one_hot", one_hot, few), ("codes", make_pipeline(codes, from_zero), many)]
-    return _joined(parts).fit(X), tuple(len(known[j]) + 1 for j in many)
-
-
-def _joined(parts: list[tuple]) -> ColumnTransformer:
-    """Return one transformer of arrays, whatever scikit-learn's global configuration says."""
-    encoder = ColumnTransformer(parts, verbose_feature_names_out=False)
-    return encoder.set_output(transform="default")
-
-
-def add_one(codes: np.ndarray) -> np.ndarray:
-    """Move the code -1, of unknown categories, to 0."""
-    return codes + 1

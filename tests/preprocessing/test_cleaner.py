@@ -1,12 +1,14 @@
 """The cleaner as a transformer of scikit-learn, and what it makes of raw tables."""
 
 import pickle
+import tracemalloc
 import warnings
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
@@ -97,6 +99,23 @@ def test_every_kind_of_table_gives_the_same(make):
 
 
 @pytest.mark.parametrize("make", [pandas_table, polars_table, array_table])
+def test_fit_transform_is_fit_and_transform(make):
+    at_once, in_turn = cleaner(), cleaner()
+    assert_array_equal(
+        np.asarray(at_once.fit_transform(make())), in_turn.fit(make()).transform(make())
+    )
+
+
+def test_a_large_array_is_cleaned_column_by_column():
+    X = np.random.RandomState(0).normal(size=(20_000, 50))
+    tracemalloc.start()
+    cleaned = TableCleaner().fit_transform(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * cleaned.nbytes
+
+
+@pytest.mark.parametrize("make", [pandas_table, polars_table, array_table])
 @pytest.mark.parametrize("container", ["pandas", "polars"])
 @pytest.mark.parametrize("way", ["set_output", "config"])
 def test_set_output(make, container, way):
@@ -128,7 +147,7 @@ def test_pickle_and_clone(make, outliers):
     table = cleaner(outliers=outliers).fit(make())
     cleaned = table.transform(make())
     for copy in (pickle.loads(pickle.dumps(table)), clone(table).fit(make())):
-        np.testing.assert_array_equal(np.asarray(copy.transform(make())), np.asarray(cleaned))
+        assert_array_equal(np.asarray(copy.transform(make())), np.asarray(cleaned))
 
 
 def test_new_rows_with_what_was_never_seen():
@@ -241,7 +260,7 @@ def test_auto_is_the_quartiles_for_smooth_and_wider_else():
     for outliers, quantile_range in [("smooth", (25, 75)), ("clip", (5, 95)), (None, (5, 95))]:
         named = TableCleaner(outliers=outliers, quantile_range=quantile_range)
         auto = TableCleaner(outliers=outliers)
-        np.testing.assert_array_equal(named.fit_transform(X), auto.fit_transform(X))
+        assert_array_equal(named.fit_transform(X), auto.fit_transform(X))
 
 
 def test_make_cleaner_is_the_class():

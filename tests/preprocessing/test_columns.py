@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from sktorch.preprocessing._columns import column_kind, plain_column, read_column
+from sktorch.preprocessing._columns import Coded, Column, column_kind, column_of, read_column
 
 WORDS = {"", "?", "na"}
 NAN, NAT = np.nan, np.datetime64("NaT")
@@ -16,9 +16,13 @@ DAY, FOUR_HOURS = np.datetime64("2024-02-29", "us"), np.timedelta64(4, "h")
 
 
 def kind_and_values(table):
-    values, is_category = plain_column(table, 0)
-    kind = column_kind(values, is_category, WORDS)
-    return kind, read_column(values, kind, WORDS, "a")
+    column = column_of(table, 0)
+    kind = column_kind(column, WORDS)
+    return kind, by_row(read_column(column, kind, WORDS, "a"))
+
+
+def by_row(values):
+    return np.array(values.names)[values.codes] if isinstance(values, Coded) else values
 
 
 def columns(values, **pandas):
@@ -120,8 +124,9 @@ def test_a_dtype_that_says_category_is_believed(table):
 def test_whole_numbers_are_one_category_with_and_without_a_missing_one():
     whole = np.array([1, 2, 3], dtype=object)
     floating = np.array([1.0, 2.0, NAN])
-    assert read_column(whole, "category", WORDS, "a").tolist() == ["1", "2", "3"]
-    assert read_column(floating, "category", WORDS, "a").tolist() == ["1", "2", ""]
+    for values, expected in [(whole, ["1", "2", "3"]), (floating, ["1", "2", ""])]:
+        read = read_column(Column(values), "category", WORDS, "a")
+        assert by_row(read).tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_whole_numbers_are_one_category_with_and_without_a_missing_one():
 def test_what_cannot_be_read_is_missing_with_a_warning(kind, values, message):
     values = values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
     with pytest.warns(UserWarning, match=message):
-        read = read_column(values, kind, WORDS, "a")
+        read = read_column(Column(values), kind, WORDS, "a")
     assert np.isnat(read[-1]) if kind == "date" else np.isnan(read[-1])
 
 
@@ -150,4 +155,4 @@ def test_values_that_are_no_values(value):
 
 def test_complex_columns():
     with pytest.raises(ValueError, match="Complex data not supported: column 0"):
-        plain_column(pd.DataFrame({"a": [1j, 2j]}), 0)
+        column_of(pd.DataFrame({"a": [1j, 2j]}), 0)

@@ -4,15 +4,27 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 
-from sktorch.preprocessing._encoders import category_encoder, normal_range, number_encoder
+from sktorch.preprocessing import TableCleaner
+from sktorch.preprocessing._columns import Coded
+from sktorch.preprocessing._encoders import (
+    fit_category,
+    fit_circle,
+    fit_number,
+    normal_range,
+)
 
 NAN = np.nan
 RANGE = (5.0, 95.0)
 
 
+def number_encoder(X, outliers, quantile_range=RANGE):
+    settings = {"outliers": outliers, "quantile_range": quantile_range}
+    return TableCleaner(**settings, dtype=np.float64).fit(X)
+
+
 def encoded(X, outliers="clip"):
     X = np.array(X, dtype=float)
-    return number_encoder(X, outliers, RANGE).transform(X)
+    return number_encoder(X, outliers).transform(X)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +69,7 @@ def test_outliers_are_left_when_asked():
 
 def test_flags_for_columns_that_had_outliers():
     X = np.column_stack([[*range(100), 1e6], range(101)]).astype(float)
-    encoder = number_encoder(X, "flag", RANGE)
+    encoder = number_encoder(X, "flag")
     names = encoder.get_feature_names_out(["a", "b"])
     assert names.tolist() == ["a", "b", "outlier_a"]
     np.testing.assert_array_equal(encoder.transform(X)[:, 2], [0] * 100 + [1])
@@ -67,7 +79,7 @@ def test_flags_for_columns_that_had_outliers():
 
 def test_missing_numbers_are_the_median_with_an_indicator():
     X = np.column_stack([[1, 2, 3, 4, 50, NAN, NAN], range(7)]).astype(float)
-    encoder = number_encoder(X, "clip", RANGE)
+    encoder = number_encoder(X, "clip")
     names = encoder.get_feature_names_out(["a", "b"])
     assert names.tolist() == ["a", "b", "missingindicator_a"]
     cleaned = encoder.transform(X)
@@ -89,19 +101,19 @@ def test_columns_that_a_robust_scaler_cannot_scale_go_from_0_to_1():
 @pytest.mark.parametrize("n_zeros", [1, 2, 8, 18, 19, 20, 21, 50])
 def test_later_values_stay_small_however_few_were_not_zero(n_zeros):
     X = np.array([[0.0]] * n_zeros + [[2.0]] + [[3.0]])
-    later = number_encoder(X, "clip", RANGE).transform(np.array([[1e9], [-1e9]]))
+    later = number_encoder(X, "clip").transform(np.array([[1e9], [-1e9]]))
     assert np.abs(later).max() < 7
 
 
 def test_of_a_column_with_one_value_only_its_absence_tells_something():
     X = np.array([[5.0], [NAN], [5.0]])
-    encoder = number_encoder(X, "clip", RANGE)
+    encoder = number_encoder(X, "clip")
     assert encoder.get_feature_names_out(["a"]).tolist() == ["missingindicator_a"]
     np.testing.assert_array_equal(encoder.transform(X), [[0], [1], [0]])
 
 
 def smooth(X):
-    encoder = number_encoder(X, "smooth", (25.0, 75.0))
+    encoder = number_encoder(X, "smooth", "auto")
     return encoder, encoder.transform(X)
 
 
@@ -141,12 +153,34 @@ def test_smooth_outliers_stay_within_3_and_in_their_order(wild):
     np.testing.assert_allclose(cleaned[:-1], encoder.transform(X), atol=0.1)
 
 
+def test_encoders_for_columns_that_tell_nothing():
+    assert fit_number(np.full(3, NAN), "", "clip", RANGE) is None
+    assert fit_number(np.full(3, 5.0), "", "smooth", RANGE) is None
+    assert fit_circle(np.array([0.5, NAN, 0.5]), "_sin") is None
+    assert fit_category(Coded(["a"], np.zeros(3, dtype=int)), 10) is None
+
+
+def test_a_circle_is_left_and_its_middle_is_for_missing_dates():
+    values = np.array([0.5, NAN, -1.0])
+    (column,) = fit_circle(values, "_sin").columns(values)
+    assert column.tolist() == [0.5, 0, -1]
+
+
+FEW = Coded(["x", "y", ""], np.array([0, 1, 2, 0]))
+MANY = Coded(["c", "a", "b", ""], np.array([0, 1, 2, 3]))
+NEW = Coded(["z", "a"], np.array([0, 0, 1]))
+
+
+def encoded_categories(encoder, values):
+    return np.column_stack(list(encoder.columns(values))).tolist()
+
+
 def test_categories_one_hot_or_codes():
-    X = np.array([["x", "c"], ["y", "a"], ["", "b"], ["x", ""]], dtype=object)
-    encoder, cardinalities = category_encoder(X, max_one_hot=2)
-    assert encoder.get_feature_names_out(["few", "many"]).tolist() == ["few_x", "few_y", "many"]
-    assert cardinalities == (4,)
-    expected = [[1, 0, 3], [0, 1, 1], [0, 0, 2], [1, 0, 0]]
-    np.testing.assert_array_equal(encoder.transform(X), expected)
-    unknown = np.array([["z", "z"]], dtype=object)
-    np.testing.assert_array_equal(encoder.transform(unknown), [[0, 0, 0]])
+    few, many = fit_category(FEW, 2), fit_category(MANY, 2)
+    assert [output.suffix for output in few.outputs()] == ["_x", "_y"]
+    assert [output.suffix for output in many.outputs()] == [""]
+    assert many.outputs()[0].cardinality == 4
+    assert encoded_categories(few, FEW) == [[1, 0], [0, 1], [0, 0], [1, 0]]
+    assert encoded_categories(many, MANY) == [[3], [1], [2], [0]]
+    assert encoded_categories(few, NEW) == [[0, 0]] * 3
+    assert encoded_categories(many, NEW) == [[0], [0], [1]]
