@@ -1,6 +1,6 @@
 """A transformer that makes a raw table ready for a module."""
 
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -23,7 +23,9 @@ from sktorch.preprocessing._encoders import (
     fit_circle,
     fit_number,
 )
+from sktorch.preprocessing._facts import describe
 from sktorch.preprocessing._parameters import check_parameters
+from sktorch.preprocessing._report import CleaningReport, row_of
 
 Encoder = NumberEncoder | CircleEncoder | CategoryEncoder
 
@@ -207,6 +209,36 @@ default="from_dtype"
         named = [f"{out.prefix}{names[position]}{out.suffix}" for position, out in self._outputs]
         return np.array(named, dtype=object)
 
+    def report(self):
+        """Say what each column holds and what became of it.
+
+        Returns
+        -------
+        report : CleaningReport
+            A list of dicts, one for each column of the table in `fit`, that is shown as a table
+            of text or, in notebooks, HTML. ``pandas.DataFrame(report)`` makes a DataFrame.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sktorch.preprocessing import make_cleaner
+        >>> X = pd.DataFrame({"age": ["31", "?", "54"], "city": ["Kyiv", "Oslo", "Oslo"]})
+        >>> report = make_cleaner().fit(X).report()
+        >>> for row in report:
+        ...     print(row["column"], row["kind"], row["missing_values"], row["becomes"])
+        age number ["'?'"] scaled to [0, 1], indicator of missing
+        city category [] 2 columns of 0 and 1
+        """
+        check_is_fitted(self)
+        inputs = OneToOneFeatureMixin.get_feature_names_out(self)
+        outputs = [[] for _ in inputs]
+        for name, (position, output) in zip(
+            self.get_feature_names_out(), self._outputs, strict=True
+        ):
+            outputs[position].append((name, output))
+        bends = self.outliers == "smooth"
+        return CleaningReport(map(row_of, inputs, self._facts, outputs, repeat(bends)))
+
     def _check_X(self, X: Any, reset: bool) -> Any:
         """Return X as a DataFrame or an ndarray, its names and size learnt or compared."""
         if library_of(X) == "default":
@@ -222,9 +254,12 @@ default="from_dtype"
         columns = self._columns(X)
         self.kinds_ = [column_kind(column, self._missing_words) for column in columns.values()]
         self._encoders: list[tuple[int, Encoder]] = []
+        self._facts: list[dict[str, Any]] = []
         for position, column in columns.items():
-            for suffix, values in self._features(position, column).items():
-                encoder = self._encoder(self.kinds_[position], suffix, values)
+            kind, values = self.kinds_[position], self._read(position, column)
+            self._facts.append(describe(column, kind, values, self._missing_words))
+            for suffix, feature in features_of(values, kind).items():
+                encoder = self._encoder(kind, suffix, feature)
                 if encoder is not None:
                     self._encoders.append((position, encoder))
         if not self._encoders:
@@ -246,15 +281,9 @@ default="from_dtype"
                 column.is_category = bool(is_category)
         return columns
 
-    def _features(self, position: int, column: Column) -> dict[str, Any]:
-        """Return ``{suffix: values}`` of all that a column gives."""
+    def _read(self, position: int, column: Column) -> Any:
         name = OneToOneFeatureMixin.get_feature_names_out(self)[position]
-        kind = self.kinds_[position]
-        values = read_column(column, kind, self._missing_words, name)
-        if kind != "date":
-            return {"": values}
-        cycles = cyclic_features(values)
-        return {"_days": days_since_1970(values)} | {f"_{k}": cycles[k] for k in cycles}
+        return read_column(column, self.kinds_[position], self._missing_words, name)
 
     def _encoder(self, kind: str, suffix: str, values: Any) -> Encoder | None:
         if kind == "category":
@@ -281,10 +310,11 @@ default="from_dtype"
         cleaned = np.empty((n_rows, len(self._outputs)), dtype=self.dtype)
         destinations = iter(self._destinations)
         for position, encoders in groupby(self._encoders, key=itemgetter(0)):
-            features = self._features(position, columns[position])
+            values = self._read(position, columns[position])
+            features = features_of(values, self.kinds_[position])
             for _, encoder in encoders:
-                for values in encoder.columns(features[encoder.suffix]):
-                    cleaned[:, next(destinations)] = values
+                for column in encoder.columns(features[encoder.suffix]):
+                    cleaned[:, next(destinations)] = column
         library = output_library(self)
         if library == "default":
             library = library_of(X)
@@ -311,6 +341,14 @@ default="from_dtype"
         tags.input_tags.categorical = True
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def features_of(values: Any, kind: str) -> dict[str, Any]:
+    """Return ``{suffix: values}`` of all that a column of a kind gives."""
+    if kind != "date":
+        return {"": values}
+    cycles = cyclic_features(values)
+    return {"_days": days_since_1970(values)} | {f"_{name}": cycles[name] for name in cycles}
 
 
 def make_cleaner(**parameters):
