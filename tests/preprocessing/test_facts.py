@@ -78,12 +78,13 @@ def test_what_is_not_worth_a_look():
     [
         ([1.0, np.nan, 2.0], ["NaN"]),
         ([1.0, np.inf, -np.inf], ["inf"]),
-        (np.array(["1", "inf", "?", None], dtype=object), ["'inf'", "'?'", "None"]),
+        (np.array([["1"], ["inf"], ["?"], [None]], dtype=object), ["'inf'", "'?'", "None"]),
         (np.array(["2020-01-01", "NaT"], dtype="datetime64[D]"), ["NaT"]),
         (pd.array([1, None], dtype="Int64"), ["NaN"]),
         ([1, 2, 3], []),
     ],
 )
 def test_what_was_read_as_missing(values, expected):
-    (row,) = make_cleaner().fit(pd.DataFrame({"a": values})).report()
+    X = values if getattr(values, "ndim", 1) == 2 else pd.DataFrame({"a": values})
+    (row,) = make_cleaner().fit(X).report()
     assert row["missing_values"] == expected
