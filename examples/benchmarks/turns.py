@@ -33,8 +33,7 @@ def time_in_turn(functions, repeats, device, clock):
     names = list(functions)
     seconds, returned = {name: [] for name in names}, {}
     for turn in range(repeats + 1):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
+        for name in in_turn(names, turn):
             gc.collect()
             synchronize(device)
             start = clock()
@@ -51,6 +50,12 @@ def time_in_turn(functions, repeats, device, clock):
         for name, values in counted.items()
     }
     return timings, returned
+
+
+def in_turn(names, turn):
+    """Return names in the order of a turn: each of them begins one."""
+    first = turn % len(names)
+    return names[first:] + names[:first]
 
 
 def synchronize(device):
