@@ -20,7 +20,8 @@ from sktorch._estimator import ARCHIVE, TorchEstimator
 from sktorch._saved_types import KNOWN
 from sktorch._saving import KIND, decoded, encodable
 from sktorch.persistence import archive
-from sktorch.persistence.names import is_named, trusted_names
+from sktorch.persistence.names import import_path, is_named, trusted_names
+from sktorch.preprocessing._saved_types import CLEANER_TYPES
 
 _SOURCE = "An estimator in a skops archive"
 
@@ -38,8 +39,9 @@ def _register() -> None:
     with suppress(ImportError, AttributeError):  # of private names in another version of skops
         from sktorch._private.skops import register
 
-        trusted = (name for name, value in KNOWN.items() if _is_estimator(value))
-        register(TorchEstimator, _name_and_state, trusted)
+        estimators = [name for name, value in KNOWN.items() if _is_estimator(value)]
+        cleaners = [import_path(value) for value in CLEANER_TYPES]
+        register(TorchEstimator, _name_and_state, estimators + cleaners)
 
 
 def _is_estimator(value: Any) -> bool:

@@ -12,12 +12,10 @@ from sktorch.preprocessing._encoders import (
     Output,
 )
 
+CLEANER_TYPES = (CategoryEncoder, CircleEncoder, NumberEncoder, Output, TableCleaner)
+
 SAVED_TYPES: dict[str, Any] = {
-    "sktorch.preprocessing.CategoryEncoder": CategoryEncoder,
-    "sktorch.preprocessing.CircleEncoder": CircleEncoder,
-    "sktorch.preprocessing.NumberEncoder": NumberEncoder,
-    "sktorch.preprocessing.Output": Output,
-    "sktorch.preprocessing.TableCleaner": TableCleaner,
+    **{f"sktorch.preprocessing.{kind.__name__}": kind for kind in CLEANER_TYPES},
     "numpy.float32": np.float32,
     "numpy.float64": np.float64,
 }

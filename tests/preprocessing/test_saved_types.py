@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 
 from sktorch._saved_types import KNOWN, adapters_of
 from sktorch.persistence import archive
@@ -32,3 +33,13 @@ def test_a_cleaner_comes_back_from_plain_values(outliers, dtype):
     tree, tensors = archive.loads("a cleaner", data, "cleaner")
     loaded = ObjectDecoder(tensors, Names(KNOWN), adapters_of(True)).decode(tree)
     pd.testing.assert_frame_equal(loaded.transform(X), fitted.transform(X))
+
+
+@pytest.mark.parametrize("outliers", ["flag", "smooth"])
+def test_skops_trusts_a_cleaner(outliers):
+    fitted = TableCleaner(outliers=outliers, max_one_hot=3).fit(X)
+    data = skops.io.dumps(fitted)
+    assert skops.io.get_untrusted_types(data=data) == []
+    loaded = skops.io.loads(data)
+    pd.testing.assert_frame_equal(loaded.transform(X), fitted.transform(X))
+    assert loaded.report() == fitted.report()
