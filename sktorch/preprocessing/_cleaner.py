@@ -232,11 +232,10 @@ default="from_dtype"
         check_is_fitted(self)
         inputs = OneToOneFeatureMixin.get_feature_names_out(self)
         outputs = [[] for _ in inputs]
-        for name, (position, output) in zip(
-            self.get_feature_names_out(), self._outputs, strict=True
-        ):
+        names = self.get_feature_names_out()
+        for name, (position, output) in zip(names, self._outputs, strict=True):
             outputs[position].append((name, output))
-        bends = self.outliers == "smooth"
+        bends = any(getattr(encoder, "bends", False) for _, encoder in self._encoders)
         return CleaningReport(map(row_of, inputs, self._facts, outputs, repeat(bends)))
 
     def _check_X(self, X: Any, reset: bool) -> Any:
