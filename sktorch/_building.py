@@ -10,6 +10,8 @@ from torch import nn
 
 from sktorch._callbacks import copies_of_callbacks
 from sktorch._components import (
+    STATISTICS,
+    accepts,
     check_number_of_inputs,
     criterion_factory,
     is_required,
@@ -18,11 +20,12 @@ from sktorch._components import (
 )
 from sktorch._doubts import doubts
 from sktorch._errors import errors_name
-from sktorch._net import Net, params_differ
+from sktorch._net import Net, call, params_differ
 from sktorch._part import Part
 from sktorch._trial_call import is_plain, try_loss
 from sktorch._warnings import warn_caller
 from sktorch.data.dtypes import cast_inputs
+from sktorch.data.moments import mean_and_scale
 from sktorch.data.source import n_inputs
 from sktorch.data.structure import n_rows_of, tree_leaves
 from sktorch.losses.adapters import MembersLoss
@@ -50,10 +53,11 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     parameters = {name: estimator._component_parameters(name) for name in _COMPONENTS}
     factory = module_factory(module, parameters["module"])
     if not isinstance(module, nn.Module):
-        from_data = _known_from_data(
-            estimator, codec.n_outputs(prototype), _floating_dtype(example, device)
-        )
-        parameters["module"] = _filled_in(module, parameters["module"], from_data, estimator)
+        given, dtype = parameters["module"], _floating_dtype(example, device)
+        from_data = _known_from_data(estimator, codec.n_outputs(prototype), dtype)
+        if _asks_for_statistics(module, given) and "n_features" in from_data:
+            from_data |= _statistics(part, dtype, seed)
+        parameters["module"] = _filled_in(module, given, from_data, estimator)
     net = estimator._net_class(
         module=factory,
         criterion=criterion,
@@ -80,9 +84,11 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
     net.stream_.run(net.initialize)
     del net.source_
     _read_members(estimator, net)
+    for name in STATISTICS:  # The module has them now: no file needs them twice.
+        net.__dict__.pop(f"module__{name}", None)
     _tell_casts(net, part)
     _try_loss(net, part, seed)
-    for doubt in doubts(estimator, net, part):
+    for doubt in doubts(net, part):
         warn_caller(doubt)
     return net
 
@@ -146,6 +152,19 @@ def _known_from_data(
         known["n_features"] = n_features
         known["cardinalities"] = estimator.cardinalities_ or (0,) * n_features
     return known
+
+
+def _asks_for_statistics(module: Callable, given: dict[str, Any]) -> bool:
+    """Say whether a module's constructor takes statistics of the data that the user left out."""
+    return any(accepts(module, name) and name not in given for name in STATISTICS)
+
+
+def _statistics(part: Part, dtype: torch.dtype, seed: int) -> dict[str, torch.Tensor]:
+    """Return mean and scale of the inputs of the rows to train on."""
+    source = part.source
+    run = RandomStream(seed, torch.device("cpu")).run if source.runs_user_code else call
+    statistics = run(mean_and_scale, source, part.index, part.weights, dtype)
+    return dict(zip(STATISTICS, statistics, strict=True))
 
 
 def _filled_in(

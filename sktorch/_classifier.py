@@ -17,6 +17,7 @@ from sktorch._estimator import TorchEstimator, as_array_of, dispatches
 from sktorch._net import ClassifierNet
 from sktorch._predictor import predictor
 from sktorch._scoring import accuracy, comparable
+from sktorch._validation import arguments_of_validation
 from sktorch.losses.adapters import ignore_index_of, innermost
 from sktorch.losses.registry import has_probabilities
 from sktorch.targets.choice import label_codec
@@ -103,7 +104,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         splitter of scikit-learn (``GroupKFold``, ``PredefinedSplit``, ``TimeSeriesSplit``, …),
         whose last split is used. Without early stopping, validation is only recorded; the rows
         that a splitter chooses are left out of training all the same. The steps before the
-        estimator in a pipeline do not transform ``X_val``: give it as the module accepts it.
+        estimator in a pipeline do not transform this ``X_val``: give it as the module accepts it,
+        or give ``fit`` its argument ``X_val``, which ``Pipeline(transform_input=["X_val"])``
+        transforms.
     scoring : str, list, dict, function or None, default=None
         Scorers of scikit-learn to evaluate and record after every epoch: "roc_auc" is recorded
         as ``valid_roc_auc`` on the validation rows, or as ``train_roc_auc`` on the training rows
@@ -309,7 +312,17 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         self._set_component_parameters(component_parameters)
 
     @with_callbacks
-    def fit(self, X, y=None, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        groups=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+    ):
         """Train on X and y.
 
         Parameters
@@ -328,6 +341,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             Weights, zero or more. Rows of weight zero are left out.
         groups : array-like of shape (n_samples,), default=None
             Rows of one group are either trained or validated on, never both.
+        X_val, y_val, sample_weight_val : default=None
+            Rows to validate on, as in the parameter ``validation``. In a pipeline, ``X_val`` is
+            transformed as X is with ``Pipeline(..., transform_input=["X_val"])``.
 
         Returns
         -------
@@ -351,7 +367,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         >>> classifier.classes_
         array([0, 1, 2])
         """
-        return self._fit(X, y, sample_weight, groups=groups)
+        validation = arguments_of_validation(self, X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, groups=groups, validation=validation)
 
     @with_callbacks
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):

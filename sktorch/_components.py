@@ -14,7 +14,8 @@ from sktorch.losses.adapters import FunctionLoss, innermost
 Parameters = Mapping[str, inspect.Parameter]
 
 # Constructor parameters of a module that the data decide.
-FILLED_IN = ("n_features", "n_outputs", "input_shape", "cardinalities", "dtype")
+STATISTICS = ("input_mean", "input_scale")  # of the training rows, computed only if asked for
+FILLED_IN = ("n_features", "n_outputs", "input_shape", "cardinalities", "dtype", *STATISTICS)
 
 
 def module_factory(module: Any, parameters: dict[str, Any]) -> Callable[..., nn.Module]:

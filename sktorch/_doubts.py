@@ -5,7 +5,6 @@ from math import isqrt
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import nn
 
 from sktorch._net import Net
@@ -17,15 +16,12 @@ from sktorch.losses.registry import class_of
 from sktorch.modules import ConvNet
 from sktorch.training.randomness import RandomStream
 
-# The default net learns hardly anything from inputs that are all smaller, nor from one much larger:
-# of iris it tells a third right at 1e-3, and loses ten percent of breast cancer at 1e4.
-SMALLEST_SCALE, LARGEST_SCALE = 1e-3, 1e4
 MIN_ROWS = 10  # of labels that are one-hot: fewer may be so by chance
 SMOOTH = 0.8  # share of the difference of far pixels that neighbours differ by at most
 MAX_VALUES = 100_000  # of X, looked at
 
 
-def doubts(estimator: BaseEstimator, net: Net, part: Part) -> Iterator[str]:
+def doubts(net: Net, part: Part) -> Iterator[str]:
     """Yield what is doubtful about the module's outputs, the targets and the inputs."""
     yield from _doubts_of_outputs(net, part)
     if net.codec_.kind == "indicators" and _is_one_hot(part.y[part.index]):
@@ -33,16 +29,13 @@ def doubts(estimator: BaseEstimator, net: Net, part: Part) -> Iterator[str]:
             "Every row of y holds exactly one 1, as one-hot labels do, and its columns are "
             "trained as independent labels. For one class a row pass y.argmax(axis=1)."
         )
-    takes_signals, is_default = isinstance(net.module_, ConvNet), estimator.module is None
-    X = _some_rows(part) if takes_signals or is_default else None
-    if X is not None and takes_signals and _is_pictures(X):
+    X = _some_rows(part) if isinstance(net.module_, ConvNet) else None
+    if X is not None and _is_pictures(X):
         yield (
             f"Samples of shape {X.shape[1:]} look like pictures, and ConvNet takes them for "
             "signals. It takes pictures N×C×H×W: reshape X to (n_samples, channels, height, "
             "width), with one channel for grey pictures."
         )
-    if X is not None and is_default and X.ndim == 2:
-        yield from _doubts_of_scale(X, part.source.cardinalities)
 
 
 def _doubts_of_outputs(net: Net, part: Part) -> Iterator[str]:
@@ -119,17 +112,3 @@ def _is_pictures(X: np.ndarray) -> bool:
 
     far = difference(2, side // 2)
     return max(difference(1, 1), difference(2, 1)) < SMOOTH * far
-
-
-def _doubts_of_scale(X: np.ndarray, cardinalities: tuple[int, ...] | None) -> Iterator[str]:
-    """Yield the doubt that the default net can learn from numbers so small or so large."""
-    with np.errstate(over="ignore"):
-        scale = np.sqrt((X**2).mean(axis=0))[~np.asarray(cardinalities or 0, dtype=bool)]
-    largest = scale.max(initial=0)
-    if largest > LARGEST_SCALE or 0 < largest < SMALLEST_SCALE:
-        yield (
-            f"A column of X has a root mean square of {largest:.3g}, and the default net learns "
-            "from numbers about one. Scale X: put StandardScaler(), or "
-            "sktorch.preprocessing.make_cleaner() for raw tables, before the estimator in a "
-            "pipeline."
-        )

@@ -1,8 +1,7 @@
 """What the estimators share: from validated arrays to a trained net, and back to outputs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -28,15 +27,15 @@ from sktorch._part import Part
 from sktorch._seed import seed_of
 from sktorch._state import allow_pickling
 from sktorch._undo import fitted_or_unchanged
+from sktorch._validation import split
 from sktorch.data.loaders import loader_options
 from sktorch.data.source import Source
 from sktorch.data.sources import as_source
-from sktorch.data.splitting import hold_out, split_by
 from sktorch.data.structure import Outputs, n_rows_of
 from sktorch.data.tensors import is_lazy_frame, length
 from sktorch.losses.adapters import innermost
 from sktorch.losses.registry import criterion_class, reads_outputs
-from sktorch.modules import MLP
+from sktorch.modules import StandardizedMLP
 from sktorch.targets.codec import Codec, LabelsOfSteps
 from sktorch.targets.own import OwnLoss
 from sktorch.training.interrupts import leaves_as_found
@@ -50,7 +49,7 @@ ARCHIVE = "archive"
 class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
     """Base of the estimators. Think twice before adding anything: a function often does."""
 
-    _default_module = MLP
+    _default_module = StandardizedMLP
     _from_archive: ClassVar[Any]  # a function, set by `_skops`, which knows all types
 
     @property
@@ -109,13 +108,15 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         sample_weight: Any,
         *,
         groups: Any = None,
+        validation: Mapping[str, Any] = {},
         classes: Any = None,
         partial: bool = False,
         per_entry: bool = False,
     ) -> Self:
         """Train on new weights or, with ``warm_start`` and for ``partial_fit``, on those there are.
 
-        ``partial_fit`` is one epoch on all rows.
+        ``partial_fit`` is one epoch on all rows. `validation` holds the arguments of ``fit`` that
+        are rows to validate on.
         """
         check_parameters(self)
         device, seed = resolve_device(self.device), seed_of(self, partial=partial)
@@ -133,11 +134,11 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
                 check_consistent_length(data.y, groups)
             train, valid = data.normalised(), None
             if not partial:
-                train, valid = self._split(data, sample_weight, groups, seed)
+                train, valid = split(self, data, sample_weight, groups, validation, seed)
             net = resume_net(self, seed) if resume else build_net(self, train, device, seed)
             job = TrainingJob(self, net, train, valid, n_epochs, partial=partial)
             if self.checkpoint is not None and not partial:
-                given = {"sample_weight": sample_weight, "groups": groups}
+                given = {"sample_weight": sample_weight, "groups": groups, **validation}
                 job.checkpoint = checkpoint_of(self, data, given, seed, net if resume else None)
             job.run()
             self.net_ = net
@@ -146,7 +147,7 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
             fitted_or_unchanged(self, fit, resume=resume)
         except LabelsOfSteps:
             given = {"groups": groups, "classes": classes, "partial": partial}
-            return self._fit(X, y, sample_weight, **given, per_entry=True)
+            return self._fit(X, y, sample_weight, validation=validation, **given, per_entry=True)
         return self
 
     def _check_data(
@@ -192,35 +193,6 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         y = source.targets if y is None else y
         check_features(self, source, reset=reset)
         return y
-
-    def _split(
-        self, data: Part, sample_weight: Any, groups: Any, seed: int
-    ) -> tuple[Part, Part | None]:
-        """Return the rows to train on, and those to validate on: given, held out, or None."""
-        requested, strata = self.validation, self.codec_.strata(data.y)
-        if requested is None and not self.early_stopping:
-            return data.normalised(), None
-        if isinstance(requested, tuple | Dataset):
-            given = requested if isinstance(requested, tuple) else (requested,)
-            with errors_name("validation"):
-                return data.normalised(), self._check_data(*given, seed=seed).normalised()
-        if not data.source.is_indexable:
-            raise ValueError(
-                "An IterableDataset can't be split. Pass the rows to validate on as "
-                "validation=(X_val, y_val) or as a dataset, or set early_stopping=False."
-            )
-        if requested is None:
-            fraction = self.validation_fraction
-            train, valid = hold_out(data.index, strata, fraction, seed, groups)
-        else:
-            y = self.codec_.decode(data.y) if strata is None else strata
-            # A splitter without a random_state draws global numbers.
-            stream = RandomStream(seed, torch.device("cpu"))
-            train, valid = stream.run(split_by, requested, data.index, y, groups)
-        # Weights of classes, too, are those of the training rows.
-        counted = np.isin(np.arange(len(data.y)), train)
-        data = replace(data, weights=self._row_weights(data.y, sample_weight, counted))
-        return replace(data, index=train).normalised(), replace(data, index=valid).normalised()
 
     def _inference_options(self) -> dict[str, Any]:
         given = self._component_parameters("iterator_valid")

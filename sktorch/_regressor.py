@@ -13,6 +13,7 @@ from sktorch._estimator import TorchEstimator, as_array_of
 from sktorch._net import RegressorNet
 from sktorch._predictor import predictor
 from sktorch._scoring import r2, r_squared
+from sktorch._validation import arguments_of_validation
 from sktorch.losses.adapters import loss_arguments
 from sktorch.targets.numbers import Numbers
 from sktorch.targets.weights import check_sample_weight, near_one
@@ -81,7 +82,9 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         splitter of scikit-learn (``GroupKFold``, ``PredefinedSplit``, ``TimeSeriesSplit``, …),
         whose last split is used. Without early stopping, validation is only recorded; the rows
         that a splitter chooses are left out of training all the same. The steps before the
-        estimator in a pipeline do not transform ``X_val``: give it as the module accepts it.
+        estimator in a pipeline do not transform this ``X_val``: give it as the module accepts it,
+        or give ``fit`` its argument ``X_val``, which ``Pipeline(transform_input=["X_val"])``
+        transforms.
     scoring : str, list, dict, function or None, default=None
         Scorers of scikit-learn to evaluate and record after every epoch: "neg_max_error" is
         recorded as ``valid_neg_max_error`` on the validation rows, or as ``train_neg_max_error``
@@ -278,7 +281,17 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         self._set_component_parameters(component_parameters)
 
     @with_callbacks
-    def fit(self, X, y=None, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        groups=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+    ):
         """Train on X and y.
 
         Parameters
@@ -292,6 +305,9 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
             Weights, zero or more. Rows of weight zero are left out.
         groups : array-like of shape (n_samples,), default=None
             Rows of one group are either trained or validated on, never both.
+        X_val, y_val, sample_weight_val : default=None
+            Rows to validate on, as in the parameter ``validation``. In a pipeline, ``X_val`` is
+            transformed as X is with ``Pipeline(..., transform_input=["X_val"])``.
 
         Returns
         -------
@@ -314,7 +330,8 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         >>> TorchRegressor(lr=0.01, random_state=0).fit(X, y).score(X, y) > 0.4
         True
         """
-        return self._fit(X, y, sample_weight, groups=groups)
+        validation = arguments_of_validation(self, X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, groups=groups, validation=validation)
 
     @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None):

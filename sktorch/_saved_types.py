@@ -36,6 +36,8 @@ from sktorch.modules import (
     PiecewiseLinearEmbedding,
     RecurrentNet,
     ScaleLayer,
+    Standardize,
+    StandardizedMLP,
     TabularMLP,
 )
 from sktorch.persistence.modules import LAZY_TENSOR, MODULE
@@ -71,6 +73,8 @@ KNOWN: dict[str, Any] = SAVED_TYPES | {
     "sktorch.modules.PiecewiseLinearEmbedding": PiecewiseLinearEmbedding,
     "sktorch.modules.RecurrentNet": RecurrentNet,
     "sktorch.modules.ScaleLayer": ScaleLayer,
+    "sktorch.modules.Standardize": Standardize,
+    "sktorch.modules.StandardizedMLP": StandardizedMLP,
     "sktorch.modules.TabularMLP": TabularMLP,
     "sktorch.net.Batches": Batches,
     "sktorch.net.ClassifierNet": ClassifierNet,

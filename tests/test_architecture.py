@@ -63,6 +63,7 @@ ESTIMATORS = {
     "_state",
     "_trial_call",
     "_undo",
+    "_validation",
     "_warnings",
 }
 

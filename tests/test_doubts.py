@@ -93,13 +93,6 @@ DOUBTFUL = {
         (SCALED[:100], np.eye(2, dtype=int)[TWO]),
         "argmax|one-hot",
     ),
-    "inputs of millions": ({}, (SCALED * 1e6 + 1e6, y), "StandardScaler.*make_cleaner"),
-    "inputs of millionths": ({}, (SCALED * 1e-6, y), "StandardScaler.*make_cleaner"),
-    "one column of millions": (
-        {},
-        (SCALED * np.array([1, 1, 1e7, 1], np.float32), y),
-        "StandardScaler.*make_cleaner",
-    ),
 }
 RIGHT = {
     "logits": ({"module": layers()}, (SCALED, y)),
@@ -126,6 +119,9 @@ RIGHT = {
     "scaled": ({}, (SCALED, y)),
     "zeros and ones": ({}, ((SCALED > 0).astype(int), y)),
     "counts": ({}, (np.random.default_rng(0).poisson(3, (150, 4)), y)),
+    "inputs of millions": ({}, (SCALED * 1e6 + 1e6, y)),
+    "inputs of millionths": ({}, (SCALED * 1e-6, y)),
+    "one column of millions": ({}, (SCALED * np.array([1, 1, 1e7, 1], np.float32), y)),
     "one column that is constant": ({}, (SCALED * [1, 1, 1, 0] + [0, 0, 0, 1], y)),
 }
 

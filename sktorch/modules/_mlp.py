@@ -1,4 +1,4 @@
-"""The multi-layer perceptron."""
+"""The multi-layer perceptron, and the one that standardises its inputs."""
 
 from itertools import pairwise
 
@@ -10,6 +10,7 @@ from sktorch.modules._layers import (
     normalization_layers,
     widths,
 )
+from sktorch.modules._standardize import Standardize
 
 
 class MLP(nn.Sequential):
@@ -73,3 +74,57 @@ class MLP(nn.Sequential):
             ]
         layers.append(nn.Linear((n_features, *hidden)[-1], n_outputs, dtype=dtype))
         super().__init__(*layers)
+
+
+class StandardizedMLP(MLP):
+    """A multi-layer perceptron that standardises its inputs: the default module of the estimators.
+
+    It takes numbers of any offset and scale, as `Standardize` says.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        See :class:`MLP`.
+    input_mean, input_scale : torch.Tensor or array-like
+        Mean and scale of the inputs, of the shape of a sample.
+    hidden, activation, dropout, normalization, dtype
+        See :class:`MLP`.
+
+    Raises
+    ------
+    ValueError
+        As for :class:`MLP`, and if a scale is not above zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktorch.modules import StandardizedMLP
+    >>> years = torch.tensor([[1999.0], [2001.0]])
+    >>> StandardizedMLP(1, 3, input_mean=years.mean(0), input_scale=years.std(0))(years).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        n_features,
+        n_outputs,
+        input_mean,
+        input_scale,
+        hidden=(100,),
+        activation="relu",
+        dropout=0.0,
+        normalization=None,
+        dtype=None,
+    ):
+        super().__init__(
+            n_features,
+            n_outputs,
+            hidden=hidden,
+            activation=activation,
+            dropout=dropout,
+            normalization=normalization,
+            dtype=dtype,
+        )
+        standardize = Standardize(input_mean, input_scale, dtype=dtype)
+        # The other layers keep their places, and so their parameters their names.
+        self[0] = nn.Sequential(standardize, nn.Flatten())
