@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from sktorch import TorchClassifier
+from sktorch.modules import MLP
 
 # Numbers this large are doubted, too: rightly.
 pytestmark = pytest.mark.filterwarnings("ignore:A column of X has a root mean square")
@@ -268,6 +269,7 @@ METHODS = ["fit", "partial_fit", "warm start"]
 
 def quick(**parameters):
     settings = {
+        "module": MLP,  # The default module takes numbers of any size.
         "max_epochs": 2,
         "batch_size": 10,
         "device": "cpu",

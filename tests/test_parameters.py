@@ -349,7 +349,7 @@ def test_parameters_arrive_at_the_module(data):
         *data
     )
     kinds = [type(layer).__name__ for layer in fitted.module_]
-    assert kinds == ["Flatten", *["Linear", "Tanh", "Dropout"] * 2, "Linear"]
+    assert kinds == ["Sequential", *["Linear", "Tanh", "Dropout"] * 2, "Linear"]
     assert fitted.module_[4].weight.shape == (5, 6)
     assert quick(module=Own, module__depth=3).fit(*data).module_.layers[2].weight.shape == (4, 4)
 

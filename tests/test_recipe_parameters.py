@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from sktorch import TorchClassifier, TorchRegressor
-from sktorch.modules import MLP, initialize
+from sktorch.modules import initialize
+from tests.standardized import standardized_mlp
 
 EPOCHS, BATCH_SIZE, LR = 6, 32, 0.05
 
@@ -74,7 +75,7 @@ SCHEDULES = [
 def hand_written(X, y, make_scheduler, by_batch):
     """The learning rate at the start of each epoch, its losses, and the trained module."""
     torch.manual_seed(0)
-    module = MLP(4, 3)
+    module = standardized_mlp(X.numpy(), 3)
     optimizer = torch.optim.SGD(module.parameters(), lr=LR, momentum=0.9, fused=True)
     scheduler = make_scheduler(optimizer)
     loader = DataLoader(TensorDataset(X, y), batch_size=BATCH_SIZE, shuffle=True)
@@ -250,12 +251,14 @@ def untrained(iris, **parameters):
 )
 def test_an_initializer_is_that_of_a_loop_by_hand(iris, initializer):
     torch.manual_seed(0)
-    expected = MLP(4, 3, activation="tanh", dtype=torch.float64)
+    expected = standardized_mlp(iris[0], 3, activation="tanh", dtype=torch.float64)
     initialize(expected, initializer)
     found = untrained(iris, initializer=initializer)
     assert found.state_dict().keys() == expected.state_dict().keys()
-    for name, value in expected.state_dict().items():
-        torch.testing.assert_close(found.state_dict()[name], value, rtol=0, atol=1e-25)
+    for name, value in expected.named_parameters():
+        torch.testing.assert_close(found.get_parameter(name), value, rtol=0, atol=1e-25)
+    for name, value in expected.named_buffers():
+        torch.testing.assert_close(found.get_buffer(name), value)
 
 
 def test_an_orthogonal_start_is_orthogonal(iris):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sktorch.data.dtypes import own_dtypes
 from sktorch.data.source import Source
 
 # Of rows at once, in float64: those of a file never fill the memory, and few fit in the cache.
@@ -23,6 +24,7 @@ def mean_and_scale(
     results are of a dtype that is given. What varies less than it can tell is constant: its scale
     is its magnitude, or 1 if it is zero.
     """
+    own_dtypes(source.example, dtype)  # refuses complex numbers
     counts = np.zeros(int(index.max()) + 1)
     counts[index] = 1.0 if weights is None else weights[index]
     mean, variance = _moments(_counted_rows(source, torch.from_numpy(counts)))

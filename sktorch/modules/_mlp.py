@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import torch
 from torch import nn
 
 from sktorch.modules._layers import (
@@ -75,11 +76,15 @@ class MLP(nn.Sequential):
         layers.append(nn.Linear((n_features, *hidden)[-1], n_outputs, dtype=dtype))
         super().__init__(*layers)
 
+LIMIT = 3.0  # standard deviations that inputs come near to, however far out
+
 
 class StandardizedMLP(MLP):
     """A multi-layer perceptron that standardises its inputs: the default module of the estimators.
 
-    It takes numbers of any offset and scale, as `Standardize` says.
+    It takes numbers of any offset and scale, limited as by `Standardize` to 3 standard deviations.
+    With more than 4 features all are divided by a common factor, so that a row stays about as long.
+    The last layer begins at zero: all classes are as likely, and numbers are their mean.
 
     Parameters
     ----------
@@ -125,6 +130,12 @@ class StandardizedMLP(MLP):
             normalization=normalization,
             dtype=dtype,
         )
-        standardize = Standardize(input_mean, input_scale, dtype=dtype)
+        # The more features, the smaller each: a long row would be learnt by heart.
+        length = max(1.0, (n_features / 4) ** 0.5)
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        scale = torch.as_tensor(input_scale, dtype=dtype) * length
+        standardize = Standardize(input_mean, scale, LIMIT / length, dtype)
         # The other layers keep their places, and so their parameters their names.
         self[0] = nn.Sequential(standardize, nn.Flatten())
+        for parameter in self[-1].parameters():
+            nn.init.zeros_(parameter)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class Standardize(nn.Module):
     """Standardise inputs: less their mean, over their scale, and smoothly limited.
 
-    With z = (x - mean) / scale, the output is z / sqrt(1 + (z / limit)²): about z between -1 and 1,
-    and never beyond the limit. So a value far out, a rare category or a pixel that hardly ever
-    changes does not outweigh all others.
+    With z = (x - mean) / scale, the output is z / (1 + |z| / limit): z where that is small, and
+    never beyond the limit. So a value far out, a rare category or a pixel that hardly ever changes
+    does not outweigh all others. What the dtype of the inputs can't hold becomes NaN.
 
     As the constructor parameters of a module, `input_mean` and `input_scale` are filled in from the
     training rows, as ``n_features`` is: the first layer of a module of your own may be
@@ -21,9 +21,9 @@ class Standardize(nn.Module):
         Of a shape that broadcasts to that of a sample; each scale is above zero. They become
         buffers, which are saved and moved with the module, and not trained.
     limit : float, default=3.0
-        Largest output, above zero.
+        What outputs come near to for large inputs, above zero.
     dtype : torch.dtype, default=None
-        Dtype of the buffers; None is that of tensors given, and torch's default for others.
+        Dtype of the buffers; None is that of the mean and the scale.
 
     Raises
     ------
@@ -36,8 +36,8 @@ class Standardize(nn.Module):
     >>> from sktorch.modules import Standardize
     >>> standardize = Standardize(mean=[2000.0, 0.0], scale=[10.0, 1e-3])
     >>> standardize(torch.tensor([[2010.0, 0.0], [1990.0, 1.0]])).round(decimals=2)
-    tensor([[ 0.9500,  0.0000],
-            [-0.9500,  3.0000]])
+    tensor([[ 0.7500,  0.0000],
+            [-0.7500,  2.9900]])
     """
 
     mean: Tensor
@@ -57,9 +57,8 @@ class Standardize(nn.Module):
 
     def forward(self, X):
         """Return X standardised, in its shape."""
-        # At a hundred limits the output is the limit, and no square overflows.
-        y = ((X - self.mean) / (self.scale * self.limit)).clamp(-100, 100)
-        return self.limit * y * (1 + y * y).rsqrt()
+        y = (X - self.mean) / (self.scale * self.limit)
+        return self.limit * y / (1 + y.abs())
 
     def extra_repr(self):
         """Return what the layer's text shows."""

@@ -12,6 +12,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset, random_split
 from sktorch import TorchClassifier
 from sktorch.data import SliceableDataset
 from sktorch.data.datasets import inputs_and_target
+from sktorch.modules import MLP
 from tests.data.samples import Items, ItemStream
 
 N = 12
@@ -138,13 +139,15 @@ def test_no_sample_is_made_before_it_is_needed():
     assert (first.n_made, second.n_made) == (1, 6)
 
 
-def test_cross_validation_reads_the_rows_that_it_uses():
+@pytest.mark.parametrize("module", [MLP, None])
+def test_cross_validation_reads_the_rows_that_it_uses(module):
     dataset = Items(PAIRS)
-    classifier = TorchClassifier(max_epochs=1, device="cpu")
+    classifier = TorchClassifier(module, max_epochs=1, device="cpu")
     sliceable = SliceableDataset(dataset, has_targets=True)
     cross_val_score(classifier, sliceable, Y.numpy(), cv=3)
     in_training, in_scoring, looked_at = 3 * 8, 3 * 4, 3 * 7
-    assert dataset.n_made <= in_training + in_scoring + looked_at
+    for_statistics = in_training if module is None else 0
+    assert dataset.n_made <= in_training + in_scoring + looked_at + for_statistics
 
 
 @pytest.mark.parametrize(

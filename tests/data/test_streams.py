@@ -7,6 +7,7 @@ import torch
 from sktorch import TorchClassifier
 from sktorch.data.source import BatchSettings
 from sktorch.data.sources import as_source
+from sktorch.modules import MLP
 from tests.data.samples import ItemStream
 
 CPU, N = torch.device("cpu"), 6
@@ -156,15 +157,21 @@ def test_without_targets_two_samples_are_read():
 
 
 @pytest.mark.parametrize("beside", [False, True])
-def test_a_fit_opens_a_stream_once_before_training_and_once_an_epoch(beside):
+@pytest.mark.parametrize("module", [MLP, None])
+def test_a_fit_opens_a_stream_once_before_training_and_once_an_epoch(module, beside):
     train, valid = Counted([*X] if beside else PAIRS), Counted(PAIRS)
     settings = {"max_epochs": 3, "device": "cpu", "random_state": 0, "validation": valid}
-    classifier = TorchClassifier(**settings)
+    classifier = TorchClassifier(module, **settings)
     classifier.fit(train, Y if beside else None)
-    assert (train.n_opened, valid.n_opened) == (1 + 3, 1 + 3)
-    assert train.n_given == (2 if beside else N) + 3 * N
+    # The default module asks for statistics: of the pass that was begun, or of another one.
+    for_statistics = int(module is None)
+    assert valid.n_opened == 1 + 3
+    assert train.n_opened == 1 + 3 + (0 if beside else for_statistics)
+    before = max(2, N * for_statistics) if beside else N + N * for_statistics
+    assert train.n_given == before + 3 * N
+    n_opened = train.n_opened
     classifier.partial_fit(train, Y if beside else None)
-    assert train.n_opened == 4 + 1 + 1
+    assert train.n_opened == n_opened + 1 + 1
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "score"])

@@ -305,6 +305,7 @@ def test_early_stopping_and_the_ready_module_work_with_every_loss(name):
     fitted = TorchClassifier(
         criterion=criterion,
         early_stopping=True,
+        validation_fraction=0.25,
         n_iter_no_change=40,
         max_epochs=40,
         lr=0.03,

@@ -300,7 +300,7 @@ def test_balanced_weights_need_all_of_y(blobs):
 
 def test_score_is_weighted(blobs):
     X, codes = blobs
-    fitted = classifier(max_epochs=1).fit(X, codes)
+    fitted = classifier(max_epochs=1, lr=1e-4).fit(X, codes)
     hits = fitted.predict(X) == codes
     assert 0 < hits.mean() < 1
     assert fitted.score(X, codes, sample_weight=WEIGHTS) == pytest.approx(
