@@ -22,19 +22,20 @@ from sktorch.targets.weights import check_sample_weight, near_one
 class TorchRegressor(RegressorMixin, TorchEstimator):
     """A PyTorch module as a scikit-learn regressor.
 
-    The defaults train the multi-layer perceptron `sktorch.modules.MLP` with AdamW until its
-    training loss stops falling.
+    The defaults train a multi-layer perceptron that standardises its inputs,
+    `sktorch.modules.StandardizedMLP`, with AdamW until its training loss stops falling.
 
     Parameters
     ----------
     module : nn.Module subclass, function, nn.Module instance or None, default=None
         The module to train: a class or function that returns a module, or an instance, which is
         copied at every ``fit`` and stays untrained. It returns one number per target.
-        None is `sktorch.modules.MLP`. Constructor parameters of these names are filled in unless
-        you give them: ``n_features`` (number of values of one sample), ``n_outputs``,
-        ``input_shape`` (``X.shape[1:]``), ``dtype`` (float64 if X is float64, else float32) and
+        None is `sktorch.modules.StandardizedMLP`. Constructor parameters of these names are filled
+        in unless you give them: ``n_features`` (number of values of one sample), ``n_outputs``,
+        ``input_shape`` (``X.shape[1:]``), ``dtype`` (float64 if X is float64, else float32),
         ``cardinalities`` (for each column of a DataFrame, how many codes it holds, or 0 for
-        numbers). X is cast to the module's floating dtype.
+        numbers), ``input_mean`` and ``input_scale`` (of the training rows, tensors of
+        ``input_shape``). X is cast to the module's floating dtype.
     criterion : str, nn loss class, instance or function, default="auto"
         The loss, a function of ``(output, target)``, both in the scale of the scaled targets: a
         class of ``torch.nn`` or its name, such as "huber", an instance, or a function. "auto" is

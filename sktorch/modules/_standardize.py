@@ -7,9 +7,10 @@ from torch import Tensor, nn
 class Standardize(nn.Module):
     """Standardise inputs: less their mean, over their scale, and smoothly limited.
 
-    With z = (x - mean) / scale, the output is z / (1 + |z| / limit): z where that is small, and
-    never beyond the limit. So a value far out, a rare category or a pixel that hardly ever changes
-    does not outweigh all others. What the dtype of the inputs can't hold becomes NaN.
+    With y = (x - mean) / scale / limit, the output is limit · y / (|y| + 1 / (1 + |y|)): nearly
+    (x - mean) / scale where that is small, and never beyond the limit. So a value far out, a rare
+    category or a pixel that hardly ever changes does not outweigh all others. What the dtype of
+    the inputs can't hold becomes NaN.
 
     As the constructor parameters of a module, `input_mean` and `input_scale` are filled in from the
     training rows, as ``n_features`` is: the first layer of a module of your own may be
@@ -36,8 +37,8 @@ class Standardize(nn.Module):
     >>> from sktorch.modules import Standardize
     >>> standardize = Standardize(mean=[2000.0, 0.0], scale=[10.0, 1e-3])
     >>> standardize(torch.tensor([[2010.0, 0.0], [1990.0, 1.0]])).round(decimals=2)
-    tensor([[ 0.7500,  0.0000],
-            [-0.7500,  2.9900]])
+    tensor([[ 0.9200,  0.0000],
+            [-0.9200,  3.0000]])
     """
 
     mean: Tensor
@@ -58,7 +59,8 @@ class Standardize(nn.Module):
     def forward(self, X):
         """Return X standardised, in its shape."""
         y = (X - self.mean) / (self.scale * self.limit)
-        return self.limit * y / (1 + y.abs())
+        size = y.abs()
+        return self.limit * y / (size + 1 / (1 + size))  # finite for all y but infinite ones
 
     def extra_repr(self):
         """Return what the layer's text shows."""
