@@ -434,6 +434,25 @@ def test_other_data_or_parameters_are_told(iris, tmp_path, name):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda rows: rows | {"X_val": rows["X_val"] + 1e-9}, "X_val"),
+        (lambda rows: rows | {"y_val": np.roll(rows["y_val"], 1)}, "y_val"),
+        (lambda rows: rows | {"sample_weight_val": np.ones(30)}, "sample_weight_val"),
+        (lambda rows: {}, "X_val and y_val"),
+    ],
+)
+def test_other_rows_to_validate_on_are_told(iris, tmp_path, change, told):
+    X, y = iris
+    rows = {"X_val": X[::5], "y_val": y[::5]}
+    classifier = net(checkpoint=tmp_path / "net.checkpoint").fit(X, y, **rows)
+    again = net(checkpoint=tmp_path / "net.checkpoint").fit(X, y, **rows)
+    assert_same(again, classifier)
+    with pytest.raises(ValueError, match=f"of a training with other {told}, and can't"):
+        net(checkpoint=tmp_path / "net.checkpoint").fit(X, y, **change(rows))
+
+
 def test_what_does_not_change_the_model_need_not_match(iris, tmp_path):
     path = tmp_path / "net.checkpoint"
     broken_off(net(checkpoint=path), 3, *iris)

@@ -18,12 +18,13 @@ from sklearn.model_selection import (
     cross_val_score,
     train_test_split,
 )
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from sktorch import TorchClassifier, TorchRegressor
+from sktorch.modules import MLP
 
 N_ROWS = 60
 CODES = np.arange(N_ROWS) % 3
@@ -230,6 +231,95 @@ def test_a_regressor(splitter):
     given = TorchRegressor(validation=(X[valid], y[valid]), **settings).fit(X[train], y[train])
     np.testing.assert_allclose(split.predict(X), given.predict(X), rtol=1e-12)
     np.testing.assert_allclose(split.validation_scores_, given.validation_scores_, rtol=1e-12)
+
+
+# Rows given to fit
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("weight", [None, np.arange(20) % 3])
+@pytest.mark.parametrize("kind", [TorchClassifier, TorchRegressor])
+def test_rows_given_to_fit_are_those_of_the_parameter(kind, weight, early_stopping):
+    settings = {"early_stopping": early_stopping, "max_epochs": 9, "random_state": 0, "lr": 0.05}
+    rows = (X[40:], CODES[40:], weight)
+    given = kind(**settings).fit(
+        X[:40], CODES[:40], X_val=rows[0], y_val=rows[1], sample_weight_val=rows[2]
+    )
+    validation = rows if weight is not None else rows[:2]
+    expected = kind(validation=validation, **settings).fit(X[:40], CODES[:40])
+    assert given.validation is None
+    assert given.validation_scores_ == expected.validation_scores_
+    assert given.best_epoch_ == expected.best_epoch_
+    np.testing.assert_array_equal(given.predict(X), expected.predict(X))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("kind", ["arrays", "lists", "tensors", "dataset"])
+def test_kinds_of_rows_given_to_fit(fit_recorded, kind, early_stopping):
+    rows = GIVEN[kind](X[40:], CODES[40:])
+    rows = {"X_val": rows} if kind == "dataset" else dict(zip(("X_val", "y_val"), rows))
+    classifier = TorchClassifier(
+        Recording, early_stopping=early_stopping, max_epochs=3, random_state=0, device="cpu"
+    )
+    classifier.fit(X[:40], CODES[:40], **rows)
+    assert Recording.seen == {True: set(range(40)), False: set(range(40, N_ROWS))}
+    assert len(classifier.validation_scores_) == classifier.n_epochs_
+
+
+def test_rows_given_to_fit_are_labels_of_steps():
+    steps = np.stack([CODES, CODES], axis=1) + 1  # labels, of which each row has two
+    fitted = TorchClassifier(max_epochs=2, random_state=0).fit(
+        X[:40], steps[:40], X_val=X[40:], y_val=steps[40:]
+    )
+    assert len(fitted.validation_scores_) == 2
+
+
+@pytest.mark.parametrize("kind", [TorchClassifier, TorchRegressor])
+def test_a_pipeline_transforms_the_rows_given_to_fit(kind):
+    scaler = StandardScaler().fit(X[:40] * 1e3)
+    settings = {"module": MLP, "early_stopping": True, "max_epochs": 5, "random_state": 0}
+    expected = kind(**settings).fit(
+        scaler.transform(X[:40] * 1e3),
+        CODES[:40],
+        X_val=scaler.transform(X[40:] * 1e3),
+        y_val=CODES[40:],
+    )
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = kind(**settings).set_fit_request(X_val=True, y_val=True)
+        steps = [("scaler", StandardScaler()), ("net", model)]
+        pipeline = Pipeline(steps, transform_input=["X_val"])
+        pipeline.fit(X[:40] * 1e3, CODES[:40], X_val=X[40:] * 1e3, y_val=CODES[40:])
+    assert pipeline[-1].validation_scores_ == expected.validation_scores_
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"X_val": X}, "X_val is given without y_val. Pass y_val"),
+        ({"y_val": CODES}, "y_val given without X_val. Pass X_val"),
+        ({"sample_weight_val": CODES}, "sample_weight_val given without X_val"),
+        ({"X_val": X[:, :3], "y_val": CODES}, "X_val and y_val can't be used: X has 3 features"),
+        ({"X_val": X, "y_val": CODES + 1}, "y_val can't be used: .*previously unseen labels.*3"),
+        ({"X_val": X, "y_val": CODES[:9]}, r"inconsistent numbers of samples: \[60, 9\]"),
+        (
+            {"X_val": X, "y_val": CODES, "sample_weight_val": np.ones(3)},
+            r"sample_weight_val can't be used: sample_weight has shape \(3,\), expected \(60,\)",
+        ),
+        ({"X_val": X * np.nan, "y_val": CODES}, "X_val and y_val can't be used: .*NaN"),
+    ],
+)
+def test_wrong_rows_given_to_fit(rows, message):
+    classifier = TorchClassifier(max_epochs=1)
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        classifier.fit(X, CODES, **rows)
+    assert not hasattr(classifier, "net_")
+
+
+@pytest.mark.parametrize("kind", [TorchClassifier, TorchRegressor])
+@pytest.mark.parametrize("validation", [(X, CODES), KFold(3)])
+def test_rows_to_validate_on_that_are_given_twice(kind, validation):
+    with pytest.raises(ValueError, match="X_val and y_val and the parameter validation are both"):
+        kind(validation=validation).fit(X, CODES, X_val=X, y_val=CODES)
 
 
 # In the hands of scikit-learn
