@@ -36,7 +36,7 @@ def assert_standardizes(fitted, rows, weights=None):
     deviation = np.sqrt(np.average((rows - expected) ** 2, axis=0, weights=weights))
     tolerance = 1e-9 if mean.dtype == np.float64 else 1e-5
     np.testing.assert_allclose(mean, expected, rtol=tolerance, atol=tolerance)
-    factor = (X.shape[1] / 6) ** 0.5
+    factor = (X.shape[1] / 4) ** 0.5
     np.testing.assert_allclose(scale, deviation * factor, rtol=tolerance)
 
 

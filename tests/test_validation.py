@@ -257,7 +257,7 @@ def test_rows_given_to_fit_are_those_of_the_parameter(kind, weight, early_stoppi
 @pytest.mark.parametrize("kind", ["arrays", "lists", "tensors", "dataset"])
 def test_kinds_of_rows_given_to_fit(fit_recorded, kind, early_stopping):
     rows = GIVEN[kind](X[40:], CODES[40:])
-    rows = {"X_val": rows} if kind == "dataset" else dict(zip(("X_val", "y_val"), rows))
+    rows = {"X_val": rows} if kind == "dataset" else {"X_val": rows[0], "y_val": rows[1]}
     classifier = TorchClassifier(
         Recording, early_stopping=early_stopping, max_epochs=3, random_state=0, device="cpu"
     )

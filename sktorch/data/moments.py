@@ -1,6 +1,7 @@
 """Means and scales of data of any kind, a few rows at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from math import prod
 
 import numpy as np
@@ -41,27 +42,27 @@ def _counted_rows(source: Source, weights: Tensor) -> Iterator[tuple[Tensor, Ten
     options = {"batch_size": n_rows, "collate_fn": source.settings.collate_fn}
     rest = weights
     for rows in source.inputs(torch.float64, _CPU, n_rows=n_rows, options=options):
+        assert isinstance(rows, Tensor)
         own, rest = rest[: len(rows)], rest[len(rows) :]
         counted = own.nonzero().flatten()
         if len(counted):
             yield rows[counted].flatten(1), own[counted]
 
 
-def _moments(parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _moments(parts: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Return the weighted mean and variance of each column.
 
     They are computed of differences from the first row: a constant column has no variance to the
     bit, and a large offset costs no digits.
     """
-    first = mean = variance = total = None
-    for rows, weights in parts:
-        if first is None:
-            first = rows[0].clone()
-            mean, variance, total = torch.zeros_like(first), torch.zeros_like(first), 0.0
-        rows -= first
+    part = next(parts)
+    first, total = part[0][0], 0.0
+    mean = variance = torch.zeros_like(first)
+    for rows, weights in chain([part], parts):
         total += float(weights.sum())
         shares = weights / total
         share = shares.sum()
+        rows = rows - first
         own_mean = shares @ rows / share
         change = own_mean - mean
         variance = (1 - share) * variance + shares @ (rows - own_mean).square_()

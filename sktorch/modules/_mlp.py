@@ -76,6 +76,7 @@ class MLP(nn.Sequential):
         layers.append(nn.Linear((n_features, *hidden)[-1], n_outputs, dtype=dtype))
         super().__init__(*layers)
 
+
 LIMIT = 3.0  # standard deviations that inputs come near to, however far out
 
 
@@ -83,7 +84,7 @@ class StandardizedMLP(MLP):
     """A multi-layer perceptron that standardises its inputs: the default module of the estimators.
 
     It takes numbers of any offset and scale, limited as by `Standardize` to 3 standard deviations.
-    With more than 6 features all are divided by a common factor, so that a row stays about as long.
+    With more than 4 features all are divided by a common factor, so that a row stays about as long.
     The last layer begins at a tenth of torch's initialisation, with nearly the same output for all.
 
     Parameters
@@ -131,7 +132,7 @@ class StandardizedMLP(MLP):
             dtype=dtype,
         )
         # The more features, the smaller each: a long row would be learnt by heart.
-        length = max(1.0, (n_features / 6) ** 0.5)
+        length = max(1.0, (n_features / 4) ** 0.5)
         dtype = torch.get_default_dtype() if dtype is None else dtype
         scale = torch.as_tensor(input_scale, dtype=dtype) * length
         standardize = Standardize(input_mean, scale, LIMIT / length, dtype)

@@ -156,7 +156,9 @@ def test_verbose_tells_how_each_kind_trains(iris, capsys):
     with joblib.parallel_config("sktorch", verbose=1):
         search.fit(*iris)
     first, *_, last = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"sktorch: 6 × StandardizedMLP of 803 parameters: train together, \d in a stack", first)
+    assert re.fullmatch(
+        r"sktorch: 6 × StandardizedMLP of 803 parameters: train together, \d in a stack", first
+    )
     assert re.fullmatch(
         r"sktorch: 6 models, 24 epochs of all models trained, lowest training loss 0\.\d+, "
         r"best score 0\.\d+, 6 tasks done",
@@ -170,7 +172,9 @@ def test_progress_every_few_seconds(iris, capsys, monkeypatch, one_epoch_at_a_ti
     with joblib.parallel_config("sktorch"):
         ensemble.fit(*iris)
     lines = capsys.readouterr().out.splitlines()
-    assert any("2 × StandardizedMLP of 803 parameters: train alone: LBFGS is not" in line for line in lines)
+    assert any(
+        "2 × StandardizedMLP of 803 parameters: train alone: LBFGS is not" in line for line in lines
+    )
     assert [line for line in lines if "score" in line] == []  # Bagging tells of none.
     assert sum("epochs of all models trained" in line for line in lines) >= 4
 

@@ -67,21 +67,21 @@ def test_buffers_are_copies():
     ("scale", "limit"), [([1.0, 0.0], 3.0), ([1.0, -1.0], 3.0), ([1.0, torch.nan], 3.0), (1.0, 0)]
 )
 def test_a_scale_or_limit_that_is_not_above_zero(scale, limit):
-    with pytest.raises(ValueError, match="above zero.*scale 1"):
+    with pytest.raises(ValueError, match=r"above zero.*scale 1"):
         Standardize(MEAN, scale, limit)
 
 
 # In front of an MLP
 
 
-@pytest.mark.parametrize("n_features", [1, 6, 9, 400])
+@pytest.mark.parametrize("n_features", [1, 4, 9, 400])
 def test_the_mlp_gets_limited_rows_of_about_one_length(n_features):
     rows = torch.randn(500, n_features) * 1e3 + 1e4
     module = StandardizedMLP(n_features, 3, rows.mean(0), rows.std(0))
     hidden = module[0](rows)
-    expected = by_hand(rows, rows.mean(0), rows.std(0), 3.0) * min(1, (6 / n_features) ** 0.5)
+    expected = by_hand(rows, rows.mean(0), rows.std(0), 3.0) * min(1, (4 / n_features) ** 0.5)
     torch.testing.assert_close(hidden, expected, rtol=1e-4, atol=1e-5)
-    assert hidden.norm(dim=1).mean() < 6**0.5
+    assert hidden.norm(dim=1).mean() < 2
 
 
 def test_its_parameters_are_those_of_an_mlp():
