@@ -11,6 +11,7 @@ from torch import nn
 
 from sktorch import TorchRegressor
 from sktorch.losses import QuantileLoss
+from sktorch.modules import MLP
 
 SEED, EPOCHS, BATCH_SIZE = 3, 4, 64
 
@@ -23,6 +24,7 @@ def net(**parameters):
 def linear(**parameters):
     """A regressor whose optimum can be computed otherwise."""
     defaults = {
+        "module": MLP,
         "module__hidden": (),
         "optimizer": "adam",
         "lr": 0.1,

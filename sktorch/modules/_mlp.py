@@ -94,7 +94,7 @@ class StandardizedMLP(MLP):
     input_mean, input_scale : torch.Tensor or array-like
         Mean and scale of the inputs, of the shape of a sample.
     hidden, activation, dropout, normalization, dtype
-        See :class:`MLP`.
+        See :class:`MLP`. ``hidden=()`` is linear in the limited inputs.
 
     Raises
     ------
