@@ -45,11 +45,11 @@ SETTINGS = {
     "Adadelta": {"lr": 1.0},
     "Adafactor": {"lr": 0.1},  # Its step is scaled down by the norm of the parameters.
     "Adagrad": {"lr": 0.05},
-    "ASGD": {"lr": 0.1},
+    "ASGD": {"lr": 0.5},
     "LBFGS": {"lr": 0.1, "batch_size": N_ROWS},  # It expects the same loss function in every step.
     "Muon": {"module": without_biases, "lr": 0.02},  # It takes matrices only.
     "Rprop": {"batch_size": N_ROWS},  # It compares signs of gradients from step to step.
-    "SGD": {"lr": 0.1},
+    "SGD": {"lr": 0.5},
     "SparseAdam": {"module": GreyValues, "lr": 0.5},  # It takes sparse gradients only.
 }
 

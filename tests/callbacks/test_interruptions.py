@@ -41,10 +41,10 @@ class StopWhenGood(Callback):
 def test_the_epoch_that_asks_for_a_stop_counts(tumours):
     # A slow rate: the first epochs are bad, and the last is the best.
     X, y = tumours
-    fitted = held_out(lr=1e-4, max_epochs=100, callbacks=[StopWhenGood()]).fit(X, y)
+    fitted = held_out(lr=2e-5, max_epochs=100, callbacks=[StopWhenGood()]).fit(X, y)
     assert 1 < fitted.n_epochs_ < 100
     assert fitted.best_epoch_ == fitted.n_epochs_
-    straight = held_out(lr=1e-4, max_epochs=fitted.n_epochs_).fit(X, y)
+    straight = held_out(lr=2e-5, max_epochs=fitted.n_epochs_).fit(X, y)
     assert same_state(fitted.module_, straight.module_)
 
 
