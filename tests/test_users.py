@@ -423,7 +423,9 @@ def test_metadata_routing_of_weights():
     with sklearn.config_context(enable_metadata_routing=True):
         model = make_pipeline(
             StandardScaler().set_fit_request(sample_weight=False),
-            net().set_fit_request(sample_weight=True).set_score_request(sample_weight=True),
+            net(max_epochs=100)
+            .set_fit_request(sample_weight=True)
+            .set_score_request(sample_weight=True),
         )
         weighted = cross_validate(model, X, spoilt, cv=FOLDS, params={"sample_weight": weight})
     assert weighted["test_score"].min() > 0.8  # Spoilt rows count in neither fit nor score.
