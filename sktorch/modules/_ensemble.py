@@ -26,7 +26,7 @@ class Ensemble(nn.Module):
         Called once for each member.
     n_members : int, default=8
         Number of members.
-    n_features, n_outputs, input_shape, cardinalities, dtype : default=None
+    n_features, n_outputs, input_shape, cardinalities, dtype, input_mean, input_scale : default=None
         Handed to ``module`` where it takes them. The estimators fill them in from the data.
     **parameters
         Other parameters of ``module``: ``module__hidden=(64,)`` in an estimator.
@@ -74,6 +74,8 @@ class Ensemble(nn.Module):
         input_shape=None,
         cardinalities=None,
         dtype=None,
+        input_mean=None,
+        input_scale=None,
         **parameters,
     ):
         super().__init__()
@@ -89,6 +91,8 @@ class Ensemble(nn.Module):
             "input_shape": input_shape,
             "cardinalities": cardinalities,
             "dtype": dtype,
+            "input_mean": input_mean,
+            "input_scale": input_scale,
         }
         parameters |= {
             name: value
