@@ -6,9 +6,18 @@ from sktorch._regressor import TorchRegressor
 from sktorch._saving import load, save
 from sktorch._skops import support_skops as _support_skops
 from sktorch.fused.backend import register as _register
+from sktorch.tabular import TabularClassifier, TabularRegressor
 
 _register()
 _support_skops()
 
-__all__ = ["TorchClassifier", "TorchRegressor", "export", "load", "save"]
+__all__ = [
+    "TabularClassifier",
+    "TabularRegressor",
+    "TorchClassifier",
+    "TorchRegressor",
+    "export",
+    "load",
+    "save",
+]
 __version__ = "0.1.0.dev0"

@@ -2,6 +2,7 @@
 
 from sktorch.modules._convolutional import ConvNet
 from sktorch.modules._ensemble import Ensemble
+from sktorch.modules._fourier import FourierFeatures
 from sktorch.modules._initialization import initialize
 from sktorch.modules._mlp import MLP, StandardizedMLP
 from sktorch.modules._periodic import PeriodicEmbedding
@@ -15,6 +16,7 @@ __all__ = [
     "MLP",
     "ConvNet",
     "Ensemble",
+    "FourierFeatures",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
     "RecurrentNet",

@@ -103,20 +103,40 @@ class Ensemble(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Tensor:
         """Return the members' outputs for a batch, of shape (n_samples, n_members, ...)."""
-
-        def call(state: dict[str, Tensor]) -> Tensor:
-            # A layer that stands at two places is one entry, two that share a weight are two.
-            output = functional_call(self.member, state, inputs, named, tie_weights=False)
-            return output.unsqueeze(-1) if output.ndim == 1 else output
-
-        state = {path: stack for *_, path, stack in _tensors(self.member)}
         if torch.compiler.is_exporting() or torch.jit.is_tracing():  # ONNX knows no vmap.
+            state = self._state()
             members = [
-                call({path: stack[number] for path, stack in state.items()})
+                self._call({path: stack[number] for path, stack in state.items()}, inputs, named)
                 for number in range(self.n_members)
             ]
             return torch.stack(members, dim=1)
-        return vmap(call, out_dims=1, randomness="different")(state)
+        return self._batched(None)(self._state(), inputs, named)
+
+    def forward_apart(self, *inputs: Any) -> Tensor:
+        """Return each member's outputs for rows of its own.
+
+        Parameters
+        ----------
+        *inputs : tensors of shape (n_members, n_samples, ...)
+            The rows of each member.
+
+        Returns
+        -------
+        outputs : tensor of shape (n_samples, n_members, ...)
+        """
+        return self._batched(0)(self._state(), inputs, {})
+
+    def _batched(self, rows: int | None) -> Callable[..., Tensor]:
+        """Return a call of all members, whose rows are stacked along a dimension, or are shared."""
+        return vmap(self._call, in_dims=(0, rows, None), out_dims=1, randomness="different")
+
+    def _state(self) -> dict[str, Tensor]:
+        return {path: stack for *_, path, stack in _tensors(self.member)}
+
+    def _call(self, state: dict[str, Tensor], inputs: Any, named: dict[str, Any]) -> Tensor:
+        # A layer that stands at two places is one entry, two that share a weight are two.
+        output = functional_call(self.member, state, inputs, named, tie_weights=False)
+        return output.unsqueeze(-1) if output.ndim == 1 else output
 
     def extra_repr(self) -> str:
         """Return what the layer's text shows."""

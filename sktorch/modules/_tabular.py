@@ -12,7 +12,43 @@ from sktorch.modules._layers import positive
 from sktorch.modules._mlp import MLP
 
 
-class TabularMLP(nn.Module):
+class EmbeddedColumns(nn.Module):
+    """The numbers of a table beside an embedding of each column of codes.
+
+    ``n_embedded`` is the number of features that this makes of the columns.
+    """
+
+    def __init__(
+        self,
+        cardinalities: Iterable[int],
+        embedding_dim: int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        cardinalities = _checked(cardinalities)
+        if embedding_dim is not None:
+            embedding_dim = positive("embedding_dim", embedding_dim, otherwise=", or None")
+        self.numeric_slices = _runs_of_zeros(cardinalities)
+        self.code_columns = [j for j, size in enumerate(cardinalities) if size]
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(size, embedding_dim or default_embedding_dim(size), dtype=dtype)
+            for size in cardinalities
+            if size
+        )
+        n_of_codes = sum(embedding.embedding_dim for embedding in self.embeddings)
+        self.n_embedded = cardinalities.count(0) + n_of_codes
+
+    def embedded(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the features of a batch, of shape (n_samples, n_embedded)."""
+        parts = [X[:, columns] for columns in self.numeric_slices]
+        for column, embedding in zip(self.code_columns, self.embeddings, strict=True):
+            codes = X[:, column].long()
+            is_known = (codes >= 0) & (codes < embedding.num_embeddings)
+            parts.append(embedding(torch.where(is_known, codes, 0)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+class TabularMLP(EmbeddedColumns):
     """A multi-layer perceptron for tables: numbers beside an embedding of each category.
 
     Each column of codes looks up a vector in a table of its own, learnt with the rest (entity
@@ -71,20 +107,9 @@ class TabularMLP(nn.Module):
         normalization=None,
         dtype=None,
     ):
-        super().__init__()
-        cardinalities = _checked(cardinalities)
-        if embedding_dim is not None:
-            embedding_dim = positive("embedding_dim", embedding_dim, otherwise=", or None")
-        self.numeric_slices = _runs_of_zeros(cardinalities)
-        self.code_columns = [j for j, size in enumerate(cardinalities) if size]
-        self.embeddings = nn.ModuleList(
-            nn.Embedding(size, embedding_dim or default_embedding_dim(size), dtype=dtype)
-            for size in cardinalities
-            if size
-        )
-        n_embedded = sum(embedding.embedding_dim for embedding in self.embeddings)
+        super().__init__(cardinalities, embedding_dim, dtype)
         self.mlp = MLP(
-            cardinalities.count(0) + n_embedded,
+            self.n_embedded,
             n_outputs,
             hidden=hidden,
             activation=activation,
@@ -105,12 +130,7 @@ class TabularMLP(nn.Module):
         -------
         outputs : tensor of shape (n_samples, n_outputs)
         """
-        parts = [X[:, columns] for columns in self.numeric_slices]
-        for column, embedding in zip(self.code_columns, self.embeddings, strict=True):
-            codes = X[:, column].long()
-            is_known = (codes >= 0) & (codes < embedding.num_embeddings)
-            parts.append(embedding(torch.where(is_known, codes, 0)))
-        return self.mlp(torch.cat(parts, dim=1))
+        return self.mlp(self.embedded(X))
 
 
 def default_embedding_dim(cardinality: int) -> int:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_is_fitted
 
 from sktorch._private.scikit_learn import output_library
 from sktorch.preprocessing._categorical import category_mask
 from sktorch.preprocessing._columns import Column, column_kind, column_of, read_column
-from sktorch.preprocessing._containers import library_of, to_container
+from sktorch.preprocessing._containers import check_table, library_of, to_container
 from sktorch.preprocessing._dates import cyclic_features, days_since_1970
 from sktorch.preprocessing._encoders import (
     PLACES,
@@ -127,7 +127,7 @@ default="from_dtype"
         self.missing_values = missing_values
         self.dtype = dtype
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Learn what each column holds, and how to encode it.
 
         Parameters
@@ -136,6 +136,9 @@ default="from_dtype"
             The raw table.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the quantiles of ``outliers="smooth"``; nothing else looks at
+            them. With weights, quantiles are values of X.
 
         Returns
         -------
@@ -149,10 +152,10 @@ default="from_dtype"
         TypeError
             If X holds something else than text, numbers, booleans, dates and missing values.
         """
-        self._fit(X)
+        self._fit(X, sample_weight)
         return self
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X, y=None, sample_weight=None):
         """Fit, and clean the same table; it is read once.
 
         Parameters
@@ -161,13 +164,15 @@ default="from_dtype"
             The raw table.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
 
         Returns
         -------
         X_clean : DataFrame or ndarray of shape (n_samples, n_features_out)
             As `transform` returns it.
         """
-        return self._cleaned(X, self._fit(X))
+        return self._cleaned(X, self._fit(X, sample_weight))
 
     def transform(self, X):
         """Clean and encode.
@@ -188,7 +193,7 @@ default="from_dtype"
             If X has other columns than in `fit`.
         """
         check_is_fitted(self)
-        table = self._check_X(X, reset=False)
+        table = check_table(self, X, reset=False)
         positions = sorted({position for position, _ in self._encoders})
         return self._cleaned(X, {position: column_of(table, position) for position in positions})
 
@@ -238,17 +243,13 @@ default="from_dtype"
         bends = any(getattr(encoder, "bends", False) for _, encoder in self._encoders)
         return CleaningReport(map(row_of, inputs, self._facts, outputs, repeat(bends)))
 
-    def _check_X(self, X: Any, reset: bool) -> Any:
-        """Return X as a DataFrame or an ndarray, its names and size learnt or compared."""
-        if library_of(X) == "default":
-            return validate_data(self, X, dtype=None, ensure_all_finite=False, reset=reset)
-        check_array(np.broadcast_to(0.0, X.shape), estimator=self)  # raises if there are no rows
-        return validate_data(self, X, skip_check_array=True, reset=reset)
-
-    def _fit(self, X: Any) -> dict[int, Column]:
+    def _fit(self, X: Any, sample_weight: Any) -> dict[int, Column]:
         """Fit, and return the columns of X by their positions."""
         check_parameters(self.get_params())
-        X = self._check_X(X, reset=True)
+        X = check_table(self, X, reset=True)
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, dtype=np.float64)
+            check_consistent_length(X, sample_weight)
         self._missing_words = {word.strip().lower() for word in self.missing_values}
         columns = self._columns(X)
         self.kinds_ = [column_kind(column, self._missing_words) for column in columns.values()]
@@ -258,7 +259,7 @@ default="from_dtype"
             kind, values = self.kinds_[position], self._read(position, column)
             self._facts.append(describe(column, kind, values, self._missing_words))
             for suffix, feature in features_of(values, kind).items():
-                encoder = self._encoder(kind, suffix, feature)
+                encoder = self._encoder(kind, suffix, feature, sample_weight)
                 if encoder is not None:
                     self._encoders.append((position, encoder))
         if not self._encoders:
@@ -284,12 +285,14 @@ default="from_dtype"
         name = OneToOneFeatureMixin.get_feature_names_out(self)[position]
         return read_column(column, self.kinds_[position], self._missing_words, name)
 
-    def _encoder(self, kind: str, suffix: str, values: Any) -> Encoder | None:
+    def _encoder(
+        self, kind: str, suffix: str, values: Any, weights: np.ndarray | None
+    ) -> Encoder | None:
         if kind == "category":
             return fit_category(values, self.max_one_hot)
         if kind == "date" and suffix != "_days":
             return fit_circle(values, suffix)
-        return fit_number(values, suffix, self.outliers, self._quantile_range())
+        return fit_number(values, suffix, self.outliers, self._quantile_range(), weights)
 
     def _arrange(self) -> None:
         """Put the columns of the output in their order."""

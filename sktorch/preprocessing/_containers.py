@@ -1,9 +1,12 @@
-"""The table that comes out: an array, or a DataFrame of the library that came in or was asked."""
+"""The table that comes in, and that comes out: an array, or a DataFrame of pandas or polars."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
 
 
 def library_of(X: Any) -> str:
@@ -11,6 +14,17 @@ def library_of(X: Any) -> str:
     library = type(X).__module__.partition(".")[0]
     is_frame = type(X).__name__ == "DataFrame" and library in {"pandas", "polars"}
     return library if is_frame else "default"
+
+
+def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """Return X as a DataFrame or an ndarray; an estimator learns its names and size, or compares.
+
+    Values are not looked at.
+    """
+    if library_of(X) == "default":
+        return validate_data(estimator, X, dtype=None, ensure_all_finite=False, reset=reset)
+    check_array(np.broadcast_to(0.0, X.shape), estimator=estimator)  # raises if there are no rows
+    return validate_data(estimator, X, skip_check_array=True, reset=reset)
 
 
 def to_container(

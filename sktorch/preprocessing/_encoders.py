@@ -125,28 +125,45 @@ class CategoryEncoder:
 
 
 def fit_number(
-    values: np.ndarray, suffix: str, outliers: str | None, quantile_range: Range
+    values: np.ndarray,
+    suffix: str,
+    outliers: str | None,
+    quantile_range: Range,
+    weights: np.ndarray | None = None,
 ) -> NumberEncoder | None:
     """Return an encoder for float64 values with NaN; None if they tell nothing."""
-    known = np.sort(values[~np.isnan(values)])  # quantiles of sorted values are found faster
+    is_known = ~np.isnan(values)
+    known = np.sort(values[is_known])  # quantiles of sorted values are found faster
     has_missing = known.size < values.size
     if known.size == 0 or (known[0] == known[-1] and not has_missing):
         return None
     if known[0] == known[-1]:
         return NumberEncoder(suffix, "single", -np.inf, np.inf, 0, 1, False, has_missing, False)
-    fit = _fit_smooth if outliers == "smooth" else _fit_scaled
-    encoder = fit(known, suffix, outliers, quantile_range)
+    if outliers == "smooth":
+        q = (quantile_range[0], 50, quantile_range[1])
+        quantiles = _quantiles(known if weights is None else values[is_known], q, weights, is_known)
+        encoder = _fit_smooth(known, suffix, quantiles)
+    else:
+        encoder = _fit_scaled(known, suffix, outliers, quantile_range)
     encoder.has_missing = has_missing
     return encoder
 
 
-def _fit_smooth(
-    known: np.ndarray, suffix: str, outliers: str | None, quantile_range: Range
-) -> NumberEncoder:
+def _quantiles(
+    values: np.ndarray,
+    percentiles: tuple[float, ...],
+    weights: np.ndarray | None,
+    is_known: np.ndarray,
+) -> np.ndarray:
+    if weights is None:
+        return np.percentile(values, percentiles)
+    return np.percentile(values, percentiles, weights=weights[is_known], method="inverted_cdf")
+
+
+def _fit_smooth(known: np.ndarray, suffix: str, quantiles: np.ndarray) -> NumberEncoder:
     """Scale to the width of the quantiles, or to half of the range, and bend towards ±3."""
-    low, high = np.percentile(known, quantile_range)
+    low, center, high = quantiles
     group, scale = ("spread", high - low) if low < high else ("peaked", (known[-1] - known[0]) / 2)
-    center = np.median(known)
     with np.errstate(over="ignore"):
         reach = LARGEST_SQUARE * scale
     limits = float(center - reach), float(center + reach)

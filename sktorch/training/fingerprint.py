@@ -51,6 +51,8 @@ def fingerprint(value: object, registered: Mapping[int, str] | None = None) -> H
         return tuple((name, inner(entry)) for name, entry in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return type(value), *map(inner, value)
+    if isinstance(value, slice):
+        return slice, inner((value.start, value.stop, value.step))
     if isinstance(value, partial):
         return value.func, inner(value.args), inner(value.keywords)
     if isinstance(value, FunctionType):
@@ -163,6 +165,8 @@ class Snapshot:
             return all([self._note(value[key]) for key in keys])
         if isinstance(value, tuple):
             return all([self._note(entry) for entry in value])
+        if isinstance(value, slice):
+            return self._note((value.start, value.stop, value.step))
         if isinstance(value, partial):
             return self._note(value.args) and self._note(value.keywords)
         if isinstance(value, FunctionType) and id(value) not in self._known:

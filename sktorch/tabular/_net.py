@@ -1,0 +1,91 @@
+"""The net: waves of the numbers, which the members share, and several perceptrons behind them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sktorch.modules import MLP, Ensemble, FourierFeatures, ScaleLayer
+from sktorch.modules._tabular import EmbeddedColumns
+
+# Waves of more columns are fewer, so that no more than about so many features are made of them.
+MAX_WAVES = 320
+MAX_FREQUENCIES = 4
+
+
+class Member(EmbeddedColumns):
+    """A perceptron of features that it weighs, and of which it misses some in each batch."""
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        n_outputs: int,
+        hidden: Sequence[int],
+        feature_dropout: float,
+    ) -> None:
+        super().__init__(cardinalities)
+        self.scale = ScaleLayer(self.n_embedded)
+        self.feature_dropout = feature_dropout
+        self.mlp = MLP(self.n_embedded, n_outputs, hidden=hidden, activation="silu")
+        for parameter in self.mlp[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return outputs (n_rows, n_outputs) of cleaned columns and waves (n_rows, n_columns)."""
+        features = self.scale(self.embedded(X))
+        # One mask for all rows of a batch: it costs nothing, and each row's own gained no accuracy.
+        ones = torch.ones_like(self.scale.weight)
+        return self.mlp(features * F.dropout(ones, self.feature_dropout, self.training))
+
+
+class TabularNet(nn.Module):
+    """The members' outputs of cleaned columns.
+
+    ``numeric`` are the positions of columns with more than two values, of which waves are made;
+    ``cardinalities`` are the cleaner's.
+    """
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        numeric: Sequence[int],
+        n_outputs: int,
+        n_members: int,
+        hidden: Sequence[int],
+        feature_dropout: float,
+    ) -> None:
+        super().__init__()
+        self.n_members = n_members
+        n_frequencies = min(MAX_FREQUENCIES, MAX_WAVES // (2 * max(len(numeric), 1)))
+        self.waves = FourierFeatures(n_frequencies) if len(numeric) and n_frequencies else None
+        self.register_buffer("numeric", torch.as_tensor(numeric, dtype=torch.long))
+        n_waves = 2 * n_frequencies * len(numeric)
+        self.members = Ensemble(
+            Member,
+            n_members,
+            cardinalities=(*((0,) * n_waves), *cardinalities),
+            n_outputs=n_outputs,
+            hidden=hidden,
+            feature_dropout=feature_dropout,
+        )
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return outputs (n_rows, n_members, n_outputs) of rows (n_rows, n_columns)."""
+        return self.members(self._with_waves(X))
+
+    def forward_apart(self, X: Tensor) -> Tensor:
+        """Return outputs (n_rows, n_members, n_outputs) of rows (n_members, n_rows, n_columns)."""
+        return self.members.forward_apart(self._with_waves(X))
+
+    @torch.no_grad()
+    def scale_outputs(self, factors: Tensor) -> None:
+        """Multiply each member's outputs by a factor for good."""
+        for parameter in self.members.member.mlp[-1].parameters():
+            parameter.mul_(factors.view(-1, *[1] * (parameter.ndim - 1)))
+
+    def _with_waves(self, X: Tensor) -> Tensor:
+        if self.waves is None:
+            return X
+        waves = self.waves(X.index_select(-1, self.numeric))
+        return torch.cat([waves, X], dim=-1)
