@@ -1,11 +1,14 @@
 """The classifier for raw tables."""
 
-import numpy as np
+import math
+from typing import Any
+
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
+from torch import Tensor
 
 from sktorch.preprocessing import check_table
-from sktorch.tabular._estimator import TabularEstimator
+from sktorch.tabular._estimator import TabularEstimator, with_weight
 from sktorch.tabular._parameters import check_parameters
 from sktorch.tabular._tasks import Classification
 from sktorch.targets.labels import Labels
@@ -165,6 +168,7 @@ default="from_dtype"
         codec = Labels.of(y)
         codes = codec.encode(y)
         weights = codec.row_weights(codes, sample_weight, self.class_weight)
+        table, codes, weights = with_weight(table, codes, weights)
         outputs = self._train(table, codes, weights, Classification(len(codec.classes), self.loss))
         self.classes_ = codec.classes
         self.validation_score_ = float(
@@ -184,7 +188,7 @@ default="from_dtype"
         p : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``.
         """
-        return self._outputs(X).double().softmax(-1).mean(1).numpy()
+        return self._log_p(X).exp().numpy()
 
     def predict_log_proba(self, X):
         """Return the logarithms of the probabilities.
@@ -197,8 +201,7 @@ default="from_dtype"
         -------
         log_p : ndarray of shape (n_samples, n_classes)
         """
-        log_p = self._outputs(X).double().log_softmax(-1)
-        return (log_p.logsumexp(1) - np.log(log_p.shape[1])).numpy()
+        return self._log_p(X).numpy()
 
     def predict(self, X):
         """Predict the label of the most likely class.
@@ -211,4 +214,10 @@ default="from_dtype"
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        codes = self._log_p(X).argmax(-1).numpy()
+        return self.classes_[codes]
+
+    def _log_p(self, X: Any) -> Tensor:
+        """Return the logarithms of the members' mean probabilities."""
+        log_p = self._outputs(X).log_softmax(-1)
+        return log_p.logsumexp(1) - math.log(log_p.shape[1])

@@ -13,7 +13,7 @@ from sktorch._device import current_device, resolve_device
 from sktorch._seed import resolve_seed
 from sktorch.preprocessing import TableCleaner, check_table
 from sktorch.tabular._folds import held_out_by
-from sktorch.tabular._net import TabularNet
+from sktorch.tabular._net import TabularNet, frequencies_for
 from sktorch.tabular._tasks import Task
 from sktorch.tabular._training import Plan, Table, train_members
 from sktorch.training.cpu import subnormals_flushed, threads_for
@@ -42,40 +42,45 @@ class TabularEstimator(BaseEstimator):
     ) -> np.ndarray:
         """Train on a checked table and encoded targets; return outputs for held-out rows."""
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
-        if weights is not None and not weights.all():
-            X, y, weights = rows_of(X, weights > 0), y[weights > 0], weights[weights > 0]
-        self.cleaner_ = TableCleaner(
+        cleaner = TableCleaner(
             categorical_features=self.categorical_features,
             outliers="smooth",
             max_one_hot=MAX_ONE_HOT,
         )
         # With weights, even of one, a row of weight 2 counts as two rows do.
         counts = np.ones(len(y)) if weights is None else weights
-        columns = as_array(self.cleaner_.fit_transform(X, sample_weight=counts))
+        columns = as_array(cleaner.fit_transform(X, sample_weight=counts))
         members = held_out_by(columns, y, self.n_members, seed)
         stream = RandomStream(seed, device)
         with torch.inference_mode(False), torch.enable_grad(), current_device(device):
+            numeric = _numeric_columns(columns, cleaner.cardinalities_)
             net = stream.run_in_torch(
                 TabularNet,
-                self.cleaner_.cardinalities_,
-                _numeric_columns(columns, self.cleaner_.cardinalities_),
+                cleaner.cardinalities_,
+                numeric,
                 task.n_outputs,
                 self.n_members,
                 tuple(self.hidden),
                 self.feature_dropout,
-            ).to(device)
-            floats = {"dtype": torch.float32, "device": device}
+                frequencies_for(len(y), len(numeric)),
+            )
+            plan = self._plan(len(y))
+            # Of one batch double precision costs little, and a row of weight 2 is then two rows.
+            is_double = len(y) <= plan.batch_size and device.type != "mps"
+            floats = {"dtype": torch.float64 if is_double else torch.float32, "device": device}
+            net.to(**floats)
             table = Table(
                 torch.as_tensor(columns, **floats),
                 torch.as_tensor(y, **floats),
                 None if weights is None else torch.as_tensor(weights / weights.mean(), **floats),
                 torch.as_tensor(members, device=device),
             )
-            plan = self._plan(len(y))
             work = sum(p.numel() for p in net.parameters()) * plan.batch_size
             with threads_for(work), subnormals_flushed():
-                self.history_, outputs = train_members(net, task, table, plan, stream)
-        self.module_ = net
+                history, outputs = train_members(net, task, table, plan, stream)
+        self.cleaner_, self.history_ = cleaner, history
+        # In double precision a row's prediction does not depend on the rows beside it.
+        self.module_ = net if device.type == "mps" else net.double()
         return outputs.cpu().numpy()
 
     def _plan(self, n_rows: int) -> Plan:
@@ -99,11 +104,11 @@ class TabularEstimator(BaseEstimator):
         """Return all members' outputs for a table, (n_rows, n_members, n_outputs)."""
         check_is_fitted(self)
         X = check_table(self, X, reset=False)
-        columns = torch.as_tensor(as_array(self.cleaner_.transform(X)), dtype=torch.float32)
-        device = self.module_.numeric.device
+        columns = torch.as_tensor(as_array(self.cleaner_.transform(X)))
+        like = next(self.module_.parameters())
         with torch.no_grad(), subnormals_flushed():
             return torch.cat(
-                [self.module_(part.to(device)).cpu() for part in columns.split(ROWS_AT_ONCE)]
+                [self.module_(part.to(like)).double().cpu() for part in columns.split(ROWS_AT_ONCE)]
             )
 
     def __sklearn_tags__(self):
@@ -114,9 +119,13 @@ class TabularEstimator(BaseEstimator):
         return tags
 
 
-def rows_of(X: Any, mask: np.ndarray) -> Any:
-    """Return the rows of a table that a mask names."""
-    return X.filter(mask) if type(X).__module__.startswith("polars") else X[mask]
+def with_weight(X: Any, y: np.ndarray, weights: np.ndarray | None) -> tuple:
+    """Return a table, targets and weights without the rows of weight zero."""
+    if weights is None or weights.all():
+        return X, y, weights
+    mask = weights > 0
+    rows = X.filter(mask) if type(X).__module__.startswith("polars") else X[mask]
+    return rows, y[mask], weights[mask]
 
 
 def as_array(table: Any) -> np.ndarray:

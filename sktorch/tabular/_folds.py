@@ -11,13 +11,10 @@ def held_out_by(X: np.ndarray, y: np.ndarray, n_members: int, seed: int) -> np.n
     """
     random = np.random.default_rng(seed)
     keys = np.einsum("ij,j->i", X, random.standard_normal(X.shape[1]), dtype=np.float64)
-    _, first, number = np.unique(
-        np.column_stack([y, keys]), axis=0, return_index=True, return_inverse=True
-    )
-    n_distinct = len(first)
-    members = random.permuted(np.arange(n_distinct) % n_members)
-    # A block of neighbours in the order of the targets has one row of each member.
-    blocks = np.arange(n_distinct) // n_members
-    order = np.lexsort((random.random(n_distinct), blocks))
-    members[order] = np.arange(n_distinct) % n_members
+    distinct, number = np.unique(np.column_stack([y, keys]), axis=0, return_inverse=True)
+    # Each block of neighbours in the order of the targets has one row of each member.
+    position = np.arange(len(distinct))
+    order = np.lexsort((random.random(len(distinct)), position // n_members))
+    members = np.empty_like(position)
+    members[order] = position % n_members
     return members[number.ravel()]

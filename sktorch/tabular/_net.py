@@ -1,5 +1,6 @@
 """The net: waves of the numbers, which the members share, and several perceptrons behind them."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,9 +10,9 @@ from torch.nn import functional as F
 from sktorch.modules import MLP, Ensemble, FourierFeatures, ScaleLayer
 from sktorch.modules._tabular import EmbeddedColumns
 
-# Waves of more columns are fewer, so that no more than about so many features are made of them.
-MAX_WAVES = 320
-MAX_FREQUENCIES = 4
+# The most frequencies, and the most waves of all columns together: without, very wide tables would
+# become many times as wide.
+MAX_FREQUENCIES, MAX_WAVES = 5, 1024
 
 
 class Member(EmbeddedColumns):
@@ -39,6 +40,18 @@ class Member(EmbeddedColumns):
         return self.mlp(features * F.dropout(ones, self.feature_dropout, self.training))
 
 
+def frequencies_for(n_rows: int, n_columns: int) -> int:
+    """Return how many frequencies numeric columns get: one more for each doubling of the rows.
+
+    Fine waves of few rows let the members learn these by heart.
+    """
+    if not n_columns:
+        return 0
+    rows_per_column = math.log2(max(n_rows / n_columns, 1))
+    wanted = min(max(round(rows_per_column) - 4, 1), MAX_FREQUENCIES)
+    return min(wanted, MAX_WAVES // (2 * n_columns))
+
+
 class TabularNet(nn.Module):
     """The members' outputs of cleaned columns.
 
@@ -54,11 +67,11 @@ class TabularNet(nn.Module):
         n_members: int,
         hidden: Sequence[int],
         feature_dropout: float,
+        n_frequencies: int,
     ) -> None:
         super().__init__()
         self.n_members = n_members
-        n_frequencies = min(MAX_FREQUENCIES, MAX_WAVES // (2 * max(len(numeric), 1)))
-        self.waves = FourierFeatures(n_frequencies) if len(numeric) and n_frequencies else None
+        self.waves = FourierFeatures(n_frequencies) if n_frequencies else None
         self.register_buffer("numeric", torch.as_tensor(numeric, dtype=torch.long))
         n_waves = 2 * n_frequencies * len(numeric)
         self.members = Ensemble(

@@ -6,10 +6,10 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from sktorch.preprocessing import check_table
-from sktorch.tabular._estimator import TabularEstimator
+from sktorch.tabular._estimator import TabularEstimator, with_weight
 from sktorch.tabular._parameters import check_parameters, check_quantile
 from sktorch.tabular._tasks import Regression
-from sktorch.targets.weights import check_sample_weight, near_one
+from sktorch.targets.weights import row_weights
 
 # How far predictions may leave the range of y, as a share of it.
 MARGIN = 0.1
@@ -160,7 +160,8 @@ default="from_dtype"
         y = checked_numbers(y, table)
         weights = None
         if sample_weight is not None:
-            weights = near_one(check_sample_weight(sample_weight, len(y)))
+            weights = row_weights(y, None, sample_weight)
+            table, y, weights = with_weight(table, y, weights)
         center, scale = _moments(y, weights)
         outputs = self._train(
             table, (y - center) / scale, weights, Regression(self.loss, self.quantile)
@@ -183,7 +184,7 @@ default="from_dtype"
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self._in_scale_of_y(self._outputs(X).double().mean(1).numpy())
+        return self._in_scale_of_y(self._outputs(X).mean(1).numpy())
 
     def _in_scale_of_y(self, outputs: np.ndarray) -> np.ndarray:
         predicted = outputs[:, 0] * self._scale + self._center
