@@ -26,18 +26,26 @@ class Member(EmbeddedColumns):
         feature_dropout: float,
     ) -> None:
         super().__init__(cardinalities)
-        self.scale = ScaleLayer(self.n_embedded)
         self.feature_dropout = feature_dropout
-        self.mlp = MLP(self.n_embedded, n_outputs, hidden=hidden, activation="silu")
-        for parameter in self.mlp[-1].parameters():
+        self.scale = ScaleLayer(self.n_embedded)
+        self.first = nn.Linear(self.n_embedded, [*hidden, n_outputs][0])
+        behind = [nn.SiLU(), MLP(hidden[0], n_outputs, hidden[1:], "silu")] if hidden else []
+        self.behind = nn.Sequential(*behind)
+        for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
+
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that gives the outputs."""
+        return self.behind[-1][-1] if len(self.behind) else self.first
 
     def forward(self, X: Tensor) -> Tensor:
         """Return outputs (n_rows, n_outputs) of cleaned columns and waves (n_rows, n_columns)."""
-        features = self.scale(self.embedded(X))
         # One mask for all rows of a batch: it costs nothing, and each row's own gained no accuracy.
-        ones = torch.ones_like(self.scale.weight)
-        return self.mlp(features * F.dropout(ones, self.feature_dropout, self.training))
+        factors = F.dropout(self.scale.weight, self.feature_dropout, self.training)
+        # The weights are scaled, not the features: these are the same for all members.
+        weights = self.first.weight * factors
+        return self.behind(F.linear(self.embedded(X), weights, self.first.bias))
 
 
 def frequencies_for(n_rows: int, n_columns: int) -> int:
@@ -48,7 +56,7 @@ def frequencies_for(n_rows: int, n_columns: int) -> int:
     if not n_columns:
         return 0
     rows_per_column = math.log2(max(n_rows / n_columns, 1))
-    wanted = min(max(round(rows_per_column) - 4, 1), MAX_FREQUENCIES)
+    wanted = min(max(round(rows_per_column - 3.5), 1), MAX_FREQUENCIES)
     return min(wanted, MAX_WAVES // (2 * n_columns))
 
 
@@ -94,7 +102,7 @@ class TabularNet(nn.Module):
     @torch.no_grad()
     def scale_outputs(self, factors: Tensor) -> None:
         """Multiply each member's outputs by a factor for good."""
-        for parameter in self.members.member.mlp[-1].parameters():
+        for parameter in self.members.member.last.parameters():
             parameter.mul_(factors.view(-1, *[1] * (parameter.ndim - 1)))
 
     def _with_waves(self, X: Tensor) -> Tensor:
