@@ -37,9 +37,7 @@ class TabularEstimator(BaseEstimator):
         return len(self.history_)
 
     @leaves_generators_as_found
-    def _train(
-        self, X: Any, y: np.ndarray, weights: np.ndarray | None, task: Task
-    ) -> np.ndarray:
+    def _train(self, X: Any, y: np.ndarray, weights: np.ndarray | None, task: Task) -> np.ndarray:
         """Train on a checked table and encoded targets; return outputs for held-out rows."""
         device, seed = resolve_device(self.device), resolve_seed(self.random_state)
         cleaner = TableCleaner(
