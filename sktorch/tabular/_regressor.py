@@ -1,9 +1,11 @@
 """The regressor for raw tables."""
 
 import numpy as np
+import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_consistent_length, column_or_1d
+from torch import Tensor
 
 from sktorch.preprocessing import check_table
 from sktorch.tabular._estimator import TabularEstimator, with_weight
@@ -13,6 +15,8 @@ from sktorch.targets.weights import row_weights
 
 # How far predictions may leave the range of y, as a share of it.
 MARGIN = 0.1
+# The skewness of positive targets above which logarithms of them are learnt.
+MIN_SKEWNESS = 1.0
 
 
 class TabularRegressor(RegressorMixin, TabularEstimator):
@@ -38,7 +42,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         Learning rate of AdamW. It stays for half of the training, then falls to zero as a cosine.
     weight_decay : float, default=0.01
         Weight decay of the layers' weights.
-    feature_dropout : float, default=0.0
+    feature_dropout : float, default=0.05
         Probability, from 0 to less than 1, that a net misses a feature in a batch.
     max_epochs : int or "auto", default="auto"
         Number of epochs. "auto" takes 1,000 batches, in at least 20 and at most 200 epochs.
@@ -105,7 +109,7 @@ default="from_dtype"
         hidden=(64, 64),
         lr=0.01,
         weight_decay=0.01,
-        feature_dropout=0.0,
+        feature_dropout=0.05,
         max_epochs="auto",
         batch_size="auto",
         time_limit=None,
@@ -163,13 +167,13 @@ default="from_dtype"
             weights = row_weights(y, None, sample_weight)
             table, y, weights = with_weight(table, y, weights)
         center, scale = _moments(y, weights)
-        outputs = self._train(
-            table, (y - center) / scale, weights, Regression(self.loss, self.quantile)
-        )
-        self._center, self._scale = center, scale
+        log = _moments(np.log(y), weights) if _is_lopsided(y, weights) else None
+        task = Regression(self.loss, self.quantile, center, scale, log)
+        outputs = self._train(table, (y - center) / scale, weights, task)
+        self._task = task
         margin = MARGIN * (y.max() - y.min())
         self._range = float(y.min() - margin), float(y.max() + margin)
-        predicted = self._in_scale_of_y(outputs)
+        predicted = self._in_scale_of_y(torch.from_numpy(outputs))
         self.validation_score_ = float(r2_score(y, predicted, sample_weight=weights))
         return self
 
@@ -184,10 +188,12 @@ default="from_dtype"
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self._in_scale_of_y(self._outputs(X).mean(1).numpy())
+        return self._in_scale_of_y(self._outputs(X))
 
-    def _in_scale_of_y(self, outputs: np.ndarray) -> np.ndarray:
-        predicted = outputs[:, 0] * self._scale + self._center
+    def _in_scale_of_y(self, outputs: Tensor) -> np.ndarray:
+        """Return the mean of what outputs (n_rows, ..., 1) of one or several members predict."""
+        standardised = self._task.numbers(outputs.double()).flatten(1).mean(1)
+        predicted = standardised.numpy() * self._task.scale + self._task.center
         return predicted if self.extrapolate else np.clip(predicted, *self._range)
 
 
@@ -203,3 +209,16 @@ def _moments(y: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
     center = np.average(y, weights=weights)
     scale = np.sqrt(np.average((y - center) ** 2, weights=weights))
     return float(center), float(scale) if scale > 0 else 1.0
+
+
+def _is_lopsided(y: np.ndarray, weights: np.ndarray | None) -> bool:
+    """Say whether positive targets have a long tail upwards that their logarithms have not."""
+    if y.min() <= 0 or y.min() == y.max():
+        return False
+    skew, skew_of_logs = _skewness(y, weights), _skewness(np.log(y), weights)
+    return skew > MIN_SKEWNESS and abs(skew_of_logs) < skew
+
+
+def _skewness(y: np.ndarray, weights: np.ndarray | None) -> float:
+    center, scale = _moments(y, weights)
+    return float(np.average(((y - center) / scale) ** 3, weights=weights))

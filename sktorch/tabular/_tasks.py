@@ -12,6 +12,10 @@ from torch.nn import functional as F
 FACTORS = tuple(np.geomspace(0.1, 2, 18).round(4).tolist())
 
 
+# Standard deviations of the logarithms of targets beyond which outputs are cut off.
+MAX_LOG = 10.0
+
+
 class Task(nn.Module, ABC):
     """The loss of each row, and how good outputs for held-out rows are."""
 
@@ -70,17 +74,38 @@ class Classification(Task):
 
 
 class Regression(Task):
-    """Numbers by a loss of their own: "squared_error", "absolute_error" or "quantile"."""
+    """Numbers by a loss of their own: "squared_error", "absolute_error" or "quantile".
+
+    Outputs are standardised targets, or, with ``log``, standardised logarithms of targets: then
+    features multiply, as they do for prices, and the loss is still that of the targets. ``log`` is
+    the mean and standard deviation of the logarithms, ``center`` and ``scale`` those of the targets.
+    """
 
     n_outputs = 1
 
-    def __init__(self, loss: str, quantile: float | None = None) -> None:
+    def __init__(
+        self,
+        loss: str,
+        quantile: float | None = None,
+        center: float = 0.0,
+        scale: float = 1.0,
+        log: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__()
         self.loss, self.quantile = loss, 0.5 if quantile is None else quantile
+        self.center, self.scale, self.log = center, scale, log
+
+    def numbers(self, outputs: Tensor) -> Tensor:
+        """Return standardised targets of outputs."""
+        if self.log is None:
+            return outputs
+        mean, std = self.log
+        # Beyond it lie no targets, and the exponential of a wild output would be infinite.
+        return ((mean + std * outputs.clamp(-MAX_LOG, MAX_LOG)).exp() - self.center) / self.scale
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each row."""
-        below = targets - outputs.squeeze(-1)
+        below = targets - self.numbers(outputs).squeeze(-1)
         if self.loss == "squared_error":
             return below.square()
         return torch.maximum(self.quantile * below, (self.quantile - 1) * below)
