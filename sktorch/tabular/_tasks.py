@@ -77,8 +77,8 @@ class Regression(Task):
     """Numbers by a loss of their own: "squared_error", "absolute_error" or "quantile".
 
     Outputs are standardised targets, or, with ``log``, standardised logarithms of targets: then
-    features multiply, as they do for prices, and the loss is still that of the targets. ``log`` is
-    the mean and standard deviation of the logarithms, ``center`` and ``scale`` those of the targets.
+    features multiply, as they do for prices, and the loss is still that of the targets. ``center``
+    and ``scale`` are the mean and standard deviation of the targets, ``log`` of their logarithms.
     """
 
     n_outputs = 1
