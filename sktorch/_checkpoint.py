@@ -17,6 +17,7 @@ from sktorch._device import resolve_device
 from sktorch._digest import digest
 from sktorch._job_state import left_out, restore_job, state_of_job
 from sktorch._part import Part
+from sktorch._seed import resolve_seed
 from sktorch._warnings import warn_caller
 from sktorch.persistence.archive import read, write
 
@@ -99,7 +100,15 @@ def _read(path: Path) -> dict[str, Any] | None:
         raise ValueError(f"The checkpoint can't be read: {error} {_ADVICE}") from error
 
 
-def stored_seed(path: str | os.PathLike) -> int | None:
+def seed_of(estimator: BaseEstimator, *, partial: bool) -> int:
+    """Return the seed of a fit: without random_state that of its checkpoint, if there is one."""
+    stored = None
+    if estimator.checkpoint is not None and estimator.random_state is None and not partial:
+        stored = _stored_seed(estimator.checkpoint)
+    return resolve_seed(estimator.random_state) if stored is None else stored
+
+
+def _stored_seed(path: str | os.PathLike) -> int | None:
     """Return the seed of the training in a file; None if there is no file."""
     content = None if Path(path).is_dir() else _read(Path(path))
     return None if content is None else content["seed"]

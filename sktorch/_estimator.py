@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sktorch._building import build_net, module_of, resume_net
-from sktorch._checkpoint import checkpoint_of
+from sktorch._checkpoint import checkpoint_of, seed_of
 from sktorch._components import defaults_of, forward_arguments
 from sktorch._device import resolve_device
 from sktorch._divergence import check_outputs
@@ -24,7 +24,6 @@ from sktorch._job import TrainingJob
 from sktorch._net import Net, call
 from sktorch._parameters import ComponentParameters, check_parameters, is_auto
 from sktorch._part import Part
-from sktorch._seed import seed_of
 from sktorch._state import allow_pickling
 from sktorch._undo import fitted_or_unchanged
 from sktorch._validation import split

@@ -4,19 +4,9 @@ import secrets
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from sktorch._checkpoint import stored_seed
 from sktorch._errors import errors_name
-
-
-def seed_of(estimator: BaseEstimator, *, partial: bool) -> int:
-    """Return the seed of a fit: without random_state that of its checkpoint, if there is one."""
-    stored = None
-    if estimator.checkpoint is not None and estimator.random_state is None and not partial:
-        stored = stored_seed(estimator.checkpoint)
-    return resolve_seed(estimator.random_state) if stored is None else stored
 
 
 def resolve_seed(random_state: Any) -> int:

@@ -20,10 +20,11 @@ PACKAGE = ROOT / "sktorch"
 ARROWS = {
     "estimators": {
         *("fused", "training", "targets", "data", "losses", "modules", "persistence"),
-        "preprocessing",
+        *("preprocessing", "tabular"),
     },
     "export": {"estimators", "data", "targets", "persistence"},
     "fused": {"training", "recording", "data"},
+    "tabular": {"training", "targets", "data", "modules", "preprocessing"},
     "training": {"recording", "data", "losses"},
     "data": {"targets"},
     "targets": {"losses"},
@@ -33,7 +34,7 @@ ARROWS = {
     "preprocessing": set(),
     "persistence": set(),
 }
-LEAVES = {"_device", "_errors", "_lookup", "_private"}
+LEAVES = {"_device", "_errors", "_lookup", "_private", "_seed"}
 ESTIMATORS = {
     "_building",
     "_doubts",
@@ -55,7 +56,6 @@ ESTIMATORS = {
     "_part",
     "_predictor",
     "_regressor",
-    "_seed",
     "_saved_types",
     "_saving",
     "_skops",
@@ -72,6 +72,7 @@ PACKAGES = {
     "estimators": {"numpy", "skops", "sklearn", "skorch", "torch"},
     "export": {"numpy", "torch"},  # onnx and sklearn-onnx by name, where they are used
     "fused": {"joblib", "torch"},
+    "tabular": {"numpy", "sklearn", "torch"},
     "training": {"numpy", "torch"},
     "targets": {"numpy", "scipy", "sklearn", "torch"},
     "recording": {"torch"},
