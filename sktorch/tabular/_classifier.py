@@ -11,6 +11,7 @@ from sktorch.preprocessing import check_table
 from sktorch.tabular._estimator import TabularEstimator, with_weight
 from sktorch.tabular._parameters import check_parameters
 from sktorch.tabular._tasks import Classification
+from sktorch.tabular._undo import leaves_unchanged_on_failure
 from sktorch.targets.labels import Labels
 
 
@@ -138,6 +139,7 @@ default="from_dtype"
         self.random_state = random_state
         self.verbose = verbose
 
+    @leaves_unchanged_on_failure
     def fit(self, X, y, sample_weight=None):
         """Clean a table and train on it.
 

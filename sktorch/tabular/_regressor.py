@@ -11,6 +11,7 @@ from sktorch.preprocessing import check_table
 from sktorch.tabular._estimator import TabularEstimator, with_weight
 from sktorch.tabular._parameters import check_parameters, check_quantile
 from sktorch.tabular._tasks import Regression
+from sktorch.tabular._undo import leaves_unchanged_on_failure
 from sktorch.targets.weights import row_weights
 
 # How far predictions may leave the range of y, as a share of it.
@@ -134,6 +135,7 @@ default="from_dtype"
         self.random_state = random_state
         self.verbose = verbose
 
+    @leaves_unchanged_on_failure
     def fit(self, X, y, sample_weight=None):
         """Clean a table and train on it.
 
