@@ -7,6 +7,7 @@ from sktorch.modules._initialization import initialize
 from sktorch.modules._mlp import MLP, StandardizedMLP
 from sktorch.modules._periodic import PeriodicEmbedding
 from sktorch.modules._piecewise_linear import PiecewiseLinearEmbedding, quantile_bins
+from sktorch.modules._ranks import Ranks, rank_knots
 from sktorch.modules._recurrent import RecurrentNet
 from sktorch.modules._scale import ScaleLayer
 from sktorch.modules._standardize import Standardize
@@ -19,6 +20,7 @@ __all__ = [
     "FourierFeatures",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
+    "Ranks",
     "RecurrentNet",
     "ScaleLayer",
     "Standardize",
@@ -26,4 +28,5 @@ __all__ = [
     "TabularMLP",
     "initialize",
     "quantile_bins",
+    "rank_knots",
 ]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from sktorch._private.scikit_learn import output_library
@@ -127,7 +126,7 @@ default="from_dtype"
         self.missing_values = missing_values
         self.dtype = dtype
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None):
         """Learn what each column holds, and how to encode it.
 
         Parameters
@@ -136,9 +135,6 @@ default="from_dtype"
             The raw table.
         y : None
             Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows in the quantiles of ``outliers="smooth"``; nothing else looks at
-            them. With weights, quantiles are values of X.
 
         Returns
         -------
@@ -152,10 +148,10 @@ default="from_dtype"
         TypeError
             If X holds something else than text, numbers, booleans, dates and missing values.
         """
-        self._fit(X, sample_weight)
+        self._fit(X)
         return self
 
-    def fit_transform(self, X, y=None, sample_weight=None):
+    def fit_transform(self, X, y=None):
         """Fit, and clean the same table; it is read once.
 
         Parameters
@@ -164,15 +160,13 @@ default="from_dtype"
             The raw table.
         y : None
             Ignored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            As in `fit`.
 
         Returns
         -------
         X_clean : DataFrame or ndarray of shape (n_samples, n_features_out)
             As `transform` returns it.
         """
-        return self._cleaned(X, self._fit(X, sample_weight))
+        return self._cleaned(X, self._fit(X))
 
     def transform(self, X):
         """Clean and encode.
@@ -243,13 +237,10 @@ default="from_dtype"
         bends = any(getattr(encoder, "bends", False) for _, encoder in self._encoders)
         return CleaningReport(map(row_of, inputs, self._facts, outputs, repeat(bends)))
 
-    def _fit(self, X: Any, sample_weight: Any) -> dict[int, Column]:
+    def _fit(self, X: Any, weights: np.ndarray | None = None) -> dict[int, Column]:
         """Fit, and return the columns of X by their positions."""
         check_parameters(self.get_params())
         X = check_table(self, X, reset=True)
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight, dtype=np.float64)
-            check_consistent_length(X, sample_weight)
         self._missing_words = {word.strip().lower() for word in self.missing_values}
         columns = self._columns(X)
         self.kinds_ = [column_kind(column, self._missing_words) for column in columns.values()]
@@ -259,7 +250,7 @@ default="from_dtype"
             kind, values = self.kinds_[position], self._read(position, column)
             self._facts.append(describe(column, kind, values, self._missing_words))
             for suffix, feature in features_of(values, kind).items():
-                encoder = self._encoder(kind, suffix, feature, sample_weight)
+                encoder = self._encoder(kind, suffix, feature, weights)
                 if encoder is not None:
                     self._encoders.append((position, encoder))
         if not self._encoders:
@@ -351,6 +342,15 @@ def features_of(values: Any, kind: str) -> dict[str, Any]:
         return {"": values}
     cycles = cyclic_features(values)
     return {"_days": days_since_1970(values)} | {f"_{name}": cycles[name] for name in cycles}
+
+
+def fit_transform_weighted(cleaner: TableCleaner, X: Any, weights: np.ndarray) -> Any:
+    """Fit a cleaner to rows that count by their weights, and clean them.
+
+    Weights count in the quantiles of ``outliers="smooth"``, which are then values of X; nothing
+    else looks at them.
+    """
+    return cleaner._cleaned(X, cleaner._fit(X, weights))
 
 
 def make_cleaner(**parameters):

@@ -41,7 +41,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     max_epochs : int or "auto", default="auto"
         Number of epochs. "auto" takes 1,000 batches, in at least 20 and at most 200 epochs.
     batch_size : int or "auto", default="auto"
-        Number of rows in a batch. "auto" is 128, of more than 10,000 rows 256, of more than 50,000
+        Number of rows in a batch. "auto" is 128, of more than 50,000 rows 256, of more than 200,000
         rows 512.
     time_limit : float or None, default=None
         Seconds after which training ends, with a learning rate that has fallen to zero by then.

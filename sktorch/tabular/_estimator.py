@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sktorch._device import current_device, resolve_device
 from sktorch._seed import resolve_seed
-from sktorch.preprocessing import TableCleaner, check_table
+from sktorch.modules import rank_knots
+from sktorch.preprocessing import TableCleaner, check_table, fit_transform_weighted
 from sktorch.tabular._folds import held_out_by
 from sktorch.tabular._net import TabularNet, frequencies_for
 from sktorch.tabular._tasks import Task
@@ -24,7 +25,7 @@ MAX_ONE_HOT = 50
 # Small tables are gone through more often: fewer steps than this are too few whatever they hold.
 MIN_STEPS, MIN_EPOCHS, MAX_EPOCHS = 1000, 20, 200
 # Rows of a batch, for tables of more rows than this.
-BATCH_SIZES = {0: 128, 10_000: 256, 50_000: 512}
+BATCH_SIZES = {0: 128, 50_000: 256, 200_000: 512}
 ROWS_AT_ONCE = 8192
 
 
@@ -47,7 +48,7 @@ class TabularEstimator(BaseEstimator):
         )
         # With weights, even of one, a row of weight 2 counts as two rows do.
         counts = np.ones(len(y)) if weights is None else weights
-        columns = as_array(cleaner.fit_transform(X, sample_weight=counts))
+        columns = as_array(fit_transform_weighted(cleaner, X, counts))
         members = held_out_by(columns, y, self.n_members, seed)
         stream = RandomStream(seed, device)
         with torch.inference_mode(False), torch.enable_grad(), current_device(device):
@@ -56,6 +57,7 @@ class TabularEstimator(BaseEstimator):
                 TabularNet,
                 cleaner.cardinalities_,
                 numeric,
+                rank_knots(columns[:, numeric]),
                 task.n_outputs,
                 self.n_members,
                 tuple(self.hidden),

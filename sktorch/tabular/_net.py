@@ -1,4 +1,4 @@
-"""The net: waves of the numbers, which the members share, and several perceptrons behind them."""
+"""The net: waves of the ranks of numbers, which all members share, and their perceptrons."""
 
 import math
 from collections.abc import Sequence
@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sktorch.modules import MLP, Ensemble, FourierFeatures, ScaleLayer
+from sktorch.modules import MLP, Ensemble, FourierFeatures, Ranks, ScaleLayer
 from sktorch.modules._tabular import EmbeddedColumns
 
 # The most frequencies, and the most waves of all columns together: without, very wide tables would
 # become many times as wide.
 MAX_FREQUENCIES, MAX_WAVES = 5, 1024
+LOWEST = 0.25  # half a period from the lowest rank to the highest
 
 
 class Member(EmbeddedColumns):
@@ -63,14 +64,15 @@ def frequencies_for(n_rows: int, n_columns: int) -> int:
 class TabularNet(nn.Module):
     """The members' outputs of cleaned columns.
 
-    ``numeric`` are the positions of columns with more than two values, of which waves are made;
-    ``cardinalities`` are the cleaner's.
+    ``numeric`` are the positions of columns with more than two values; waves are made of their
+    ranks, for which they have ``knots``. ``cardinalities`` are the cleaner's.
     """
 
     def __init__(
         self,
         cardinalities: Sequence[int],
         numeric: Sequence[int],
+        knots: Tensor,
         n_outputs: int,
         n_members: int,
         hidden: Sequence[int],
@@ -79,7 +81,9 @@ class TabularNet(nn.Module):
     ) -> None:
         super().__init__()
         self.n_members = n_members
-        self.waves = FourierFeatures(n_frequencies) if n_frequencies else None
+        self.waves = None
+        if n_frequencies:
+            self.waves = nn.Sequential(Ranks(knots), FourierFeatures(n_frequencies, LOWEST))
         self.register_buffer("numeric", torch.as_tensor(numeric, dtype=torch.long))
         n_waves = 2 * n_frequencies * len(numeric)
         self.members = Ensemble(
