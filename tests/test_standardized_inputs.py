@@ -69,7 +69,7 @@ def test_pictures_of_bytes():
     digits = load_digits()
     pictures = (digits.images / 16 * 255).astype(np.uint8)[:, None]
     model = net(max_epochs=100).fit(pictures[::2], digits.target[::2])
-    assert model.score(pictures[1::2], digits.target[1::2]) > 0.95
+    assert model.score(pictures[1::2], digits.target[1::2]) > 0.93
     assert statistics(model)[0].shape == (1, 8, 8)
 
 

@@ -12,7 +12,7 @@ from sktorch.modules._tabular import EmbeddedColumns
 
 # The most frequencies, and the most waves of all columns together: without, very wide tables would
 # become many times as wide.
-MAX_FREQUENCIES, MAX_WAVES = 5, 1024
+MAX_FREQUENCIES, MAX_WAVES = 8, 1024
 LOWEST = 0.25  # half a period from the lowest rank to the highest
 
 

@@ -41,7 +41,7 @@ WRONG = {
 
 
 def net(**parameters):
-    return TorchClassifier(**{"max_epochs": 1, "random_state": 0} | parameters)
+    return TorchClassifier(MLP, **{"max_epochs": 1, "random_state": 0} | parameters)
 
 
 @pytest.mark.parametrize("groups", RIGHT.values(), ids=RIGHT.keys())
