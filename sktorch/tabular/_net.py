@@ -13,7 +13,8 @@ from sktorch.modules._tabular import EmbeddedColumns
 # The most frequencies, and the most waves of all columns together: without, very wide tables would
 # become many times as wide.
 MAX_FREQUENCIES, MAX_WAVES = 8, 1024
-LOWEST = 0.25  # half a period from the lowest rank to the highest
+LOWEST = 0.125  # a quarter of a period from the lowest place to the highest
+LARGEST = 3.0  # what the cleaner makes of numbers lies within ±3
 
 
 class Member(EmbeddedColumns):
@@ -64,8 +65,8 @@ def frequencies_for(n_rows: int, n_columns: int) -> int:
 class TabularNet(nn.Module):
     """The members' outputs of cleaned columns.
 
-    ``numeric`` are the positions of columns with more than two values; waves are made of their
-    ranks, for which they have ``knots``. ``cardinalities`` are the cleaner's.
+    ``cardinalities`` are the cleaner's. ``numeric`` are the positions of columns with more than two
+    values, whose ranks have ``knots``.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class TabularNet(nn.Module):
         self.n_members = n_members
         self.waves = None
         if n_frequencies:
-            self.waves = nn.Sequential(Ranks(knots), FourierFeatures(n_frequencies, LOWEST))
+            self.ranks, self.waves = Ranks(knots), FourierFeatures(n_frequencies, LOWEST)
         self.register_buffer("numeric", torch.as_tensor(numeric, dtype=torch.long))
         n_waves = 2 * n_frequencies * len(numeric)
         self.members = Ensemble(
@@ -112,5 +113,7 @@ class TabularNet(nn.Module):
     def _with_waves(self, X: Tensor) -> Tensor:
         if self.waves is None:
             return X
-        waves = self.waves(X.index_select(-1, self.numeric))
-        return torch.cat([waves, X], dim=-1)
+        numbers = X.index_select(-1, self.numeric)
+        # Ranks tell apart what lies close together, numbers keep what lies far apart.
+        places = (self.ranks(numbers) + numbers / LARGEST) / 2
+        return torch.cat([self.waves(places), X], dim=-1)
