@@ -8,10 +8,15 @@ import torch
 from sklearn.utils.estimator_checks import check_array_api_input, check_estimator
 from torch import nn
 
-from sktorch import TorchClassifier, TorchRegressor
+from sktorch import TabularClassifier, TabularRegressor, TorchClassifier, TorchRegressor
 
 # With scikit-learn 1.9.1; a change of these numbers is worth a look.
-N_CHECKS = {TorchClassifier: 69, TorchRegressor: 61}
+N_CHECKS = {
+    TorchClassifier: 69,
+    TorchRegressor: 61,
+    TabularClassifier: 62,
+    TabularRegressor: 58,
+}
 
 # The check compares weighted rows with repeated ones, to 1e-7. A hold-out of other rows, or
 # batches of other rows, are another training by the check's own construction.
@@ -43,6 +48,8 @@ class OwnModule(nn.Module):
         (TorchClassifier(criterion="bce_with_logits"), set()),
         (TorchRegressor(), set()),
         (TorchRegressor(early_stopping=True), WEIGHTS_AS_REPETITIONS),
+        (TabularClassifier(n_members=3, hidden=(32,), max_epochs=50), set()),
+        (TabularRegressor(n_members=3, hidden=(32,), max_epochs=50), set()),
     ],
     ids=[
         "default",
@@ -52,6 +59,8 @@ class OwnModule(nn.Module):
         "one-logit",
         "regressor",
         "regressor-early-stopping",
+        "tables",
+        "tables-regressor",
     ],
 )
 def test_check_estimator(estimator, not_comparable):

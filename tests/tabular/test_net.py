@@ -77,7 +77,7 @@ def test_codes_that_are_not_known_are_looked_up_as_unknown():
 
 @pytest.mark.parametrize(
     ("n_rows", "n_columns"),
-    [(1, 1), (10, 3), (100, 3), (4000, 5), (10**6, 1), (10**6, 400), (9, 0)],
+    [(1, 1), (10, 3), (100, 3), (10**6, 1), (10**6, 400), (9, 0)],
 )
 def test_frequencies_grow_with_rows_and_are_limited(n_rows, n_columns):
     n_frequencies = frequencies_for(n_rows, n_columns)

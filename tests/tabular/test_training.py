@@ -111,9 +111,7 @@ def test_each_member_is_kept_as_it_was_at_its_own_best_epoch():
             assert torch.equal(tensor, states[epoch][k][name])
 
 
-@pytest.mark.parametrize(
-    "task", [SQUARED, Classification(2, "log_loss")], ids=["numbers", "labels"]
-)
+@pytest.mark.parametrize("task", [SQUARED, Classification(2, "log_loss")], ids=["y", "labels"])
 def test_the_trained_net_gives_the_outputs_that_its_members_were_chosen_by(task):
     rows = table()
     if task.n_outputs == 2:
