@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import assert_all_finite, check_consistent_length, column_or_1d
 from torch import Tensor
 
 from sktorch.preprocessing import check_table
@@ -176,7 +176,9 @@ default="from_dtype"
         margin = MARGIN * (y.max() - y.min())
         self._range = float(y.min() - margin), float(y.max() + margin)
         predicted = self._in_scale_of_y(torch.from_numpy(outputs))
-        self.validation_score_ = float(r2_score(y, predicted, sample_weight=weights))
+        # It is the same of standardised numbers, whose squares are always numbers.
+        standardised = ((numbers - center) / scale for numbers in (y, predicted))
+        self.validation_score_ = float(r2_score(*standardised, sample_weight=weights))
         return self
 
     def predict(self, X):
@@ -203,14 +205,16 @@ def checked_numbers(y, X):
     """Return finite float64 targets, one a row of X."""
     y = column_or_1d(y, dtype=np.float64, warn=True)
     check_consistent_length(X, y)
+    assert_all_finite(y, input_name="y")
     return y
 
 
 def _moments(y: np.ndarray, weights: np.ndarray | None) -> tuple[float, float]:
     """Return the weighted mean and standard deviation of targets; 1 for a constant."""
-    center = np.average(y, weights=weights)
-    scale = np.sqrt(np.average((y - center) ** 2, weights=weights))
-    return float(center), float(scale) if scale > 0 else 1.0
+    unit = np.abs(y).max() or 1.0  # Squares of very large or small numbers are none.
+    center = np.average(y / unit, weights=weights)
+    scale = np.sqrt(np.average((y / unit - center) ** 2, weights=weights))
+    return float(unit * center), float(unit * scale) if scale > 0 else 1.0
 
 
 def _is_lopsided(y: np.ndarray, weights: np.ndarray | None) -> bool:

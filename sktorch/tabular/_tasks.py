@@ -1,5 +1,6 @@
 """What members learn, how held-out rows judge them, and how their outputs become predictions."""
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -101,7 +102,8 @@ class Regression(Task):
             return outputs
         mean, std = self.log
         # Beyond it lie no targets, and the exponential of a wild output would be infinite.
-        return ((mean + std * outputs.clamp(-MAX_LOG, MAX_LOG)).exp() - self.center) / self.scale
+        logs = mean - math.log(self.scale) + std * outputs.clamp(-MAX_LOG, MAX_LOG)
+        return logs.exp() - self.center / self.scale
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each row."""
