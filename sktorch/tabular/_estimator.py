@@ -132,7 +132,7 @@ def as_array(table: Any) -> np.ndarray:
     """Return a cleaned table as an array of floats."""
     if hasattr(table, "iloc"):
         table = table.astype(np.float32)  # Categories are codes.
-    return np.asarray(table, dtype=np.float32)
+    return np.require(table, np.float32, "W")  # torch warns of an array that pandas protects.
 
 
 def _numeric_columns(columns: np.ndarray, cardinalities: tuple[int, ...]) -> list[int]:

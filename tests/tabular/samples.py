@@ -40,5 +40,14 @@ def frame(n_rows=60):
 
 def frames():
     """Return a frame of each library by its name."""
-    raw = frame()
-    return {"pandas": raw, "polars": pl.from_pandas(raw)}
+    return {"pandas": frame(), "polars": as_polars(frame())}
+
+
+def as_polars(table):
+    """Return a DataFrame of polars; its own function needs pyarrow for texts."""
+    columns = {}
+    for name, column in table.items():
+        is_category = isinstance(column.dtype, pd.CategoricalDtype)
+        values = column.astype(object).where(column.notna(), None)
+        columns[name] = pl.Series(values.tolist(), dtype=pl.Categorical if is_category else None)
+    return pl.DataFrame(columns)
