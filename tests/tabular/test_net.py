@@ -1,12 +1,15 @@
 """The net of all members: shapes, rows of their own, and what its parts see."""
 
+import numpy as np
 import pytest
 import torch
 
+from sktorch.modules import rank_knots
 from sktorch.tabular._net import MAX_FREQUENCIES, MAX_WAVES, TabularNet, frequencies_for
 
 CARDINALITIES = (0, 0, 4, 0)  # two numbers, codes, and a column of 0 and 1
 NUMERIC = (0, 1)
+KNOTS = rank_knots(np.random.default_rng(0).standard_normal((50, 2)).astype(np.float32))
 
 
 def table(n_rows=6, n_members=None):
@@ -20,7 +23,9 @@ def table(n_rows=6, n_members=None):
 
 def net(hidden=(8, 8), numeric=NUMERIC, n_frequencies=2, n_outputs=3, feature_dropout=0.0):
     torch.manual_seed(1)
-    net = TabularNet(CARDINALITIES, numeric, n_outputs, 5, hidden, feature_dropout, n_frequencies)
+    net = TabularNet(
+        CARDINALITIES, numeric, KNOTS, n_outputs, 5, hidden, feature_dropout, n_frequencies
+    )
     with torch.no_grad():  # Outputs start at zero.
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -46,7 +51,7 @@ def test_rows_of_their_own_have_the_outputs_of_rows_that_are_shared(hidden):
 
 
 def test_members_start_with_outputs_of_zero():
-    model = TabularNet(CARDINALITIES, NUMERIC, 3, 5, (8,), 0.0, 2)
+    model = TabularNet(CARDINALITIES, NUMERIC, KNOTS, 3, 5, (8,), 0.0, 2)
     assert not model(table()).any()
 
 

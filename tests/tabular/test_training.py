@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sktorch.modules import rank_knots
 from sktorch.tabular._net import TabularNet
 from sktorch.tabular._tasks import Classification, Regression
 from sktorch.tabular._training import BestMembers, HeldOut, MembersLoss, Plan, Table, train_members
@@ -26,7 +27,9 @@ def table(held_out_by=None, weights=None):
 
 def net_of(n_outputs=1, feature_dropout=0.0):
     torch.manual_seed(0)
-    return TabularNet((0, 0), (0, 1), n_outputs, K, (8,), feature_dropout, 2)
+    return TabularNet(
+        (0, 0), (0, 1), rank_knots(table().X.numpy()), n_outputs, K, (8,), feature_dropout, 2
+    )
 
 
 def trained(rows, task=SQUARED, **plan):
