@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -35,21 +35,18 @@ from sktorch.data.tensors import is_lazy_frame, length
 from sktorch.losses.adapters import innermost
 from sktorch.losses.registry import criterion_class, reads_outputs
 from sktorch.modules import StandardizedMLP
+from sktorch.persistence.estimators import SavedEstimator
 from sktorch.targets.codec import Codec, LabelsOfSteps
 from sktorch.targets.own import OwnLoss
 from sktorch.training.interrupts import leaves_as_found
 from sktorch.training.randomness import RandomStream, leaves_generators_as_found
 from sktorch.training.settings import OF_TRAINING
 
-# In the state of an estimator in an archive of skops, the key of the file that `save` would write.
-ARCHIVE = "archive"
 
-
-class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
+class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, ABC):
     """Base of the estimators. Think twice before adding anything: a function often does."""
 
     _default_module = StandardizedMLP
-    _from_archive: ClassVar[Any]  # a function, set by `_skops`, which knows all types
 
     @property
     def module_(self) -> nn.Module:
@@ -93,8 +90,6 @@ class TorchEstimator(CallbackSupportMixin, ComponentParameters, ABC):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if ARCHIVE in state:  # skops keeps estimators as files that `save` writes.
-            state = self._from_archive(type(self), state)
         # What an older version wrote lacks newer parameters; their defaults change nothing.
         super().__setstate__(defaults_of(type(self)) | state)
 

@@ -22,7 +22,6 @@ from torch import nn
 
 from sktorch._classifier import TorchClassifier
 from sktorch._components import adapted
-from sktorch._estimator import ARCHIVE, TorchEstimator
 from sktorch._history import Batches, blocks_of
 from sktorch._net import ClassifierNet, Net, RegressorNet
 from sktorch._regressor import TorchRegressor
@@ -32,18 +31,22 @@ from sktorch.modules import (
     MLP,
     ConvNet,
     Ensemble,
+    FourierFeatures,
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
+    Ranks,
     RecurrentNet,
     ScaleLayer,
     Standardize,
     StandardizedMLP,
     TabularMLP,
 )
+from sktorch.persistence.estimators import ARCHIVE, SavedEstimator
 from sktorch.persistence.modules import LAZY_TENSOR, MODULE
 from sktorch.persistence.nodes import MAX_INT, BadTree
 from sktorch.persistence.objects import PICKLED, Adapter, Adapters, Reduced, fill, make, reduce
-from sktorch.preprocessing._saved_types import SAVED_TYPES
+from sktorch.preprocessing import _saved_types as of_preprocessing
+from sktorch.tabular import _saved_types as of_tabular
 from sktorch.targets.columns import LabelColumns
 from sktorch.targets.entries import EntryLabels
 from sktorch.targets.indicators import Indicators
@@ -62,15 +65,19 @@ _CALLBACKS = (
 )
 
 # Files of every version have these names: a class that moves keeps its own.
-KNOWN: dict[str, Any] = SAVED_TYPES | {
+KNOWN: dict[str, Any] = {
+    **of_preprocessing.SAVED_TYPES,
+    **of_tabular.SAVED_TYPES,
     "builtins.print": print,
     "sktorch.TorchClassifier": TorchClassifier,
     "sktorch.TorchRegressor": TorchRegressor,
     "sktorch.modules.ConvNet": ConvNet,
     "sktorch.modules.Ensemble": Ensemble,
+    "sktorch.modules.FourierFeatures": FourierFeatures,
     "sktorch.modules.MLP": MLP,
     "sktorch.modules.PeriodicEmbedding": PeriodicEmbedding,
     "sktorch.modules.PiecewiseLinearEmbedding": PiecewiseLinearEmbedding,
+    "sktorch.modules.Ranks": Ranks,
     "sktorch.modules.RecurrentNet": RecurrentNet,
     "sktorch.modules.ScaleLayer": ScaleLayer,
     "sktorch.modules.Standardize": Standardize,
@@ -126,7 +133,7 @@ _MERSENNE = 625  # integers of the state of Python's generator
 def adapters_of(training_state: bool) -> Adapters:
     """Return how objects are taken apart, with or without what only further training needs."""
     return {
-        TorchEstimator: Adapter(reduce, make, _fill_estimator),
+        SavedEstimator: Adapter(reduce, make, _fill_estimator),
         nn.Module: MODULE,
         Net: Adapter(partial(_reduce_net, training_state), make, Net.__setstate__),
         History: Adapter(partial(_reduce_history, training_state), make, _fill_history),
@@ -163,7 +170,7 @@ def adapters_of(training_state: bool) -> Adapters:
     }
 
 
-def _fill_estimator(estimator: TorchEstimator, state: dict[str, Any]) -> None:
+def _fill_estimator(estimator: SavedEstimator, state: dict[str, Any]) -> None:
     # An archive of skops comes with names that skops has audited, and a file with none.
     if ARCHIVE in state:
         raise BadTree("it holds a file inside of a file")

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sktorch._estimator import TorchEstimator
 from sktorch._saved_types import KNOWN, adapters_of
 from sktorch.persistence import archive
+from sktorch.persistence.estimators import SavedEstimator
 from sktorch.persistence.names import Names, Untrusted, is_named, trusted_names
 from sktorch.persistence.nodes import BadTree, NotPlain
 from sktorch.persistence.objects import ObjectDecoder, ObjectEncoder, names_in
@@ -18,7 +18,7 @@ KIND = "estimator"
 
 
 def save(
-    estimator: TorchEstimator, path: str | os.PathLike, *, training_state: bool = True
+    estimator: SavedEstimator, path: str | os.PathLike, *, training_state: bool = True
 ) -> None:
     """Save an estimator, fitted or not, to one file.
 
@@ -29,7 +29,7 @@ def save(
 
     Parameters
     ----------
-    estimator : TorchClassifier or TorchRegressor
+    estimator : an estimator of sktorch, such as TorchClassifier or TabularRegressor
         The estimator. For a pipeline or a search that holds one, use ``skops.io.dump``.
     path : str or path-like
         The file, by convention with the ending ``.safetensors``.
@@ -93,7 +93,7 @@ def load(path: str | os.PathLike, *, trusted: Iterable[Any] = (), **parts: Any) 
 
     Returns
     -------
-    TorchClassifier or TorchRegressor
+    TorchClassifier, TorchRegressor, TabularClassifier or TabularRegressor
         The estimator. If its device is not there, it is on the CPU, with a warning.
 
     Raises
@@ -136,10 +136,10 @@ def load(path: str | os.PathLike, *, trusted: Iterable[Any] = (), **parts: Any) 
 
 def encodable(estimator: Any, training_state: bool) -> tuple[dict[str, Any], ObjectEncoder]:
     """Return the content of a file, and an encoder for it."""
-    if not isinstance(estimator, TorchEstimator):
+    if not isinstance(estimator, SavedEstimator):
         raise TypeError(
-            f"save() got {type(estimator).__name__}; expected a TorchClassifier or a "
-            "TorchRegressor. Save a pipeline or a search that holds one with skops.io.dump."
+            f"save() got {type(estimator).__name__}; expected an estimator of sktorch. Save a "
+            "pipeline or a search that holds one with skops.io.dump."
         )
     names = Names(KNOWN)
     content = {
@@ -153,19 +153,19 @@ def encodable(estimator: Any, training_state: bool) -> tuple[dict[str, Any], Obj
 
 def decoded(
     source: Any, tree: Any, tensors: dict[str, Tensor], trusted: Mapping[str, Any]
-) -> TorchEstimator:
+) -> SavedEstimator:
     """Return the estimator of the JSON and the tensors of a file; ``source`` is for errors."""
     names = Names(KNOWN, trusted)
     if unknown := sorted({name for name in names_in(tree) if not names.knows(name)}):
         raise Untrusted(_what_to_do(source, unknown, _checked_parts(tree)))
     with archive.damage_is_told(source):
         estimator = ObjectDecoder(tensors, names, adapters_of(True)).decode(tree["estimator"])
-        if not isinstance(estimator, TorchEstimator):
+        if not isinstance(estimator, SavedEstimator):
             raise BadTree(f"it holds a {type(estimator).__name__}")
         return estimator
 
 
-def _with_remedy(estimator: TorchEstimator, error: NotPlain) -> NotPlain:
+def _with_remedy(estimator: SavedEstimator, error: NotPlain) -> NotPlain:
     """Return the error for a parameter that has no place in a file, if it is one; or the error."""
     path = str(error).partition(" ")[0].split(".")
     parameter = path[0]
@@ -182,7 +182,7 @@ def _with_remedy(estimator: TorchEstimator, error: NotPlain) -> NotPlain:
     return NotPlain(f"{what}: {error} Call set_params({parameter}=...) before saving.")
 
 
-def _parts(estimator: TorchEstimator, names: Names) -> Iterator[tuple[str, str]]:
+def _parts(estimator: SavedEstimator, names: Names) -> Iterator[tuple[str, str]]:
     """Yield the parameters whose classes or functions have to be handed over, and their names."""
     for parameter, value in estimator.get_params(deep=False).items():
         value = type(value) if isinstance(value, nn.Module) else value

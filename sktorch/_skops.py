@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from sktorch._estimator import ARCHIVE, TorchEstimator
 from sktorch._saved_types import KNOWN
 from sktorch._saving import KIND, decoded, encodable
 from sktorch.persistence import archive
+from sktorch.persistence.estimators import ARCHIVE, SavedEstimator
 from sktorch.persistence.names import import_path, is_named, trusted_names
 from sktorch.preprocessing._saved_types import CLEANER_TYPES
 
@@ -28,7 +28,7 @@ _SOURCE = "An estimator in a skops archive"
 
 def support_skops() -> None:
     """Let skops keep estimators, now or as soon as it is imported, which takes it a second."""
-    TorchEstimator._from_archive = staticmethod(_from_archive)
+    SavedEstimator._from_archive = staticmethod(_from_archive)
     if "skops.io" in sys.modules:
         _register()
     else:
@@ -41,14 +41,14 @@ def _register() -> None:
 
         estimators = [name for name, value in KNOWN.items() if _is_estimator(value)]
         cleaners = [import_path(value) for value in CLEANER_TYPES]
-        register(TorchEstimator, _name_and_state, estimators + cleaners)
+        register(SavedEstimator, _name_and_state, estimators + cleaners)
 
 
 def _is_estimator(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, TorchEstimator)
+    return isinstance(value, type) and issubclass(value, SavedEstimator)
 
 
-def _name_and_state(estimator: TorchEstimator) -> tuple[str, dict[str, Any]]:
+def _name_and_state(estimator: SavedEstimator) -> tuple[str, dict[str, Any]]:
     """Return the name of an estimator's class, and its file with what that needs of the user."""
     content, encoder = encodable(estimator, training_state=True)
     data = np.frombuffer(archive.dumps(content, KIND, encoder), np.uint8)

@@ -24,7 +24,7 @@ ARROWS = {
     },
     "export": {"estimators", "data", "targets", "persistence"},
     "fused": {"training", "recording", "data"},
-    "tabular": {"training", "targets", "data", "modules", "preprocessing"},
+    "tabular": {"training", "targets", "data", "modules", "preprocessing", "persistence"},
     "training": {"recording", "data", "losses"},
     "data": {"targets"},
     "targets": {"losses"},

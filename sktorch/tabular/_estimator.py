@@ -1,6 +1,8 @@
 """What both estimators share: from a raw table to trained members, and to their outputs."""
 
+import copy
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor
 from sktorch._device import current_device, resolve_device
 from sktorch._seed import resolve_seed
 from sktorch.modules import rank_knots
+from sktorch.persistence.estimators import SavedEstimator
 from sktorch.preprocessing import TableCleaner, check_table, fit_transform_weighted
 from sktorch.tabular._folds import held_out_by
 from sktorch.tabular._net import TabularNet, frequencies_for
@@ -29,7 +32,7 @@ BATCH_SIZES = {0: 128, 50_000: 256, 200_000: 512}
 ROWS_AT_ONCE = 8192
 
 
-class TabularEstimator(BaseEstimator):
+class TabularEstimator(SavedEstimator, BaseEstimator):
     """Base of the estimators for raw tables."""
 
     @property
@@ -79,8 +82,7 @@ class TabularEstimator(BaseEstimator):
             with threads_for(work), subnormals_flushed():
                 history, outputs = train_members(net, task, table, plan, stream)
         self.cleaner_, self.history_ = cleaner, history
-        # In double precision a row's prediction does not depend on the rows beside it.
-        self.module_ = net if device.type == "mps" else net.double()
+        self.module_ = _ready(net, device)
         return outputs.cpu().numpy()
 
     def _plan(self, n_rows: int) -> Plan:
@@ -111,12 +113,31 @@ class TabularEstimator(BaseEstimator):
                 [self.module_(part.to(like)).double().cpu() for part in columns.split(ROWS_AT_ONCE)]
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state as a machine without the device can read it."""
+        state = {**super().__getstate__()}
+        if "module_" in state and next(self.module_.parameters()).device.type != "cpu":
+            state["module_"] = copy.deepcopy(self.module_).cpu()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "module_" in state:
+            with suppress(ValueError):  # This machine may not have the device.
+                _ready(self.module_, resolve_device(self.device))
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+
+def _ready(net: TabularNet, device: torch.device) -> TabularNet:
+    """Return a trained net where, and in the precision in which, it predicts."""
+    # In double precision a row's prediction does not depend on the rows beside it.
+    return net.to(device, torch.float32 if device.type == "mps" else torch.float64)
 
 
 def with_weight(X: Any, y: np.ndarray, weights: np.ndarray | None) -> tuple:

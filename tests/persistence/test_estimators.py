@@ -354,7 +354,7 @@ def with_extra(extra):
 
 
 REFUSED = {
-    "dict": (lambda: {}, "got dict; expected a TorchClassifier"),
+    "dict": (lambda: {}, "got dict; expected an estimator of sktorch"),
     "scripted": (lambda: net(torch.jit.script(nn.Linear(4, 3))), "TorchScript"),
     "iterator": (lambda: with_extra(iter("a")), r"module\.extra\.0 is of type builtins\."),
     "method": (
