@@ -43,7 +43,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         Learning rate of AdamW. It stays for half of the training, then falls to zero as a cosine.
     weight_decay : float, default=0.01
         Weight decay of the layers' weights.
-    feature_dropout : float, default=0.05
+    feature_dropout : float, default=0.02
         Probability, from 0 to less than 1, that a net misses a feature in a batch.
     max_epochs : int or "auto", default="auto"
         Number of epochs. "auto" takes 1,000 batches, in at least 20 and at most 200 epochs.
@@ -110,7 +110,7 @@ default="from_dtype"
         hidden=(64, 64),
         lr=0.01,
         weight_decay=0.01,
-        feature_dropout=0.05,
+        feature_dropout=0.02,
         max_epochs="auto",
         batch_size="auto",
         time_limit=None,
