@@ -4,6 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+from reprlib import repr as shortened
 from typing import Any, Self
 
 import numpy as np
@@ -177,7 +178,8 @@ def check_parameters(estimator: Any) -> None:
             continue
         value = getattr(estimator, name)
         if not accepts(value):
-            raise ParameterError(f"{name} must be {expected}, got {value!r}. Change {name}.")
+            got = shortened(value)  # It may hold arrays.
+            raise ParameterError(f"{name} must be {expected}, got {got}. Change {name}.")
     # Fail on unknown names before building anything.
     optimizer_class(estimator.optimizer)
     if not is_auto(estimator.criterion):

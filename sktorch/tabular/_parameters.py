@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from numbers import Integral, Real
+from reprlib import repr as shortened
 from typing import Any
 
 
@@ -51,7 +52,7 @@ def check_parameters(parameters: dict[str, Any], losses: tuple[str, ...]) -> Non
         raise ValueError(f"loss={parameters['loss']!r} is not known; expected one of {known}.")
     for name, (accepts, expected) in RULES.items():
         if not accepts(parameters[name]):
-            raise ValueError(f"{name}={parameters[name]!r} must be {expected}. Change it.")
+            raise ValueError(f"{name}={shortened(parameters[name])} must be {expected}. Change it.")
 
 
 def check_quantile(loss: str, quantile: Any) -> None:
