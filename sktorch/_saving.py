@@ -165,7 +165,7 @@ def decoded(
         return estimator
 
 
-def _with_remedy(estimator: SavedEstimator, error: NotPlain) -> NotPlain:
+def _with_remedy(estimator: Any, error: NotPlain) -> NotPlain:
     """Return the error for a parameter that has no place in a file, if it is one; or the error."""
     path = str(error).partition(" ")[0].split(".")
     parameter = path[0]
@@ -182,7 +182,7 @@ def _with_remedy(estimator: SavedEstimator, error: NotPlain) -> NotPlain:
     return NotPlain(f"{what}: {error} Call set_params({parameter}=...) before saving.")
 
 
-def _parts(estimator: SavedEstimator, names: Names) -> Iterator[tuple[str, str]]:
+def _parts(estimator: Any, names: Names) -> Iterator[tuple[str, str]]:
     """Yield the parameters whose classes or functions have to be handed over, and their names."""
     for parameter, value in estimator.get_params(deep=False).items():
         value = type(value) if isinstance(value, nn.Module) else value

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from itertools import groupby
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,18 +31,18 @@ class EmbeddedColumns(nn.Module):
             embedding_dim = positive("embedding_dim", embedding_dim, otherwise=", or None")
         self.numeric_slices = _runs_of_zeros(cardinalities)
         self.code_columns = [j for j, size in enumerate(cardinalities) if size]
+        sizes = [size for size in cardinalities if size]
+        dims = [embedding_dim or default_embedding_dim(size) for size in sizes]
         self.embeddings = nn.ModuleList(
-            nn.Embedding(size, embedding_dim or default_embedding_dim(size), dtype=dtype)
-            for size in cardinalities
-            if size
+            nn.Embedding(size, dim, dtype=dtype) for size, dim in zip(sizes, dims, strict=True)
         )
-        n_of_codes = sum(embedding.embedding_dim for embedding in self.embeddings)
-        self.n_embedded = cardinalities.count(0) + n_of_codes
+        self.n_embedded = cardinalities.count(0) + sum(dims)
 
     def embedded(self, X: torch.Tensor) -> torch.Tensor:
         """Return the features of a batch, of shape (n_samples, n_embedded)."""
         parts = [X[:, columns] for columns in self.numeric_slices]
-        for column, embedding in zip(self.code_columns, self.embeddings, strict=True):
+        embeddings: Any = self.embeddings
+        for column, embedding in zip(self.code_columns, embeddings, strict=True):
             codes = X[:, column].long()
             is_known = (codes >= 0) & (codes < embedding.num_embeddings)
             parts.append(embedding(torch.where(is_known, codes, 0)))

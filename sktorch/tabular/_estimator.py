@@ -70,7 +70,10 @@ class TabularEstimator(SavedEstimator, BaseEstimator):
             plan = self._plan(len(y))
             # Of one batch double precision costs little, and a row of weight 2 is then two rows.
             is_double = len(y) <= plan.batch_size and device.type != "mps"
-            floats = {"dtype": torch.float64 if is_double else torch.float32, "device": device}
+            floats: dict[str, Any] = {
+                "dtype": torch.float64 if is_double else torch.float32,
+                "device": device,
+            }
             net.to(**floats)
             table = Table(
                 torch.as_tensor(columns, **floats),
@@ -159,7 +162,7 @@ def as_array(table: Any) -> np.ndarray:
 def _numeric_columns(columns: np.ndarray, cardinalities: tuple[int, ...]) -> list[int]:
     """Return the positions of numbers that have other values than 0 and 1."""
     is_numeric = ((columns != 0) & (columns != 1)).any(axis=0)
-    return [j for j in np.flatnonzero(is_numeric) if not cardinalities[j]]
+    return [j for j in np.flatnonzero(is_numeric).tolist() if not cardinalities[j]]
 
 
 def _print(row: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,8 @@ class Member(EmbeddedColumns):
     @property
     def last(self) -> nn.Linear:
         """The layer that gives the outputs."""
-        return self.behind[-1][-1] if len(self.behind) else self.first
+        behind: Any = self.behind
+        return behind[-1][-1] if len(behind) else self.first
 
     def forward(self, X: Tensor) -> Tensor:
         """Return outputs (n_rows, n_outputs) of cleaned columns and waves (n_rows, n_columns)."""
@@ -68,6 +70,8 @@ class TabularNet(nn.Module):
     ``cardinalities`` are the cleaner's. ``numeric`` are the positions of columns with more than two
     values, whose ranks have ``knots``.
     """
+
+    numeric: Tensor
 
     def __init__(
         self,
@@ -107,7 +111,8 @@ class TabularNet(nn.Module):
     @torch.no_grad()
     def scale_outputs(self, factors: Tensor) -> None:
         """Multiply each member's outputs by a factor for good."""
-        for parameter in self.members.member.last.parameters():
+        member: Any = self.members.member
+        for parameter in member.last.parameters():
             parameter.mul_(factors.view(-1, *[1] * (parameter.ndim - 1)))
 
     def _with_waves(self, X: Tensor) -> Tensor:

@@ -1,17 +1,22 @@
 """Checks of the estimators' parameters."""
 
+import math
 from collections.abc import Callable
 from numbers import Integral, Real
 from reprlib import repr as shortened
 from typing import Any
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 < value < float("inf")
+    return _is_number(value) and 0 < value < math.inf
 
 
 def _is_fraction(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < 1
+    return _is_number(value) and 0 <= value < 1
 
 
 def _is_count(value: Any) -> bool:
@@ -32,7 +37,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hidden": (_are_widths, "a tuple of positive whole numbers"),
     "lr": (_is_positive, "a positive number"),
     "weight_decay": (
-        lambda value: _is_positive(value) or (isinstance(value, Real) and value == 0),
+        lambda value: _is_number(value) and 0 <= value < math.inf,
         "a number, 0 or more",
     ),
     "feature_dropout": (_is_fraction, "a number from 0 to less than 1"),

@@ -26,19 +26,14 @@ CHUNK_ROWS = 8192
 class Table:
     """Cleaned rows on a device, their targets and weights, and who holds each of them out."""
 
-    X: Tensor
+    values: Tensor
     y: Tensor
     weights: Tensor | None
     held_out_by: Tensor
-    is_whole = True  # as rows that batches are cut from
-
-    @property
-    def values(self) -> Tensor:
-        """The rows."""
-        return self.X
+    is_whole: bool = True  # as rows that batches are cut from
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        return self.X.index_select(0, index)
+        return self.values.index_select(0, index)
 
 
 @dataclass
@@ -91,9 +86,9 @@ class HeldOut:
     def __init__(self, table: Table, n_members: int) -> None:
         rows = [torch.nonzero(table.held_out_by == k).squeeze(1) for k in range(n_members)]
         # Of fewer distinct rows than members, those without one are judged by all rows.
-        rows = [own if len(own) else torch.arange(len(table.X), device=own.device) for own in rows]
+        rows = [own if len(own) else torch.arange(len(table.values), device=own.device) for own in rows]
         n_rows = max(map(len, rows))
-        device = table.X.device
+        device = table.values.device
         self._table = table
         self.index = torch.zeros(n_rows, n_members, dtype=torch.long, device=device)
         self.weights = torch.zeros(n_rows, n_members, device=device)
@@ -108,14 +103,14 @@ class HeldOut:
         """Return each member's outputs for its rows, (n_rows, n_members, n_outputs)."""
         net.eval()
         chunks = self.index.split(max(CHUNK_ROWS // self.index.shape[1], 1))
-        return torch.cat([net.forward_apart(self._table.X[chunk.T]) for chunk in chunks])
+        return torch.cat([net.forward_apart(self._table.values[chunk.T]) for chunk in chunks])
 
     def of_rows(self, outputs: Tensor) -> Tensor:
         """Return the outputs in the order of the table's rows, (n_rows, n_outputs)."""
         is_filled = torch.zeros_like(self.weights, dtype=torch.bool)
         counts = torch.bincount(self._table.held_out_by, minlength=self.index.shape[1])
         is_filled = torch.arange(len(self.index), device=counts.device).unsqueeze(1) < counts
-        rows = outputs.new_zeros(len(self._table.X), outputs.shape[-1])
+        rows = outputs.new_zeros(len(self._table.values), outputs.shape[-1])
         rows[self.index[is_filled]] = outputs[is_filled]
         return rows
 
@@ -157,9 +152,9 @@ def train_members(
 ) -> tuple[list[dict[str, Any]], Tensor]:
     """Train a net; return a row for each epoch, and outputs for all rows by who holds them out."""
     trainee = Trainee(net, MembersLoss(task, net.n_members), _optimizer(net, plan), stream)
-    trainee.criterion_.to(table.X.device)
+    trainee.criterion_.to(table.values.device)
     targets = torch.stack([table.y, table.held_out_by.to(table.y.dtype)], dim=1)
-    index = torch.arange(len(table.X))
+    index = torch.arange(len(table.values))
     batches = Batches(
         table,
         targets,
@@ -169,7 +164,7 @@ def train_members(
         shuffle=True,
         drop_last=len(index) > plan.batch_size,
     )
-    engine = Engine(table.X.device, StepSettings(), plan.n_epochs)
+    engine = Engine(table.values.device, StepSettings(), plan.n_epochs)
     runner = SeededRunner(engine, user_code=False)
     held_out, best = HeldOut(table, net.n_members), BestMembers(net)
     history: list[dict[str, Any]] = []

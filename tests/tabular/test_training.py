@@ -28,7 +28,7 @@ def table(held_out_by=None, weights=None):
 def net_of(n_outputs=1, feature_dropout=0.0):
     torch.manual_seed(0)
     return TabularNet(
-        (0, 0), (0, 1), rank_knots(table().X.numpy()), n_outputs, K, (8,), feature_dropout, 2
+        (0, 0), (0, 1), rank_knots(table().values.numpy()), n_outputs, K, (8,), feature_dropout, 2
     )
 
 
@@ -79,7 +79,7 @@ def test_held_out_rows_are_predicted_by_the_member_that_holds_them_out(weights):
     net.eval()
     torch.testing.assert_close(held_out.weights.sum(0), torch.ones(K))
     outputs = held_out.of_rows(held_out.outputs(net))
-    expected = net(rows.X)[torch.arange(N), rows.held_out_by]
+    expected = net(rows.values)[torch.arange(N), rows.held_out_by]
     torch.testing.assert_close(outputs, expected)
 
 
