@@ -162,7 +162,7 @@ def test_weights_are_those_of_repeated_rows():
     weights = torch.ones(N)
     weights[:K] = 3.0
     repeated = table()
-    for name in ("X", "y", "held_out_by"):
+    for name in ("values", "y", "held_out_by"):
         rows = getattr(repeated, name)
         setattr(repeated, name, torch.cat([rows, rows[:K], rows[:K]]))
     train = partial(trained, batch_size=1000, weight_decay=0.0)
