@@ -68,6 +68,15 @@ def test_outputs_are_those_of_members_made_one_by_one(module, inputs, training):
         torch.testing.assert_close(stack, own)
 
 
+@pytest.mark.parametrize(("module", "inputs"), CASES.values(), ids=CASES.keys())
+def test_rows_of_their_own_have_the_outputs_of_rows_that_are_shared(module, inputs):
+    ensemble = Ensemble(module, n_members=3).eval()
+    own = torch.stack([inputs.roll(shift, dims=0) for shift in range(3)])
+    apart = ensemble.forward_apart(own)
+    for k in range(3):
+        torch.testing.assert_close(apart[:, k], ensemble(own[k])[:, k])
+
+
 def test_one_number_a_row_is_one_column_a_member():
     assert Ensemble(OneNumber, 3, n_features=4)(X).shape == (6, 3, 1)
 

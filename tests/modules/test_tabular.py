@@ -12,6 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from sktorch import TorchClassifier
 from sktorch.modules import MLP, TabularMLP
 from sktorch.modules._tabular import default_embedding_dim
+from tests.modules.searches import check_stacked_as_alone
 
 MIXED = (0, 4, 0, 0, 7, 0)  # numbers in columns 0, 2, 3, 5
 
@@ -103,6 +104,14 @@ def test_stacked_models_give_what_each_gives_and_the_same_gradients():
         module(X).square().sum().backward()
         for name, parameter in module.named_parameters():
             torch.testing.assert_close(parameters[name].grad[position], parameter.grad)
+
+
+def test_a_search_trains_it_stacked(monkeypatch, capsys):
+    X, y = load_iris(return_X_y=True)
+    X[:, 3] = (X[:, 3] * 4).round()  # codes
+    parameters = {"module__cardinalities": (0, 0, 0, 11), "module__hidden": (8,)}
+    check_stacked_as_alone(TabularMLP, parameters, (X, y), monkeypatch)
+    assert "train together" in capsys.readouterr().out
 
 
 def test_each_epoch_of_codes_alone_tells_the_classes_apart():
