@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class Standardize(nn.Module):
     """Standardise inputs: less their mean, over their scale, and smoothly limited.
 
-    With y = (x - mean) / scale / limit, the output is limit · y / (|y| + 1 / (1 + |y|)): nearly
-    (x - mean) / scale where that is small, and never beyond the limit. So a value far out, a rare
+    With ``y = (x - mean) / scale / limit``, the output is ``limit * y / (abs(y) + 1 / (1 +
+    abs(y)))``: nearly (x - mean) / scale where that is small, and never beyond the limit. So a value far out, a rare
     category or a pixel that hardly ever changes does not outweigh all others. What the dtype of
     the inputs can't hold becomes NaN.
 
