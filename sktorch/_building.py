@@ -56,7 +56,9 @@ def build_net(estimator: BaseEstimator, part: Part, device: torch.device, seed: 
         given, dtype = parameters["module"], _floating_dtype(example, device)
         from_data = _known_from_data(estimator, codec.n_outputs(prototype), dtype)
         if _asks_for_statistics(module, given) and "n_features" in from_data:
-            from_data |= _statistics(part, dtype, seed)
+            # A module that can't be told its dtype has torch's default, and so have its statistics.
+            own = given.get("dtype", dtype) if accepts(module, "dtype") else None
+            from_data |= _statistics(part, own or torch.get_default_dtype(), seed)
         parameters["module"] = _filled_in(module, given, from_data, estimator)
     net = estimator._net_class(
         module=factory,

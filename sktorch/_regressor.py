@@ -14,7 +14,7 @@ from sktorch._net import RegressorNet
 from sktorch._predictor import predictor
 from sktorch._scoring import r2, r_squared
 from sktorch._validation import arguments_of_validation
-from sktorch.losses.adapters import loss_arguments
+from sktorch.losses.adapters import innermost, loss_arguments
 from sktorch.targets.numbers import Numbers
 from sktorch.targets.weights import check_sample_weight, near_one
 
@@ -409,7 +409,7 @@ class TorchRegressor(RegressorMixin, TorchEstimator):
         if deviation is None:
             raise ValueError(
                 f"return_std=True needs a criterion that learns a standard deviation, and "
-                f"{criterion} does not. Set criterion='gaussian_nll' and fit."
+                f"{innermost(criterion)} does not. Set criterion='gaussian_nll' and fit."
             )
         return predicted, as_array_of(codec.decode_predicted(deviation), X)
 

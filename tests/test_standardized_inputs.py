@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from sktorch import TorchClassifier, TorchRegressor, load, save
-from sktorch.modules import MLP, Standardize
+from sktorch.modules import MLP, Ensemble, Standardize
 from tests.data.samples import Items, ItemStream
 
 X, y = load_wine(return_X_y=True)  # unscaled: from 0.1 to 1,680
@@ -208,3 +208,14 @@ def test_folds_have_statistics_of_their_own_in_one_stack():
         for found, expected in zip(statistics(other), statistics(one), strict=True):
             np.testing.assert_array_equal(found, expected)
         np.testing.assert_allclose(other.predict_proba(X), one.predict_proba(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in an ensemble"])
+def test_a_module_without_dtype_gets_statistics_of_its_own(dtype, inside):
+    def make_net(n_features, n_outputs, input_mean, input_scale):
+        return nn.Sequential(Standardize(input_mean, input_scale), nn.Linear(n_features, n_outputs))
+
+    module = {"module": Ensemble, "module__module": make_net} if inside else {"module": make_net}
+    model = TorchClassifier(**module, max_epochs=2, random_state=0).fit(X.astype(dtype), y)
+    assert all(tensor.dtype == torch.float32 for tensor in model.module_.state_dict().values())

@@ -85,6 +85,8 @@ class Ensemble(nn.Module):
                 "returns a module with weights of its own at each call. Pass the class."
             )
         self.n_members = positive("n_members", n_members)
+        if not _takes(module, "dtype"):  # then its layers are of torch's default
+            input_mean, input_scale = _as_default(input_mean), _as_default(input_scale)
         from_data = {
             "n_features": n_features,
             "n_outputs": n_outputs,
@@ -149,6 +151,13 @@ def _takes(module: Callable, name: str) -> bool:
         return name in inspect.signature(module).parameters
     except (TypeError, ValueError):  # Python can't tell them.
         return False
+
+
+def _as_default(statistic: Any) -> Any:
+    """Return a statistic of the inputs in torch's default dtype, None as it is."""
+    return (
+        None if statistic is None else torch.as_tensor(statistic, dtype=torch.get_default_dtype())
+    )
 
 
 def _stacked(members: list[nn.Module]) -> nn.Module:

@@ -8,9 +8,9 @@ class Standardize(nn.Module):
     """Standardise inputs: less their mean, over their scale, and smoothly limited.
 
     With ``y = (x - mean) / scale / limit``, the output is ``limit * y / (abs(y) + 1 / (1 +
-    abs(y)))``: nearly (x - mean) / scale where that is small, and never beyond the limit. So a value far out, a rare
-    category or a pixel that hardly ever changes does not outweigh all others. What the dtype of
-    the inputs can't hold becomes NaN.
+    abs(y)))``: nearly (x - mean) / scale where that is small, and never beyond the limit. So a
+    value far out, a rare category or a pixel that hardly ever changes does not outweigh all others.
+    What the dtype of the inputs can't hold becomes NaN.
 
     As the constructor parameters of a module, `input_mean` and `input_scale` are filled in from the
     training rows, as ``n_features`` is: the first layer of a module of your own may be

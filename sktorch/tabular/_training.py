@@ -86,7 +86,9 @@ class HeldOut:
     def __init__(self, table: Table, n_members: int) -> None:
         rows = [torch.nonzero(table.held_out_by == k).squeeze(1) for k in range(n_members)]
         # Of fewer distinct rows than members, those without one are judged by all rows.
-        rows = [own if len(own) else torch.arange(len(table.values), device=own.device) for own in rows]
+        rows = [
+            own if len(own) else torch.arange(len(table.values), device=own.device) for own in rows
+        ]
         n_rows = max(map(len, rows))
         device = table.values.device
         self._table = table

@@ -1,6 +1,7 @@
 """Targets of an ensemble in one module, whose outputs are those of several members."""
 
 import math
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def has_members(module: nn.Module, output: Any) -> bool:
     """Say whether a module's output is (n_rows, n_members, ...), as its ``n_members`` says."""
     n_members = getattr(module, "n_members", None)
     is_deep = isinstance(output, Tensor) and output.ndim > 2
-    return isinstance(n_members, int) and is_deep and output.shape[1] == n_members
+    return isinstance(n_members, Integral) and is_deep and output.shape[1] == n_members
 
 
 def of_members(targets: Codec) -> "MemberOutputs":

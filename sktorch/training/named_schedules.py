@@ -51,8 +51,8 @@ SCHEDULES = {
         CosineLogLR,
         lambda training: {
             "total_iters": training.n_steps,
-            # At the beginning of the first epoch the rate is zero.
-            "offset": 0.0 if training.by_batch else 0.5,
+            # At the beginning the rate is zero; in the middle of an epoch, or only batch, not.
+            "offset": 0.0 if training.by_batch and training.n_steps > 1 else 0.5,
         },
     ),
     "cosine_warm_restarts": _Named(

@@ -5,8 +5,10 @@ from functools import partial
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_iris
 from torch.optim import lr_scheduler
 
+from sktorch import TorchClassifier
 from sktorch.training.cosine_schedulers import CosineLogLR, FlatCosineLR
 from tests.training.schedules import (
     LRS,
@@ -67,3 +69,9 @@ def test_a_warm_up_comes_before_what_is_flat():
     np.testing.assert_allclose(
         seen[n_warm:], by_hand(scheduler, other, False)[: len(seen) - n_warm]
     )
+
+
+def test_an_only_batch_is_trained_on():
+    X, y = load_iris(return_X_y=True)
+    model = TorchClassifier(lr_schedule="cosine_log", max_epochs=1, batch_size=1000, device="cpu")
+    assert model.fit(X, y).history_[-1, "lr"] > 0
