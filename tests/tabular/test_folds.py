@@ -33,7 +33,7 @@ def test_numbers_are_shared_out_evenly():
 
 
 def test_equal_rows_are_held_out_together():
-    number = np.random.default_rng(1).integers(0, 20, 400)
+    number = np.random.default_rng(1).integers(0, 20, 100)
     members = held_out_by(X[number], y[number], 5, seed=0)
     for row in range(20):
         assert len(set(members[number == row])) == 1
@@ -48,3 +48,18 @@ def test_the_order_of_rows_changes_nothing():
 def test_seeds_differ():
     assert (held_out_by(X, y, 5, seed=0) != held_out_by(X, y, 5, seed=1)).any()
     np.testing.assert_array_equal(held_out_by(X, y, 5, seed=1), held_out_by(X, y, 5, seed=1))
+
+
+def test_equal_rows_of_other_targets_are_held_out_together():
+    X = np.repeat(np.arange(50.0)[:, None], 4, axis=0)
+    members = held_out_by(X, np.arange(200.0), n_members=8, seed=0).reshape(50, 4)
+    assert (members == members[:, :1]).all()
+
+
+def test_many_equal_rows_are_dealt_to_all_members():
+    X, y = np.repeat([[0.0], [1.0]], 400, axis=0), np.tile([0, 0, 0, 0, 1], 160)
+    members = held_out_by(X, y, n_members=8, seed=0)
+    for place in (0, 1):
+        for label in (0, 1):
+            own = np.bincount(members[(X[:, 0] == place) & (y == label)], minlength=8)
+            assert own.min() > 0
