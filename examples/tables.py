@@ -36,7 +36,7 @@ print(X_train.iloc[[0, 14, 27]].T)
 # %%
 # One line
 # --------
-# Cleaning, several nets that train as one program, the choice of their best epochs and the
+# Cleaning, several nets that train as one program, the choice of the best epoch and the
 # calibration of their probabilities are all inside.
 from sktorch import TabularClassifier
 

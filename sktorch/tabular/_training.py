@@ -1,4 +1,4 @@
-"""Train the members as one program, and keep each at the epoch that its held-out rows like best."""
+"""Train the members as one program, and keep the epoch that suits held-out rows best."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ from sktorch.training.cost import Work
 from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import SeededRunner
+from sktorch.training.stopping import BestWeights
 
 LR_FACTOR_OF_SCALE = 6.0
 # Rows that members are judged by at once.
@@ -117,38 +118,6 @@ class HeldOut:
         return rows
 
 
-class BestMembers:
-    """Each member as it was at its best epoch."""
-
-    def __init__(self, net: TabularNet) -> None:
-        self._net = net
-        self.risks = torch.full((net.n_members,), math.inf, device=net.numeric.device)
-        self._kept: dict[str, Tensor] = {}
-
-    @torch.no_grad()
-    def update(self, risks: Tensor, **values: Tensor) -> None:
-        """Keep the members that are better than before, and what belongs to them."""
-        is_better = risks < self.risks
-        self.risks = torch.where(is_better, risks, self.risks)
-        state = dict(self._net.members.named_parameters()) | values
-        for name, tensor in state.items():
-            if name not in self._kept:
-                self._kept[name] = tensor.detach().clone()
-                continue
-            kept = self._kept[name]
-            shape = (1, -1) if name == "outputs" else (-1,)
-            mask = is_better.view(*shape, *[1] * (tensor.ndim - len(shape)))
-            kept.copy_(torch.where(mask, tensor, kept))
-
-    def restore(self) -> dict[str, Tensor]:
-        """Load the kept members into the net; return what belongs to them."""
-        parameters = dict(self._net.members.named_parameters())
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(self._kept.pop(name))
-        return self._kept
-
-
 def train_members(
     net: TabularNet, task: Task, table: Table, plan: Plan, stream: RandomStream
 ) -> tuple[list[dict[str, Any]], Tensor]:
@@ -168,7 +137,7 @@ def train_members(
     )
     engine = Engine(table.values.device, StepSettings(), plan.n_epochs)
     runner = SeededRunner(engine, user_code=False)
-    held_out, best = HeldOut(table, net.n_members), BestMembers(net)
+    held_out, best = HeldOut(table, net.n_members), BestWeights()
     history: list[dict[str, Any]] = []
     for lr in _learning_rates(plan):
         start = perf_counter()
@@ -178,24 +147,34 @@ def train_members(
         outputs = held_out.outputs(net)
         factors = task.factors(outputs, held_out.targets, held_out.weights)
         outputs *= factors.unsqueeze(-1)
-        risks = task.risks(outputs, held_out.targets, held_out.weights)
-        best.update(risks, factors=factors, outputs=outputs)
+        # One epoch for all: chosen for each member by its few rows, it would fit these by chance,
+        # and the score of held-out rows would promise too much.
+        risk = float(task.risks(outputs, held_out.targets, held_out.weights).mean())
         loss = sum(map(math.prod, zip(losses, sizes, strict=True))) / sum(sizes)
         history.append(
             {
                 "epoch": len(history) + 1,
                 "train_loss": loss / (net.n_members - 1 or 1),
-                "valid_risk": float(risks.mean()),
+                "valid_risk": risk,
                 "lr": lr,
                 "dur": perf_counter() - start,
             }
         )
+        if -risk > best.score:
+            kept = factors, outputs
+            best.update(-risk, len(history), net)
         if plan.report is not None:
             plan.report(history[-1])
-    kept = best.restore()
-    net.scale_outputs(kept["factors"])
+    if best.epoch is None:
+        raise ValueError(
+            "The loss of held-out rows was not finite in any epoch. Lower lr, or look at the "
+            "values of X and y."
+        )
+    best.restore(net)
+    factors, outputs = kept
+    net.scale_outputs(factors)
     net.eval()
-    return history, held_out.of_rows(kept["outputs"])
+    return history, held_out.of_rows(outputs)
 
 
 def _optimizer(net: TabularNet, plan: Plan) -> torch.optim.Optimizer:

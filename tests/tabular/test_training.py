@@ -9,7 +9,7 @@ import torch
 from sktorch.modules import rank_knots
 from sktorch.tabular._net import TabularNet
 from sktorch.tabular._tasks import Classification, Regression
-from sktorch.tabular._training import BestMembers, HeldOut, MembersLoss, Plan, Table, train_members
+from sktorch.tabular._training import HeldOut, MembersLoss, Plan, Table, train_members
 from sktorch.training.randomness import RandomStream
 
 N, K = 60, 3
@@ -93,25 +93,24 @@ def test_a_member_without_rows_to_hold_out_is_judged_by_all():
     assert all(torch.isfinite(parameter).all() for parameter in net.parameters())
 
 
-def test_each_member_is_kept_as_it_was_at_its_own_best_epoch():
-    net, states = net_of(), []
-    best = BestMembers(net)
-    for risks in ([1.0, 5.0, np.nan], [2.0, 4.0, 1.0], [0.5, 6.0, 3.0], [0.7, 4.5, np.nan]):
-        with torch.no_grad():
-            for parameter in net.parameters():
-                parameter.add_(torch.randn_like(parameter))
-        states.append([state_of_member(net, k) for k in range(K)])
-        states[-1] = [{name: t.clone() for name, t in state.items()} for state in states[-1]]
-        number = float(len(states))
-        outputs, factors = torch.full((4, K, 2), number), torch.full((K,), number)
-        best.update(torch.tensor(risks), factors=factors, outputs=outputs)
-    kept = best.restore()
-    assert best.risks.tolist() == [0.5, 4.0, 1.0]
-    assert kept["factors"].tolist() == [3.0, 2.0, 2.0]
-    assert kept["outputs"][:, :, 0].tolist() == [[3.0, 2.0, 2.0]] * 4
-    for k, epoch in enumerate([2, 1, 1]):
-        for name, tensor in state_of_member(net, k).items():
-            assert torch.equal(tensor, states[epoch][k][name])
+def test_the_epoch_that_suits_held_out_rows_best_is_kept():
+    rows, plan = table(), {"lr": 0.5, "batch_size": 8}  # so large that losses rise again
+    net, history, outputs = trained(rows, n_epochs=30, **plan)
+    risks = [row["valid_risk"] for row in history]
+    best = int(np.argmin(risks)) + 1
+    assert best < len(history)
+    squares = (outputs[:, 0] - rows.y).square()
+    by_member = [float(squares[rows.held_out_by == k].mean()) for k in range(K)]
+    assert np.mean(by_member) == pytest.approx(min(risks), rel=1e-5)
+    expected = HeldOut(rows, K).outputs(net)
+    torch.testing.assert_close(HeldOut(rows, K).of_rows(expected), outputs)
+
+
+def test_a_loss_that_is_never_finite_is_an_error():
+    rows = table()
+    rows.y[:] = torch.inf
+    with pytest.raises(ValueError, match="not finite in any epoch"):
+        trained(rows)
 
 
 @pytest.mark.parametrize("task", [SQUARED, Classification(2, "log_loss")], ids=["y", "labels"])
