@@ -2,8 +2,8 @@
 
 import numpy as np
 
-# More rows than this that are equal are no repetition: they differ in what X does not tell.
-MAX_REPEATED = 16
+# More equal rows than this are no repetition: they differ in what X does not tell.
+MAX_REPEATED = 4
 
 
 def held_out_by(X: np.ndarray, y: np.ndarray, n_members: int, seed: int) -> np.ndarray:

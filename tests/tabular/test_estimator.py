@@ -175,7 +175,7 @@ def test_tables_of_every_kind(make, target, table):
 
 
 def test_300_categories_are_embedded():
-    rows = np.arange(900)
+    rows = np.arange(1800)
     table = pd.DataFrame({"code": (rows % 300).astype(str)}).astype("category")
     target = rows % 300 < 150
     fitted = classifier(max_epochs=30).fit(table, target)
