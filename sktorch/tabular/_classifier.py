@@ -21,7 +21,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     ``fit`` takes a DataFrame of pandas or polars, or an array, with numbers, text, categories,
     dates and missing values. A :class:`sktorch.preprocessing.TableCleaner` makes numbers of them,
     of which waves are made, and several small nets train on these as one program. Each of them
-    holds out other rows, by which the best epoch is chosen and its probabilities are
+    holds out other rows, by which its best epoch is chosen and its probabilities are
     calibrated. The ensemble's probabilities are the mean of theirs.
 
     Parameters
@@ -66,8 +66,9 @@ default="from_dtype"
         The labels, sorted.
     validation_score_ : float
         Accuracy on the training rows, each predicted by the one net that held it out: an estimate
-        for new rows without a split. The best epoch is chosen by the same rows, so that on few
-        hundred rows it promises a few percent too much; on many, all nets together are better.
+        for new rows without a split. It is that of the best epoch for all nets, which is chosen by
+        the same rows: on few hundred rows it promises a few percent too much. On many, all nets
+        together are better.
     cleaner_ : TableCleaner
         The fitted cleaner. Its ``report()`` shows what became of each column.
     module_ : torch.nn.Module

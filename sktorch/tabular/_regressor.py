@@ -69,8 +69,9 @@ default="from_dtype"
     ----------
     validation_score_ : float
         R² on the training rows, each predicted by the one net that held it out: an estimate for new
-        rows without a split. The best epoch is chosen by the same rows, so that on few hundred rows
-        it promises a little too much; on many, all nets together are better.
+        rows without a split. It is that of the best epoch for all nets, which is chosen by the same
+        rows: on few hundred rows it promises a little too much. On many, all nets together are
+        better.
     cleaner_ : TableCleaner
         The fitted cleaner. Its ``report()`` shows what became of each column.
     module_ : torch.nn.Module

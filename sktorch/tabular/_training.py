@@ -1,4 +1,4 @@
-"""Train the members as one program, and keep the epoch that suits held-out rows best."""
+"""Train the members as one program, and keep each at the epoch that suits its held-out rows."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -16,7 +16,6 @@ from sktorch.training.cost import Work
 from sktorch.training.engine import Engine, StepSettings
 from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import SeededRunner
-from sktorch.training.stopping import BestWeights
 
 LR_FACTOR_OF_SCALE = 6.0
 # Rows that members are judged by at once.
@@ -118,6 +117,37 @@ class HeldOut:
         return rows
 
 
+class BestMembers:
+    """Each member as it was at its best epoch."""
+
+    def __init__(self, net: TabularNet) -> None:
+        self._net = net
+        self.risks = torch.full((net.n_members,), math.inf, device=net.numeric.device)
+        self._kept: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def update(self, risks: Tensor, **values: Tensor) -> None:
+        """Keep the members that are better than before, and what belongs to them."""
+        is_better = risks < self.risks
+        self.risks = torch.where(is_better, risks, self.risks)
+        state = dict(self._net.members.named_parameters()) | values
+        for name, tensor in state.items():
+            if name not in self._kept:
+                self._kept[name] = tensor.detach().clone()
+                continue
+            kept = self._kept[name]
+            mask = is_better.view(-1, *[1] * (tensor.ndim - 1))
+            kept.copy_(torch.where(mask, tensor, kept))
+
+    def restore(self) -> dict[str, Tensor]:
+        """Load the kept members into the net; return what belongs to them."""
+        parameters = dict(self._net.members.named_parameters())
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(self._kept.pop(name))
+        return self._kept
+
+
 def train_members(
     net: TabularNet, task: Task, table: Table, plan: Plan, stream: RandomStream
 ) -> tuple[list[dict[str, Any]], Tensor]:
@@ -137,7 +167,8 @@ def train_members(
     )
     engine = Engine(table.values.device, StepSettings(), plan.n_epochs)
     runner = SeededRunner(engine, user_code=False)
-    held_out, best = HeldOut(table, net.n_members), BestWeights()
+    held_out, best = HeldOut(table, net.n_members), BestMembers(net)
+    lowest_risk = math.inf
     history: list[dict[str, Any]] = []
     for lr in _learning_rates(plan):
         start = perf_counter()
@@ -147,9 +178,13 @@ def train_members(
         outputs = held_out.outputs(net)
         factors = task.factors(outputs, held_out.targets, held_out.weights)
         outputs *= factors.unsqueeze(-1)
-        # One epoch for all: chosen for each member by its few rows, it would fit these by chance,
-        # and the score of held-out rows would promise too much.
-        risk = float(task.risks(outputs, held_out.targets, held_out.weights).mean())
+        risks = task.risks(outputs, held_out.targets, held_out.weights)
+        best.update(risks, factors=factors)
+        risk = float(risks.mean())
+        if risk < lowest_risk:
+            # The estimate for new rows is that of one epoch for all: at each member's own, chosen
+            # by its few rows, these are predicted too well by chance.
+            lowest_risk, estimate = risk, outputs
         loss = sum(map(math.prod, zip(losses, sizes, strict=True))) / sum(sizes)
         history.append(
             {
@@ -160,21 +195,16 @@ def train_members(
                 "dur": perf_counter() - start,
             }
         )
-        if -risk > best.score:
-            kept = factors, outputs
-            best.update(-risk, len(history), net)
         if plan.report is not None:
             plan.report(history[-1])
-    if best.epoch is None:
+    if lowest_risk == math.inf:
         raise ValueError(
             "The loss of held-out rows was not finite in any epoch. Lower lr, or look at the "
             "values of X and y."
         )
-    best.restore(net)
-    factors, outputs = kept
-    net.scale_outputs(factors)
+    net.scale_outputs(best.restore()["factors"])
     net.eval()
-    return history, held_out.of_rows(outputs)
+    return history, held_out.of_rows(estimate)
 
 
 def _optimizer(net: TabularNet, plan: Plan) -> torch.optim.Optimizer:
