@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from sktorch.data.batches import Batches
 from sktorch.tabular._net import TabularNet
 from sktorch.tabular._tasks import Task
+from sktorch.training.cosine_schedulers import flat_cosine
 from sktorch.training.cost import Work
 from sktorch.training.engine import Engine, StepSettings
+from sktorch.training.parameter_groups import FACTOR
 from sktorch.training.randomness import RandomStream
 from sktorch.training.runner import SeededRunner
 
-LR_FACTOR_OF_SCALE = 6.0
+LR_FACTOR_OF_SCALE, FLAT_FRACTION = 6.0, 0.5
 # Rows that members are judged by at once.
 CHUNK_ROWS = 8192
 
@@ -109,7 +111,6 @@ class HeldOut:
 
     def of_rows(self, outputs: Tensor) -> Tensor:
         """Return the outputs in the order of the table's rows, (n_rows, n_outputs)."""
-        is_filled = torch.zeros_like(self.weights, dtype=torch.bool)
         counts = torch.bincount(self._table.held_out_by, minlength=self.index.shape[1])
         is_filled = torch.arange(len(self.index), device=counts.device).unsqueeze(1) < counts
         rows = outputs.new_zeros(len(self._table.values), outputs.shape[-1])
@@ -173,7 +174,7 @@ def train_members(
     for lr in _learning_rates(plan):
         start = perf_counter()
         for group in trainee.optimizer_.param_groups:
-            group["lr"] = lr * group["factor"]
+            group["lr"] = lr * group[FACTOR]
         losses, sizes = runner.train(trainee, batches)
         outputs = held_out.outputs(net)
         factors = task.factors(outputs, held_out.targets, held_out.weights)
@@ -189,7 +190,7 @@ def train_members(
         history.append(
             {
                 "epoch": len(history) + 1,
-                "train_loss": loss / (net.n_members - 1 or 1),
+                "train_loss": loss / (net.n_members - 1),
                 "valid_risk": risk,
                 "lr": lr,
                 "dur": perf_counter() - start,
@@ -216,7 +217,7 @@ def _optimizer(net: TabularNet, plan: Plan) -> torch.optim.Optimizer:
         groups.setdefault((factor, plan.weight_decay if decays else 0.0), []).append(parameter)
     return torch.optim.AdamW(
         [
-            {"params": parameters, "factor": factor, "weight_decay": weight_decay}
+            {"params": parameters, FACTOR: factor, "weight_decay": weight_decay}
             for (factor, weight_decay), parameters in groups.items()
         ],
         lr=plan.lr,
@@ -236,4 +237,4 @@ def _learning_rates(plan: Plan) -> Iterator[float]:
             done = max(done, (perf_counter() - start) / plan.time_limit)
         if number and done >= 1:
             return
-        yield plan.lr * 0.5 * (1 + math.cos(math.pi * (max(1, 2 * done) - 1)))
+        yield plan.lr * flat_cosine(done, FLAT_FRACTION)

@@ -53,6 +53,12 @@ class CosineLogLR(LambdaLR):
         super().__init__(optimizer, factor, last_epoch)
 
 
+def flat_cosine(done: float, flat_fraction: float) -> float:
+    """Return the factor of the learning rate after a share of the training."""
+    falling = max(0.0, (done - flat_fraction) / (1 - flat_fraction))
+    return 0.5 * (1 + math.cos(math.pi * falling))
+
+
 class _FlatCosine:
     """A function of the number of steps done; an object, which is pickled as a lambda is not."""
 
@@ -60,9 +66,7 @@ class _FlatCosine:
         self.n_steps, self.flat_fraction = n_steps, flat_fraction
 
     def __call__(self, step: int) -> float:
-        done = min(step / self.n_steps, 1)
-        falling = max(0.0, (done - self.flat_fraction) / (1 - self.flat_fraction))
-        return 0.5 * (1 + math.cos(math.pi * falling))
+        return flat_cosine(min(step / self.n_steps, 1), self.flat_fraction)
 
 
 class _CosineLog:
