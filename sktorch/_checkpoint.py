@@ -17,6 +17,7 @@ from sktorch._device import resolve_device
 from sktorch._digest import digest
 from sktorch._job_state import left_out, restore_job, state_of_job
 from sktorch._part import Part
+from sktorch._rungs import PausedFit
 from sktorch._seed import resolve_seed
 from sktorch._warnings import warn_caller
 from sktorch.persistence.archive import read, write
@@ -100,12 +101,15 @@ def _read(path: Path) -> dict[str, Any] | None:
         raise ValueError(f"The checkpoint can't be read: {error} {_ADVICE}") from error
 
 
-def seed_of(estimator: BaseEstimator, *, partial: bool) -> int:
-    """Return the seed of a fit: without random_state that of its checkpoint, if there is one."""
-    stored = None
+def seed_of(estimator: BaseEstimator, paused: PausedFit | None, *, partial: bool) -> int:
+    """Return the seed of a fit: without random_state that of the training that it goes on with."""
+    stored = None if paused is None else paused.seed
     if estimator.checkpoint is not None and estimator.random_state is None and not partial:
         stored = _stored_seed(estimator.checkpoint)
-    return resolve_seed(estimator.random_state) if stored is None else stored
+    seed = resolve_seed(estimator.random_state) if stored is None else stored
+    if paused is not None:
+        paused.seed = seed
+    return seed
 
 
 def _stored_seed(path: str | os.PathLike) -> int | None:

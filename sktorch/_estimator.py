@@ -24,6 +24,7 @@ from sktorch._job import TrainingJob
 from sktorch._net import Net, call
 from sktorch._parameters import ComponentParameters, check_parameters, is_auto
 from sktorch._part import Part
+from sktorch._rungs import paused_fit
 from sktorch._state import allow_pickling
 from sktorch._undo import fitted_or_unchanged
 from sktorch._validation import split
@@ -113,7 +114,8 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
         are rows to validate on.
         """
         check_parameters(self)
-        device, seed = resolve_device(self.device), seed_of(self, partial=partial)
+        paused = None if partial else paused_fit()
+        device, seed = resolve_device(self.device), seed_of(self, paused, partial=partial)
         resume = (partial or self.warm_start) and hasattr(self, "net_")
         n_epochs = 1 if partial else self.max_epochs
 
@@ -131,8 +133,11 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
                 train, valid = split(self, data, sample_weight, groups, validation, seed)
             net = resume_net(self, seed) if resume else build_net(self, train, device, seed)
             job = TrainingJob(self, net, train, valid, n_epochs, partial=partial)
+            given = {"sample_weight": sample_weight, "groups": groups, **validation}
+            if paused is not None:
+                paused.goes_on_with([data.source.values, data.y, given])
+                job.checkpoint, job.until = paused, paused.until
             if self.checkpoint is not None and not partial:
-                given = {"sample_weight": sample_weight, "groups": groups, **validation}
                 job.checkpoint = checkpoint_of(self, data, given, seed, net if resume else None)
             job.run()
             self.net_ = net

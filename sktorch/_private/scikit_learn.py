@@ -3,7 +3,14 @@
 from typing import Any
 
 from sklearn.base import BaseEstimator
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._set_output import _get_output_config
+
+
+# The base of scikit-learn's searches, which its own documentation tells to extend by `_run_search`.
+# HalvingSearchCV overrides this and `_select_best_index`, and reads `_checked_cv_orig`. Without
+# these names it can't be imported, or searches every candidate once.
+__all__ = ["BaseSearchCV"]
 
 
 class ParameterNamesOnce(BaseEstimator):

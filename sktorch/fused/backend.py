@@ -18,11 +18,16 @@ tasks by joblib.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import joblib
-from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBackend
+from joblib.parallel import (
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+    get_active_backend,
+)
 
 from sktorch.fused.fuser import Fuser
 from sktorch.fused.host_memory import MemoryLimit, free_memory
@@ -96,6 +101,7 @@ class FusedBackend(ParallelBackendBase):
         self._free_memory, self._is_limited_by_memory = free_memory, True
         self._n_jobs = MAX_TASKS
         self._progress: Progress | None = None
+        self._call: TaskHandle | None = None  # outside of any task; of all calls of one `Parallel`
         self._threads: TaskThreads | None = None  # of the call that is under way
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
@@ -130,7 +136,10 @@ class FusedBackend(ParallelBackendBase):
         limited = self._is_limited_by_memory
         has_room = MemoryLimit(self._free_memory).has_room if limited else _always
         outer = current_task()
-        call = self._outermost_call() if outer is None else outer.call()
+        if outer is None:
+            self._call = self._call or self._outermost_call()
+        call = self._call if outer is None else outer.call()
+        assert call is not None
         self._threads = TaskThreads(call, self._n_jobs, has_room)
 
     def _outermost_call(self) -> TaskHandle:
@@ -183,8 +192,20 @@ class FusedBackend(ParallelBackendBase):
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Forget queued tasks, end those that wait, and let the others come to their end."""
+        self._call = None  # It is cancelled.
         if self._threads is not None:
             self._threads.cancel()
+
+    def terminate(self) -> None:
+        """Forget what was recorded, at the end of the last call."""
+        self._call = None
+
+
+def as_one_program() -> AbstractContextManager:
+    """Return a context in which the tasks of joblib run in this backend, as they may already."""
+    backend, _ = get_active_backend()
+    is_active = isinstance(backend, FusedBackend)
+    return nullcontext() if is_active else joblib.parallel_config("sktorch")
 
 
 def _always(n_running: int) -> bool:

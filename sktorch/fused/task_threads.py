@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from itertools import count
 from typing import Any
 
@@ -31,6 +32,7 @@ class TaskThreads:
 
     def __init__(self, call: TaskHandle, max_threads: int, has_room: Callable[[int], bool]) -> None:
         self._call, self._max_threads, self._has_room = call, max_threads, has_room
+        self._context = copy_context()  # A task sees the variables of who makes the call.
         self._lock = threading.Lock()
         self._queue: deque[tuple[int, Callable[[], Any], Callable[[Outcome], Any]]] = deque()
         self._numbers = count()
@@ -150,7 +152,7 @@ class TaskThreads:
         self._add_thread()  # Another task may have been held back, and there is room for it now.
         with task_running(self._call.task(number)):
             # The callback may queue the next task, so it is called before this thread leaves.
-            callback(self._outcome(function))
+            callback(self._context.copy().run(self._outcome, function))
         with self._lock:
             self._n_running -= 1
         return True

@@ -1,0 +1,145 @@
+"""Fits that pause at an epoch, and go on from there when the same fit is made again.
+
+Successive halving calls `fit` at every rung, on new estimators with the same parameters and data. A
+fit inside `PausedFits.training_until` ends at the rung's epoch and leaves its state behind; at the
+next rung the fit at the same place takes it up, to the bit. So whatever surrounds a net is fitted as
+in any search: pipelines, meta-estimators of several nets, scorers.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from sktorch._digest import digest
+from sktorch._job_state import restore_job, state_of_job
+from sktorch.fused.rendezvous import current_task
+
+# Where a fit is made: the path to its task below the call, and its number within the task.
+Place = tuple[tuple[int, ...], int]
+
+
+@dataclass
+class PausedFit:
+    """A fit that has paused, or the place of one that has yet to begin."""
+
+    until: int = 0  # the epoch to pause after
+    seed: int | None = None
+    rows: list[dict[str, float]] = field(default_factory=list)  # of the history
+    _digest: str = ""
+    _state: dict[str, Any] | None = None
+    _n_done: int = 0
+    _is_over: bool = False
+
+    def goes_on_with(self, data: Any) -> None:
+        """Take the data of the fit; forget the state if it was reached with others.
+
+        A transformer in front that draws random numbers makes other data of the same rows.
+        """
+        known, self._digest = self._digest, digest(data)
+        if known != self._digest:
+            self._state, self._n_done, self._is_over = None, 0, False
+
+    def resume(self, job: Any) -> int:
+        """Give a job the state that was left; return how many epochs are done: all, if it is over.
+
+        The net of the state is another one, whose best weights may have been loaded since.
+        """
+        if self._state is not None:
+            restore_job(job, self._state)
+            self._state = None
+        return job.n_epochs if self._is_over else self._n_done
+
+    def save(self, job: Any, n_done: int, *, is_over: bool) -> None:
+        """Keep the state of a job that pauses here."""
+        is_over = is_over or n_done == job.n_epochs
+        if n_done == self.until or is_over:
+            self._state, self._n_done, self._is_over = deepcopy(state_of_job(job)), n_done, is_over
+            self.rows = [_numbers(row) for row in job.net.history]
+
+    def n_epochs_until(self, number: int) -> int:
+        """Return how many epochs end with the pause, the first being that of a number."""
+        return self.until - number + 1
+
+
+@dataclass
+class _Rung:
+    """What a fit finds out about the rung that it is made at."""
+
+    n_epochs: int
+    depth: int  # of the call in the tree of tasks
+    fits: dict[Place, PausedFit]
+
+
+_rung: ContextVar[_Rung | None] = ContextVar("_rung", default=None)
+_n_fits: ContextVar[int] = ContextVar("_n_fits", default=0)  # begun in this task
+
+
+class PausedFits:
+    """The fits of a search that pause at each rung, by their places."""
+
+    def __init__(self) -> None:
+        self._fits: dict[Place, PausedFit] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._fits)
+
+    @contextmanager
+    def training_until(self, n_epochs: int) -> Iterator[None]:
+        """Let the fits of the tasks that are called inside train until an epoch."""
+        task = current_task()
+        depth = 0 if task is None else len(task.order)
+        tokens = _rung.set(_Rung(n_epochs, depth, self._fits)), _n_fits.set(0)
+        try:
+            yield
+        finally:
+            _rung.reset(tokens[0])
+            _n_fits.reset(tokens[1])
+
+    def keep(self, tasks: Sequence[int]) -> None:
+        """Keep the fits of some tasks alone: the n-th of these goes on as task n of the next call."""
+        numbers = {old: new for new, old in enumerate(tasks)}
+        self._fits = {
+            ((numbers[task], *inner), number): fit
+            for ((task, *inner), number), fit in self._fits.items()
+            if task in numbers
+        }
+
+    def histories(self) -> Iterator[tuple[int, list[list[dict[str, float]]]]]:
+        """Yield the number of each task, and the histories of its fits."""
+        fits = sorted(self._fits.items(), key=itemgetter(0))
+        for task, of_task in groupby(fits, key=lambda item: item[0][0][0]):
+            yield task, [fit.rows for _, fit in of_task if fit.rows]
+
+
+def paused_fit() -> PausedFit | None:
+    """Return the paused fit that the fit which begins here goes on from; None outside of a rung."""
+    rung = _rung.get()
+    if rung is None:
+        return None
+    place = path_of_task(), _n_fits.get()
+    _n_fits.set(place[1] + 1)
+    fit = rung.fits.setdefault(place, PausedFit())
+    fit.until = rung.n_epochs
+    return fit
+
+
+def path_of_task() -> tuple[int, ...]:
+    """Return the path of this thread's task below the call of the search."""
+    rung, task = _rung.get(), current_task()
+    path = () if rung is None or task is None else task.order[rung.depth :]
+    if not path:
+        raise RuntimeError(
+            "A search whose fits pause was called where joblib runs one task after the other, as in "
+            "a callback of a fit. Call it outside of the callback."
+        )
+    return path
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    """Return what an epoch recorded as numbers, by name."""
+    return {name: float(value) for name, value in row.items() if isinstance(value, float)}

@@ -1,0 +1,344 @@
+"""A search by successive halving, whose survivors go on where they were."""
+
+from collections.abc import Callable
+from math import ceil
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.model_selection import ParameterGrid, ParameterSampler
+
+from sktorch._private.scikit_learn import BaseSearchCV
+from sktorch._rungs import PausedFits
+from sktorch.fused.backend import as_one_program
+from sktorch.model_selection._learning_curves import LearningCurves
+from sktorch.model_selection._rung_plan import RungPlan, plan_rungs
+
+
+class HalvingSearchCV(BaseSearchCV):
+    """Search over parameters by successive halving in epochs, inside one program.
+
+    All candidates train for a few epochs, side by side. The best of them go on, from the weights and
+    the state that they have, to the next rung; the others leave. The last rung ends at the
+    estimator's ``max_epochs``, so that its candidates are the models that a full search would have
+    made, to the bit in double precision where the same fits train together; schedules look at
+    ``max_epochs`` from the first epoch on.
+
+    The search has the interface of :class:`sklearn.model_selection.HalvingGridSearchCV`, but for
+    the resource, which is always epochs; several metrics may be given; and splitters may shuffle
+    without a seed, as each fold is drawn once. Its tasks run under the joblib backend "sktorch",
+    whatever other backend is active.
+
+    Parameters
+    ----------
+    estimator : estimator object
+        A `TorchClassifier` or `TorchRegressor`, or a pipeline or other meta-estimator that fits
+        some. Other estimators can be searched with ``min_resources="max"``.
+    param_distributions : dict or list of dicts
+        Names of parameters with lists of values or distributions (with a method ``rvs``).
+    n_candidates : int, default=None
+        How many candidates to sample. None takes the whole grid, for which every parameter needs a
+        list.
+    factor : float, default=3
+        One in so many candidates goes on to the next rung, for as many times the epochs.
+    min_resources : int, "exhaust" or "max", default="exhaust"
+        Epochs of the first rung. With "exhaust" as many as lead to the last epoch when fewer
+        candidates than ``factor`` are left, at least one. With "max" there is a single rung: all
+        candidates train in full.
+    max_resources : int, default="auto"
+        Epochs of the last rung. With "auto" the largest ``max_epochs`` among the estimator's
+        parameters; fits end at their own ``max_epochs`` in any case.
+    aggressive_elimination : bool, default=False
+        Whether to eliminate at the first rung, without further epochs, until the last one is left
+        with ``factor`` candidates at most. Matters where ``min_resources`` is large.
+    scoring : str, callable, list, tuple or dict, default=None
+        As for :class:`sklearn.model_selection.GridSearchCV`. Of several metrics ``refit`` names the
+        one that decides who goes on.
+    n_jobs : int, default=None
+        How many fits train side by side. None for as many as fit in memory.
+    refit : bool, str or callable, default=True
+        As for `GridSearchCV`.
+    cv : int, cross-validation generator or iterable, default=None
+        As for `GridSearchCV`.
+    verbose : int, default=0
+        As for `GridSearchCV`.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the sampled candidates.
+    error_score : "raise" or numeric, default=np.nan
+        Score of a fit that fails. Candidates whose score is NaN never go on.
+    return_train_score : bool, default=False
+        Whether to score training rows as well.
+
+    Attributes
+    ----------
+    cv_results_ : dict of arrays
+        As of `HalvingGridSearchCV`: one row for every candidate at every rung, with the rung
+        ``iter``, its epochs ``n_resources``, and the number ``candidate`` among all candidates.
+    learning_curves_ : dict of arrays
+        What was recorded after each epoch of each fit: ``candidate``, ``split``, ``epoch``, and the
+        losses, scores and learning rates of the history by their names; NaN where there is none.
+        A table for ``pandas.DataFrame``.
+    best_estimator_ : estimator
+        The best candidate of the last rung, fitted to all rows.
+    best_score_ : float
+        Its mean score over the folds.
+    best_params_ : dict
+        Its parameters.
+    best_index_ : int
+        Its row in ``cv_results_``.
+    n_resources_ : list of int
+        Epochs at which each rung ends.
+    n_candidates_ : list of int
+        Number of candidates at each rung.
+    n_remaining_candidates_ : int
+        Number of candidates that a further rung would have.
+    n_iterations_, n_required_iterations_, n_possible_iterations_ : int
+        Number of rungs; that which leaves fewer candidates than ``factor``; that which the epochs
+        allow.
+    min_resources_, max_resources_ : int
+        Epochs of the first rung and of the last.
+    scorer_, n_splits_, refit_time_, multimetric_, classes_, n_features_in_, feature_names_in_
+        As of `GridSearchCV`.
+
+    Raises
+    ------
+    ValueError
+        If the parameters leave no rung, or no candidate has a score at the end of one.
+
+    References
+    ----------
+    K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter
+    optimization", AISTATS 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sktorch import TorchClassifier
+    >>> from sktorch.model_selection import HalvingSearchCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = HalvingSearchCV(
+    ...     TorchClassifier(max_epochs=18, random_state=0), {"lr": [0.1, 0.01, 1e-3, 1e-4, 1e-5]}, cv=3
+    ... ).fit(X, y)
+    >>> search.n_candidates_, search.n_resources_
+    ([5, 2], [6, 18])
+    """
+
+    def __init__(
+        self,
+        estimator,
+        param_distributions,
+        *,
+        n_candidates=None,
+        factor=3,
+        min_resources="exhaust",
+        max_resources="auto",
+        aggressive_elimination=False,
+        scoring=None,
+        n_jobs=None,
+        refit=True,
+        cv=None,
+        verbose=0,
+        random_state=None,
+        error_score=np.nan,
+        return_train_score=False,
+    ):
+        super().__init__(
+            estimator,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        self.param_distributions = param_distributions
+        self.n_candidates = n_candidates
+        self.factor = factor
+        self.min_resources = min_resources
+        self.max_resources = max_resources
+        self.aggressive_elimination = aggressive_elimination
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """Search, and fit the best candidate to all rows.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or whatever the estimator takes
+            Training rows.
+        y : array-like, default=None
+            Targets.
+        **params : dict
+            Parameters for the estimator's ``fit``, the splitter and the scorer, as of
+            `GridSearchCV`.
+
+        Returns
+        -------
+        self : HalvingSearchCV
+            The fitted search.
+        """
+        with as_one_program():
+            return super().fit(X, y, **params)
+
+    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any) -> None:
+        """Let the base class fit and score the candidates of each rung."""
+        candidates = self._sampled_candidates()
+        plan = self._plan(len(candidates))
+        fits, splitter, curves = PausedFits(), SameSplits(self._checked_cv_orig), LearningCurves()
+        left = [*range(len(candidates))]
+        self.n_candidates_ = []
+        search = callback_ctx.subcontext(task_name="search", max_subtasks=len(plan.n_epochs))
+        search.call_on_fit_task_begin(estimator=self)
+        for number, n_epochs in enumerate(plan.n_epochs):
+            self.n_candidates_.append(len(left))
+            rung = search.subcontext(
+                task_name="halving-iteration",
+                max_subtasks=len(left) * self.n_splits_,
+                sequential_subtasks=False,
+            )
+            rung.call_on_fit_task_begin(estimator=self)
+            columns = {"iter": number, "n_resources": n_epochs}
+            with fits.training_until(n_epochs):
+                results = evaluate_candidates(
+                    [candidates[candidate] for candidate in left],
+                    splitter,
+                    more_results={key: [value] * len(left) for key, value in columns.items()}
+                    | {"candidate": left},
+                    callback_ctx=rung,
+                )
+            rung.call_on_fit_task_end(estimator=self)
+            for task, histories in fits.histories():
+                position, split = divmod(task, self.n_splits_)
+                curves.set(left[position], split, histories)
+            if number + 1 < len(plan.n_epochs):
+                _check_has_paused(fits, self.estimator)
+                best = self._best(results, len(left), plan.n_candidates[number + 1])
+                fits.keep([p * self.n_splits_ + s for p in best for s in range(self.n_splits_)])
+                left = [left[position] for position in best]
+        search.call_on_fit_task_end(estimator=self)
+        self._describe(plan, len(left), curves)
+
+    def _describe(self, plan: RungPlan, n_left: int, curves: LearningCurves) -> None:
+        """Set the attributes that tell how the search went."""
+        self.n_iterations_, self.n_resources_ = len(plan.n_epochs), plan.n_epochs
+        self.n_required_iterations_, self.n_possible_iterations_ = plan.n_required, plan.n_possible
+        self.n_remaining_candidates_ = ceil(n_left / self.factor)
+        self.min_resources_ = plan.n_epochs[0]
+        self.learning_curves_ = curves.table()
+
+    def _sampled_candidates(self) -> list[dict[str, Any]]:
+        """Return the candidates: the whole grid, or as many as asked for."""
+        space = self.param_distributions
+        if self.n_candidates is not None:
+            if not isinstance(self.n_candidates, Integral) or self.n_candidates < 1:
+                raise ValueError(
+                    f"n_candidates={self.n_candidates!r} must be a positive integer, or None for "
+                    "the whole grid."
+                )
+            return [*ParameterSampler(space, self.n_candidates, random_state=self.random_state)]
+        try:
+            return [*ParameterGrid(space)]
+        except TypeError as error:
+            raise TypeError(
+                f"n_candidates=None takes the whole grid of param_distributions, but {error} Set "
+                "n_candidates to sample from distributions."
+            ) from error
+
+    def _plan(self, n_candidates: int) -> RungPlan:
+        self.max_resources_ = self._max_epochs()
+        is_number = isinstance(self.min_resources, Integral) and self.min_resources > 0
+        if not is_number and self.min_resources not in ("exhaust", "max"):
+            raise ValueError(
+                f"min_resources={self.min_resources!r} must be a positive number of epochs, "
+                "'exhaust' or 'max'."
+            )
+        if is_number and self.min_resources > self.max_resources_:
+            raise ValueError(
+                f"min_resources={self.min_resources} is more than the {self.max_resources_} epochs "
+                "of the last rung. Lower it, or raise the estimator's max_epochs."
+            )
+        if not isinstance(self.factor, Real) or self.factor <= 1:
+            raise ValueError(f"factor={self.factor!r} must be a number above 1.")
+        return plan_rungs(
+            n_candidates,
+            float(self.factor),
+            self.min_resources,
+            self.max_resources_,
+            aggressive=self.aggressive_elimination,
+        )
+
+    def _max_epochs(self) -> int:
+        """Return the epochs of the last rung."""
+        if self.max_resources != "auto":
+            if not isinstance(self.max_resources, Integral) or self.max_resources < 1:
+                raise ValueError(
+                    f"max_resources={self.max_resources!r} must be a positive number of epochs, or "
+                    "'auto' for the estimator's max_epochs."
+                )
+            return int(self.max_resources)
+        found = [
+            value
+            for name, value in self.estimator.get_params().items()
+            if name.rpartition("__")[2] == "max_epochs"
+        ]
+        if not found and self.min_resources != "max":
+            raise ValueError(
+                f"{type(self.estimator).__name__} has no parameter max_epochs, so its fits can't "
+                "pause. Search an estimator of sktorch, or a pipeline with one, or set "
+                "min_resources='max' to train all candidates in full."
+            )
+        return max(found, default=1)
+
+    def _best(self, results: dict[str, Any], n_candidates: int, n_best: int) -> list[int]:
+        """Return the positions of the best candidates of the rung that ended last, in order.
+
+        Of equal ones the first; none without a score.
+        """
+        name = "score" if "mean_test_score" in results else self.refit
+        if f"mean_test_{name}" not in results:
+            raise ValueError(
+                f"refit={self.refit!r} does not name the metric that decides which candidates go "
+                "on. With several metrics, set refit to the name of one."
+            )
+        scores = results[f"mean_test_{name}"][-n_candidates:]
+        scored = np.flatnonzero(~np.isnan(scores))
+        if not len(scored):
+            raise ValueError(
+                f"None of {n_candidates} candidates has a score after {results['n_resources'][-1]} "
+                "epochs, so none can go on. error_score='raise' shows why."
+            )
+        best = scored[np.argsort(-scores[scored], kind="stable")[:n_best]]
+        return sorted(best.tolist())
+
+    @staticmethod
+    def _select_best_index(
+        refit: Any, refit_metric: str, results: dict[str, Any]
+    ) -> int:
+        """Return the row of the best candidate of the last rung."""
+        if callable(refit):
+            return BaseSearchCV._select_best_index(refit, refit_metric, results)
+        rows = np.flatnonzero(results["iter"] == np.max(results["iter"]))
+        scores = results[f"mean_test_{refit_metric}"][rows]
+        return int(rows[0 if np.isnan(scores).all() else np.nanargmax(scores)])
+
+
+class SameSplits:
+    """A splitter that draws the folds once: every rung has those of the first."""
+
+    def __init__(self, splitter: Any) -> None:
+        self._splitter = splitter
+        self.splits: list[tuple[Any, Any]] = []
+
+    def split(self, X: Any, y: Any = None, **params: Any) -> list[tuple[Any, Any]]:
+        """Return the rows of each fold, to train and to test on."""
+        self.splits = self.splits or [*self._splitter.split(X, y, **params)]
+        return self.splits
+
+
+def _check_has_paused(fits: PausedFits, estimator: Any) -> None:
+    if not fits:
+        raise ValueError(
+            f"No fit of {type(estimator).__name__} has paused: it trained no estimator of sktorch "
+            "within its own thread. Set min_resources='max' to train all candidates in full."
+        )
