@@ -136,7 +136,7 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
             given = {"sample_weight": sample_weight, "groups": groups, **validation}
             if paused is not None:
                 paused.goes_on_with([data.source.values, data.y, given])
-                job.checkpoint, job.until = paused, paused.until
+                job.checkpoint, job.until = paused, min(paused.until, n_epochs)
             if self.checkpoint is not None and not partial:
                 job.checkpoint = checkpoint_of(self, data, given, seed, net if resume else None)
             job.run()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import partial
 from itertools import chain
-from math import ceil, inf
+from math import ceil
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ class TrainingJob:
         self.estimator, self.net, self.n_epochs = estimator, net, n_epochs
         self.train, self.valid, self.partial = train, valid, partial
         self.checkpoint: Checkpoint | PausedFit | None = None
-        self.until: float = inf  # the epoch to pause after
+        self.until = n_epochs  # the last epoch for now: a search may go on later
         self.n_before = len(net.history)
         self.best = BestWeights() if estimator.early_stopping and not partial else None
         self.schedule: Schedule | None = None
@@ -125,7 +125,7 @@ class TrainingJob:
             self.net.fit_epoch, self.runner, train, evaluations, datasets, self.schedule
         )
         n_done = 0 if self.checkpoint is None else self.checkpoint.resume(self)
-        return range(n_done + 1, min(self.n_epochs, self.until) + 1)
+        return range(n_done + 1, self.until + 1)
 
     def _train_epoch(self, number: int) -> bool:
         """Train an epoch; return whether it should be the last."""
@@ -140,7 +140,7 @@ class TrainingJob:
 
     def _n_epochs_unwatched(self, number: int) -> int:
         """Return how many epochs follow, this one included, before the net is looked at."""
-        n_left = min(min(self.n_epochs, self.until) - number + 1, self.plateau.n_epochs_left)
+        n_left = min(self.until - number + 1, self.plateau.n_epochs_left)
         if self.checkpoint is not None:
             n_left = min(n_left, self.checkpoint.n_epochs_until(number))
         return int(n_left)

@@ -8,7 +8,7 @@ plain values, or such a generator or object.
 import random
 from array import array
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -70,7 +70,7 @@ def encoded(value: Any) -> Any:
         return kind((encoded(key), encoded(entry)) for key, entry in value.items())
     if kind in _OTHERS:
         return {_TAG: kind.__name__, "of": encoded(_OTHERS[kind](value))}
-    raise NotPlain(f"{value!r} of type {kind.__name__} is no plain value")
+    raise NotPlain(f"a {kind.__name__} is no plain value")  # The text of a tensor takes its time.
 
 
 def _is_free(tensor: Tensor) -> bool:
@@ -118,12 +118,16 @@ def attributes_left_out(owner: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _attributes(
-    owner: Any, encode: Callable[[Any], Any], inner_state: Callable[[Any], State | None]
+    owner: Any,
+    encode: Callable[[Any], Any],
+    inner_state: Callable[[Any], State | None],
+    without: Container[str] = (),
 ) -> State:
     state = {}
     for name, value in getattr(owner, "__dict__", {}).items():
-        with suppress(NotPlain):
-            state[name] = inner_state(value) or encode(value)
+        if name not in without:
+            with suppress(NotPlain):
+                state[name] = inner_state(value) or encode(value)
     return state
 
 
@@ -201,11 +205,7 @@ def _state_of_layer(layer: nn.Module) -> State:
     state: State = {
         "tensors": {name: tensor.detach() for name, tensor in tensors.items()},
         "trained": [name for name, tensor in tensors.items() if tensor.requires_grad],
-        "attributes": {
-            name: value
-            for name, value in _attributes(layer, _attribute_of_layer, _inner_state).items()
-            if name not in _OF_EVERY_LAYER
-        },
+        "attributes": _attributes(layer, _attribute_of_layer, _inner_state, _OF_EVERY_LAYER),
     }
     if type(layer).get_extra_state is not nn.Module.get_extra_state:
         state["extra"] = encoded(layer.get_extra_state())

@@ -1,9 +1,9 @@
 """Fits that pause at an epoch, and go on from there when the same fit is made again.
 
-Successive halving calls `fit` at every rung, on new estimators with the same parameters and data. A
-fit inside `PausedFits.training_until` ends at the rung's epoch and leaves its state behind; at the
-next rung the fit at the same place takes it up, to the bit. So whatever surrounds a net is fitted as
-in any search: pipelines, meta-estimators of several nets, scorers.
+Successive halving calls `fit` at every rung, on new estimators with the same parameters and data.
+A fit inside `PausedFits.training_until` ends at the rung's epoch and leaves its state behind; at
+the next rung the fit at the same place takes it up, to the bit. So whatever is around a net is
+fitted as in any search: a pipeline, a meta-estimator of several nets.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +28,7 @@ class PausedFit:
     """A fit that has paused, or the place of one that has yet to begin."""
 
     until: int = 0  # the epoch to pause after
+    goes_on: bool = True  # whether another rung may follow
     seed: int | None = None
     rows: list[dict[str, float]] = field(default_factory=list)  # of the history
     _digest: str = ""
@@ -57,9 +58,11 @@ class PausedFit:
     def save(self, job: Any, n_done: int, *, is_over: bool) -> None:
         """Keep the state of a job that pauses here."""
         is_over = is_over or n_done == job.n_epochs
-        if n_done == self.until or is_over:
+        if n_done != self.until and not is_over:
+            return
+        self.rows = [_numbers(row) for row in job.net.history]
+        if self.goes_on:
             self._state, self._n_done, self._is_over = deepcopy(state_of_job(job)), n_done, is_over
-            self.rows = [_numbers(row) for row in job.net.history]
 
     def n_epochs_until(self, number: int) -> int:
         """Return how many epochs end with the pause, the first being that of a number."""
@@ -71,6 +74,7 @@ class _Rung:
     """What a fit finds out about the rung that it is made at."""
 
     n_epochs: int
+    is_last: bool
     depth: int  # of the call in the tree of tasks
     fits: dict[Place, PausedFit]
 
@@ -89,11 +93,11 @@ class PausedFits:
         return bool(self._fits)
 
     @contextmanager
-    def training_until(self, n_epochs: int) -> Iterator[None]:
+    def training_until(self, n_epochs: int, *, is_last: bool) -> Iterator[None]:
         """Let the fits of the tasks that are called inside train until an epoch."""
         task = current_task()
         depth = 0 if task is None else len(task.order)
-        tokens = _rung.set(_Rung(n_epochs, depth, self._fits)), _n_fits.set(0)
+        tokens = _rung.set(_Rung(n_epochs, is_last, depth, self._fits)), _n_fits.set(0)
         try:
             yield
         finally:
@@ -101,7 +105,7 @@ class PausedFits:
             _n_fits.reset(tokens[1])
 
     def keep(self, tasks: Sequence[int]) -> None:
-        """Keep the fits of some tasks alone: the n-th of these goes on as task n of the next call."""
+        """Keep the fits of some tasks: the n-th of these goes on as task n of the next call."""
         numbers = {old: new for new, old in enumerate(tasks)}
         self._fits = {
             ((numbers[task], *inner), number): fit
@@ -124,7 +128,7 @@ def paused_fit() -> PausedFit | None:
     place = path_of_task(), _n_fits.get()
     _n_fits.set(place[1] + 1)
     fit = rung.fits.setdefault(place, PausedFit())
-    fit.until = rung.n_epochs
+    fit.until, fit.goes_on = rung.n_epochs, not rung.is_last
     return fit
 
 
@@ -134,8 +138,8 @@ def path_of_task() -> tuple[int, ...]:
     path = () if rung is None or task is None else task.order[rung.depth :]
     if not path:
         raise RuntimeError(
-            "A search whose fits pause was called where joblib runs one task after the other, as in "
-            "a callback of a fit. Call it outside of the callback."
+            "A search whose fits pause was called where joblib runs one task after the other, as "
+            "in a callback of a fit. Call it outside of the callback."
         )
     return path
 

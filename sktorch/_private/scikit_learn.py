@@ -1,16 +1,13 @@
 """Private names of scikit-learn."""
 
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._set_output import _get_output_config
-
-
-# The base of scikit-learn's searches, which its own documentation tells to extend by `_run_search`.
-# HalvingSearchCV overrides this and `_select_best_index`, and reads `_checked_cv_orig`. Without
-# these names it can't be imported, or searches every candidate once.
-__all__ = ["BaseSearchCV"]
 
 
 class ParameterNamesOnce(BaseEstimator):
@@ -52,3 +49,29 @@ def output_library(transformer: Any) -> str:
     Without the module importing sktorch fails.
     """
     return _get_output_config("transform", transformer)["dense"]
+
+
+class RungSearchCV(BaseSearchCV):
+    """Base of a search that evaluates fewer and fewer candidates, each time anew.
+
+    scikit-learn documents `_run_search` to those who extend this base, as its own searches do.
+    Without that name the searches raise NotImplementedError; without `_select_best_index` the best
+    candidate of all rungs wins, rather than that of the last; without `_checked_cv_orig`, which
+    `_run_search` tells of, every search fails.
+    """
+
+    @abstractmethod
+    def _run_rungs(self, evaluate: Callable[..., Any], splitter: Any, context: Any) -> None:
+        """Evaluate candidates: ``evaluate(candidates, splitter, more_results, callback_ctx)``."""
+
+    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any) -> None:
+        self._run_rungs(evaluate_candidates, self._checked_cv_orig, callback_ctx)
+
+    @staticmethod
+    def _select_best_index(refit: Any, refit_metric: str, results: dict[str, Any]) -> int:
+        """Return the row of the best candidate of the last rung, the first of equal ones."""
+        if callable(refit):
+            return BaseSearchCV._select_best_index(refit, refit_metric, results)
+        rows = np.flatnonzero(results["iter"] == np.max(results["iter"]))
+        scores = results[f"mean_test_{refit_metric or 'score'}"][rows]
+        return int(rows[0 if np.isnan(scores).all() else np.nanargmax(scores)])

@@ -1,6 +1,7 @@
 """A search by successive halving, whose survivors go on where they were."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import copy
 from math import ceil
 from numbers import Integral, Real
 from typing import Any, Self
@@ -8,21 +9,20 @@ from typing import Any, Self
 import numpy as np
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
-from sktorch._private.scikit_learn import BaseSearchCV
+from sktorch._private.scikit_learn import RungSearchCV
 from sktorch._rungs import PausedFits
 from sktorch.fused.backend import as_one_program
 from sktorch.model_selection._learning_curves import LearningCurves
 from sktorch.model_selection._rung_plan import RungPlan, plan_rungs
 
 
-class HalvingSearchCV(BaseSearchCV):
+class HalvingSearchCV(RungSearchCV):
     """Search over parameters by successive halving in epochs, inside one program.
 
-    All candidates train for a few epochs, side by side. The best of them go on, from the weights and
-    the state that they have, to the next rung; the others leave. The last rung ends at the
-    estimator's ``max_epochs``, so that its candidates are the models that a full search would have
-    made, to the bit in double precision where the same fits train together; schedules look at
-    ``max_epochs`` from the first epoch on.
+    All candidates train for a few epochs, side by side. The best of them go on to the next rung,
+    from where they are; the others leave. The last rung ends at the estimator's ``max_epochs``, and
+    its candidates are the models that a full search makes, to the bit in double precision. Learning
+    rates follow the schedule of all epochs from the first one on.
 
     The search has the interface of :class:`sklearn.model_selection.HalvingGridSearchCV`, but for
     the resource, which is always epochs; several metrics may be given; and splitters may shuffle
@@ -55,7 +55,7 @@ class HalvingSearchCV(BaseSearchCV):
         As for :class:`sklearn.model_selection.GridSearchCV`. Of several metrics ``refit`` names the
         one that decides who goes on.
     n_jobs : int, default=None
-        How many fits train side by side. None for as many as fit in memory.
+        How many fits train side by side, two at least. None for as many as fit in memory.
     refit : bool, str or callable, default=True
         As for `GridSearchCV`.
     cv : int, cross-validation generator or iterable, default=None
@@ -117,7 +117,8 @@ class HalvingSearchCV(BaseSearchCV):
     >>> from sktorch.model_selection import HalvingSearchCV
     >>> X, y = load_iris(return_X_y=True)
     >>> search = HalvingSearchCV(
-    ...     TorchClassifier(max_epochs=18, random_state=0), {"lr": [0.1, 0.01, 1e-3, 1e-4, 1e-5]}, cv=3
+    ...     TorchClassifier(max_epochs=18, random_state=0),
+    ...     {"lr": [0.1, 0.01, 0.001, 0.0001, 0.00001]},
     ... ).fit(X, y)
     >>> search.n_candidates_, search.n_resources_
     ([5, 2], [6, 18])
@@ -178,17 +179,23 @@ class HalvingSearchCV(BaseSearchCV):
         self : HalvingSearchCV
             The fitted search.
         """
+        self._check_one_metric_decides()
+        search = copy(self)
+        if self.n_jobs == 1:  # joblib would run the tasks one after the other, without the backend.
+            search.n_jobs = 2
         with as_one_program():
-            return super().fit(X, y, **params)
+            super(HalvingSearchCV, search).fit(X, y, **params)
+        self.__dict__.update(vars(search) | self.get_params(deep=False))
+        return self
 
-    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any) -> None:
+    def _run_rungs(self, evaluate: Callable[..., Any], splitter: Any, context: Any) -> None:
         """Let the base class fit and score the candidates of each rung."""
         candidates = self._sampled_candidates()
-        plan = self._plan(len(candidates))
-        fits, splitter, curves = PausedFits(), SameSplits(self._checked_cv_orig), LearningCurves()
+        plan = self._plan(candidates)
+        fits, curves, splitter = PausedFits(), LearningCurves(), SameSplits(splitter)
         left = [*range(len(candidates))]
         self.n_candidates_ = []
-        search = callback_ctx.subcontext(task_name="search", max_subtasks=len(plan.n_epochs))
+        search = context.subcontext(task_name="search", max_subtasks=len(plan.n_epochs))
         search.call_on_fit_task_begin(estimator=self)
         for number, n_epochs in enumerate(plan.n_epochs):
             self.n_candidates_.append(len(left))
@@ -199,8 +206,9 @@ class HalvingSearchCV(BaseSearchCV):
             )
             rung.call_on_fit_task_begin(estimator=self)
             columns = {"iter": number, "n_resources": n_epochs}
-            with fits.training_until(n_epochs):
-                results = evaluate_candidates(
+            is_last = number + 1 == len(plan.n_epochs)
+            with fits.training_until(n_epochs, is_last=is_last):
+                results = evaluate(
                     [candidates[candidate] for candidate in left],
                     splitter,
                     more_results={key: [value] * len(left) for key, value in columns.items()}
@@ -211,7 +219,7 @@ class HalvingSearchCV(BaseSearchCV):
             for task, histories in fits.histories():
                 position, split = divmod(task, self.n_splits_)
                 curves.set(left[position], split, histories)
-            if number + 1 < len(plan.n_epochs):
+            if not is_last:
                 _check_has_paused(fits, self.estimator)
                 best = self._best(results, len(left), plan.n_candidates[number + 1])
                 fits.keep([p * self.n_splits_ + s for p in best for s in range(self.n_splits_)])
@@ -245,15 +253,14 @@ class HalvingSearchCV(BaseSearchCV):
                 "n_candidates to sample from distributions."
             ) from error
 
-    def _plan(self, n_candidates: int) -> RungPlan:
-        self.max_resources_ = self._max_epochs()
-        is_number = isinstance(self.min_resources, Integral) and self.min_resources > 0
-        if not is_number and self.min_resources not in ("exhaust", "max"):
+    def _plan(self, candidates: list[dict[str, Any]]) -> RungPlan:
+        self.max_resources_ = self._max_epochs(candidates)
+        least: Any = self.min_resources
+        if least not in ("exhaust", "max") and not (isinstance(least, Integral) and least > 0):
             raise ValueError(
-                f"min_resources={self.min_resources!r} must be a positive number of epochs, "
-                "'exhaust' or 'max'."
+                f"min_resources={least!r} must be a positive number of epochs, 'exhaust' or 'max'."
             )
-        if is_number and self.min_resources > self.max_resources_:
+        if not isinstance(least, str) and least > self.max_resources_:
             raise ValueError(
                 f"min_resources={self.min_resources} is more than the {self.max_resources_} epochs "
                 "of the last rung. Lower it, or raise the estimator's max_epochs."
@@ -261,14 +268,14 @@ class HalvingSearchCV(BaseSearchCV):
         if not isinstance(self.factor, Real) or self.factor <= 1:
             raise ValueError(f"factor={self.factor!r} must be a number above 1.")
         return plan_rungs(
-            n_candidates,
+            len(candidates),
             float(self.factor),
             self.min_resources,
             self.max_resources_,
             aggressive=self.aggressive_elimination,
         )
 
-    def _max_epochs(self) -> int:
+    def _max_epochs(self, candidates: list[dict[str, Any]]) -> int:
         """Return the epochs of the last rung."""
         if self.max_resources != "auto":
             if not isinstance(self.max_resources, Integral) or self.max_resources < 1:
@@ -277,11 +284,9 @@ class HalvingSearchCV(BaseSearchCV):
                     "'auto' for the estimator's max_epochs."
                 )
             return int(self.max_resources)
-        found = [
-            value
-            for name, value in self.estimator.get_params().items()
-            if name.rpartition("__")[2] == "max_epochs"
-        ]
+        found = [*_values_of_max_epochs(self.estimator.get_params())]
+        for candidate in candidates:
+            found += _values_of_max_epochs(candidate)
         if not found and self.min_resources != "max":
             raise ValueError(
                 f"{type(self.estimator).__name__} has no parameter max_epochs, so its fits can't "
@@ -289,6 +294,14 @@ class HalvingSearchCV(BaseSearchCV):
                 "min_resources='max' to train all candidates in full."
             )
         return max(found, default=1)
+
+    def _check_one_metric_decides(self) -> None:
+        several = isinstance(self.scoring, list | tuple | set | dict)
+        if several and not isinstance(self.refit, str):
+            raise ValueError(
+                f"scoring={self.scoring!r} has several metrics, and one has to decide which "
+                f"candidates go on. Set refit (now {self.refit!r}) to its name."
+            )
 
     def _best(self, results: dict[str, Any], n_candidates: int, n_best: int) -> list[int]:
         """Return the positions of the best candidates of the rung that ended last, in order.
@@ -311,16 +324,14 @@ class HalvingSearchCV(BaseSearchCV):
         best = scored[np.argsort(-scores[scored], kind="stable")[:n_best]]
         return sorted(best.tolist())
 
-    @staticmethod
-    def _select_best_index(
-        refit: Any, refit_metric: str, results: dict[str, Any]
-    ) -> int:
-        """Return the row of the best candidate of the last rung."""
-        if callable(refit):
-            return BaseSearchCV._select_best_index(refit, refit_metric, results)
-        rows = np.flatnonzero(results["iter"] == np.max(results["iter"]))
-        scores = results[f"mean_test_{refit_metric}"][rows]
-        return int(rows[0 if np.isnan(scores).all() else np.nanargmax(scores)])
+
+def _values_of_max_epochs(parameters: dict[str, Any]) -> Iterator[int]:
+    """Yield every max_epochs among parameters, and among those of estimators that they hold."""
+    for name, value in parameters.items():
+        if name.rpartition("__")[2] == "max_epochs" and isinstance(value, Integral):
+            yield int(value)
+        elif hasattr(value, "get_params") and not isinstance(value, type):
+            yield from _values_of_max_epochs(value.get_params())
 
 
 class SameSplits:

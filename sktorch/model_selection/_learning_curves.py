@@ -14,11 +14,11 @@ class LearningCurves:
         self._histories: dict[tuple[int, int], list[History]] = {}
 
     def set(self, candidate: int, split: int, histories: list[History]) -> None:
-        """Keep the histories of a candidate's fits on a fold, instead of those of an earlier rung."""
+        """Keep the histories of a candidate's fits on a fold, in place of an earlier rung's."""
         self._histories[candidate, split] = histories
 
     def table(self) -> dict[str, Any]:
-        """Return an array for each column: candidate, split, fit, epoch, and whatever was recorded."""
+        """Return an array for each column: candidate, split, fit, epoch, and what was recorded."""
         rows = [
             {"candidate": candidate, "split": split, "fit": number, "epoch": epoch, **numbers}
             for (candidate, split), histories in sorted(self._histories.items())
