@@ -255,14 +255,15 @@ class HalvingSearchCV(RungSearchCV):
 
     def _plan(self, candidates: list[dict[str, Any]]) -> RungPlan:
         self.max_resources_ = self._max_epochs(candidates)
-        least: Any = self.min_resources
-        if least not in ("exhaust", "max") and not (isinstance(least, Integral) and least > 0):
+        least = self.min_resources
+        is_number = isinstance(least, Integral) and int(least) > 0
+        if not is_number and least not in ("exhaust", "max"):
             raise ValueError(
                 f"min_resources={least!r} must be a positive number of epochs, 'exhaust' or 'max'."
             )
-        if not isinstance(least, str) and least > self.max_resources_:
+        if is_number and int(least) > self.max_resources_:
             raise ValueError(
-                f"min_resources={self.min_resources} is more than the {self.max_resources_} epochs "
+                f"min_resources={least} is more than the {self.max_resources_} epochs "
                 "of the last rung. Lower it, or raise the estimator's max_epochs."
             )
         if not isinstance(self.factor, Real) or self.factor <= 1:
