@@ -141,6 +141,8 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
                 job.checkpoint = checkpoint_of(self, data, given, seed, net if resume else None)
             job.run()
             self.net_ = net
+            if paused is not None:
+                paused.record(net.history)
 
         try:
             fitted_or_unchanged(self, fit, resume=resume)

@@ -6,7 +6,7 @@ the next rung the fit at the same place takes it up, to the bit. So whatever is 
 fitted as in any search: a pipeline, a meta-estimator of several nets.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
@@ -58,11 +58,15 @@ class PausedFit:
     def save(self, job: Any, n_done: int, *, is_over: bool) -> None:
         """Keep the state of a job that pauses here."""
         is_over = is_over or n_done == job.n_epochs
-        if n_done != self.until and not is_over:
-            return
-        self.rows = [_numbers(row) for row in job.net.history]
-        if self.goes_on:
+        if self.goes_on and (n_done == self.until or is_over):
             self._state, self._n_done, self._is_over = deepcopy(state_of_job(job)), n_done, is_over
+
+    def record(self, history: Iterable[dict[str, Any]]) -> None:
+        """Keep what the epochs so far recorded as numbers."""
+        self.rows = [
+            {name: float(value) for name, value in row.items() if isinstance(value, float)}
+            for row in history
+        ]
 
     def n_epochs_until(self, number: int) -> int:
         """Return how many epochs end with the pause, the first being that of a number."""
@@ -142,8 +146,3 @@ def path_of_task() -> tuple[int, ...]:
             "in a callback of a fit. Call it outside of the callback."
         )
     return path
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, float]:
-    """Return what an epoch recorded as numbers, by name."""
-    return {name: float(value) for name, value in row.items() if isinstance(value, float)}

@@ -406,3 +406,16 @@ def test_searches_are_cloned_pickled_and_used_as_models(iris):
     assert not hasattr(clone(search), "cv_results_")
     assert search.score(X, y) > 0.8
     assert search.get_params(deep=False)["n_jobs"] is None
+
+
+def test_checkpoints_in_files_go_on_as_well(iris, tmp_path):
+    candidates = {"lr": LRS}
+    settings = {"refit": False, "scoring": log_likelihood}
+    plain = halving(classifier(), candidates, **settings).fit(*iris)
+    model = classifier(checkpoint=tmp_path, checkpoint_every=1)
+    search = halving(model, candidates, **settings).fit(*iris)
+    np.testing.assert_allclose(
+        search.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"], rtol=1e-9
+    )
+    assert len([*tmp_path.iterdir()]) == 18
+    assert len(search.learning_curves_["epoch"]) == len(plain.learning_curves_["epoch"])
