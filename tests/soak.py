@@ -1,6 +1,6 @@
-"""Fits, fused searches and interrupts in one process, for hours: is anything left behind?
+"""Fits, fused and halving searches and interrupts in one process, for hours: is anything left behind?
 
-    python tests/soak.py                    # 1,000 fits, 300 fused searches, 200 interrupts
+    python tests/soak.py                    # 1,000 fits, 300 searches of both kinds, 200 interrupts
     python tests/soak.py --fits 100 --searches 30 --interrupts 20
 
 Prints, after every 100 turns, the resident memory, threads, open files, traced functions that torch
@@ -25,6 +25,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from sktorch import TorchClassifier
+from sktorch.model_selection import HalvingSearchCV
 
 X, y = load_digits(return_X_y=True)
 X, y = (X[:300] / 16).astype(np.float32), y[:300]
@@ -42,6 +43,11 @@ def fit(turn):
 def search(turn):
     with joblib.parallel_config("sktorch"):
         GridSearchCV(net(random_state=turn, module__hidden=(8 + turn % 5,)), GRID, cv=3).fit(X, y)
+
+
+def halving(turn):
+    model = net(random_state=turn, early_stopping=turn % 2 == 0)
+    HalvingSearchCV(model, GRID, cv=3, factor=2, min_resources=1).fit(X, y)
 
 
 def resident_mib():
@@ -118,6 +124,7 @@ class Clock:
 ACTIONS = {
     "fit": lambda fitted: fitted.fit(X, y),
     "search": lambda fitted: search(0),
+    "halving": lambda fitted: halving(0),
     "predict": lambda fitted: [fitted.predict_proba(X) for _ in range(50)],
     "partial_fit": lambda fitted: fitted.partial_fit(X, y),
 }
@@ -136,7 +143,7 @@ def interrupt(turn, draw=random.Random(0)):  # noqa: B008
     fitted = net(random_state=0, early_stopping=True).fit(X, y)
     before = state()
     try:
-        with Clock(draw.uniform(0, 0.3 if name != "search" else 2.0)):
+        with Clock(draw.uniform(0, 2.0 if name in ("search", "halving") else 0.3)):
             ACTIONS[name](fitted)
     except KeyboardInterrupt:
         pass
@@ -161,6 +168,7 @@ def main():
         for name, action, turns in (
             ("fit", fit, options.fits),
             ("search", search, options.searches),
+            ("halving", halving, options.searches),
             ("interrupt", interrupt, options.interrupts),
         )
         if turns

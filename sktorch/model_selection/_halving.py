@@ -294,7 +294,7 @@ class HalvingSearchCV(RungSearchCV):
                 "pause. Search an estimator of sktorch, or a pipeline with one, or set "
                 "min_resources='max' to train all candidates in full."
             )
-        return max(found, default=1)
+        return max([*found, 1])  # An untrained net, of max_epochs=0, has one rung, too.
 
     def _check_one_metric_decides(self) -> None:
         several = isinstance(self.scoring, list | tuple | set | dict)

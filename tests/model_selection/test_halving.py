@@ -299,6 +299,11 @@ def test_a_single_rung_trains_all_in_full_whatever_they_are(iris):
     )
 
 
+def test_untrained_nets_have_one_rung(iris):
+    search = halving(classifier(max_epochs=0), {"lr": [0.1, 0.01]}, min_resources=1).fit(*iris)
+    assert search.n_candidates_ == [2]
+
+
 def test_candidates_with_epochs_of_their_own(iris):
     search = halving(classifier(), {"max_epochs": [1, 4, 16]}, refit=False).fit(*iris)
     assert search.max_resources_ == 16
