@@ -1,4 +1,4 @@
-"""Fits, fused and halving searches and interrupts in one process, for hours: is anything left behind?
+"""Fits, searches of both kinds and interrupts in one process, for hours: is anything left behind?
 
     python tests/soak.py                    # 1,000 fits, 300 searches of both kinds, 200 interrupts
     python tests/soak.py --fits 100 --searches 30 --interrupts 20
