@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils import _safe_indexing
 from sklearn.utils._set_output import _get_output_config
 
 
@@ -49,6 +50,14 @@ def output_library(transformer: Any) -> str:
     Without the module importing sktorch fails.
     """
     return _get_output_config("transform", transformer)["dense"]
+
+
+def rows_of(X: Any, index: np.ndarray) -> Any:
+    """Return some rows of an array, a table, a sparse matrix or a list, as its searches cut them.
+
+    Without the private name importing sktorch fails.
+    """
+    return _safe_indexing(X, index)
 
 
 class RungSearchCV(BaseSearchCV):
