@@ -86,7 +86,7 @@ def scorers_by_part(scoring: Any, has_valid: bool) -> dict[str, dict[str, Scorer
                 "names of scikit-learn's scorers, under other names than 'loss', which is there "
                 "in any case. Change scoring."
             )
-        by_part[part][f"{part}_{rest}"] = partial(_weighted_score, scorer)
+        by_part[part][f"{part}_{rest}"] = partial(weighted_score, scorer)
     return by_part
 
 
@@ -114,7 +114,7 @@ def _named(scoring: Any) -> dict[str, Any]:
     return scorers
 
 
-def _weighted_score(
+def weighted_score(
     scorer: Any, estimator: Any, X: Any, y: np.ndarray, weights: np.ndarray | None
 ) -> float:
     """Score with weights if the scorer accepts them, else without."""

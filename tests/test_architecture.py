@@ -116,6 +116,7 @@ TESTED_IN = {
     "_net": "tests/callbacks",
     "_part": "tests/test_validation.py",
     "_rungs": "tests/model_selection/test_halving.py",
+    "model_selection._fold_models": "tests/model_selection/test_halving.py",
     "model_selection._learning_curves": "tests/model_selection/test_halving.py",
     "_seed": "tests/test_checkpoint.py",
     "_private.scikit_learn": "tests/test_private.py",

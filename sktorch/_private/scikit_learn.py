@@ -66,7 +66,8 @@ class RungSearchCV(BaseSearchCV):
     scikit-learn documents `_run_search` to those who extend this base, as its own searches do.
     Without that name the searches raise NotImplementedError; without `_select_best_index` the best
     candidate of all rungs wins, rather than that of the last; without `_checked_cv_orig`, which
-    `_run_search` tells of, every search fails.
+    `_run_search` tells of, every search fails; without `_get_scorers` there are no models for an
+    ensemble.
     """
 
     @abstractmethod
@@ -75,6 +76,14 @@ class RungSearchCV(BaseSearchCV):
 
     def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any) -> None:
         self._run_rungs(evaluate_candidates, self._checked_cv_orig, callback_ctx)
+
+    def _watched(self, scorer: Any) -> Any:
+        """Return the scorer that models are scored with; a subclass may watch its calls."""
+        return scorer
+
+    def _get_scorers(self) -> tuple[Any, str]:
+        scorer, name = super()._get_scorers()
+        return self._watched(scorer), name
 
     @staticmethod
     def _select_best_index(refit: Any, refit_metric: str, results: dict[str, Any]) -> int:

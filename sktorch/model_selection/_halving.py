@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from math import ceil
 from numbers import Integral, Real
+from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sktorch._private.scikit_learn import RungSearchCV
 from sktorch._rungs import PausedFits
 from sktorch.fused.backend import as_one_program
+from sktorch.model_selection._ensemble import ensemble_of
+from sktorch.model_selection._fold_models import FoldModels, WatchedScorer
 from sktorch.model_selection._learning_curves import LearningCurves
 from sktorch.model_selection._rung_plan import RungPlan, plan_rungs
 
@@ -57,7 +60,9 @@ class HalvingSearchCV(RungSearchCV):
     n_jobs : int, default=None
         How many fits train side by side, two at least. None for as many as fit in memory.
     refit : bool, str or callable, default=True
-        As for `GridSearchCV`.
+        As for `GridSearchCV`. With "ensemble" nothing is fitted to all rows: the models that the
+        last rung fitted on the folds become one `FoldEnsembleClassifier` or
+        `FoldEnsembleRegressor`, weighed by the rows that they held out.
     cv : int, cross-validation generator or iterable, default=None
         As for `GridSearchCV`.
     verbose : int, default=0
@@ -79,7 +84,8 @@ class HalvingSearchCV(RungSearchCV):
         losses, scores and learning rates of the history by their names; NaN where there is none.
         A table for ``pandas.DataFrame``.
     best_estimator_ : estimator
-        The best candidate of the last rung, fitted to all rows.
+        The best candidate of the last rung, fitted to all rows; or the ensemble. ``best_score_``,
+        ``best_params_`` and ``best_index_`` are those of the best candidate in any case.
     best_score_ : float
         Its mean score over the folds.
     best_params_ : dict
@@ -123,6 +129,8 @@ class HalvingSearchCV(RungSearchCV):
     >>> search.n_candidates_, search.n_resources_
     ([5, 2], [6, 18])
     """
+
+    _models: "FoldModels | None" = None  # of a search for an ensemble, while it is under way
 
     def __init__(
         self,
@@ -183,10 +191,38 @@ class HalvingSearchCV(RungSearchCV):
         search = copy(self)
         if self.n_jobs == 1:  # joblib would run the tasks one after the other, without the backend.
             search.n_jobs = 2
+        if self.refit == "ensemble":
+            search.refit, search._models = False, FoldModels()
         with as_one_program():
             super(HalvingSearchCV, search).fit(X, y, **params)
+        if search._models is not None:
+            search._fit_ensemble(X, y, params.get("sample_weight"))
         self.__dict__.update(vars(search) | self.get_params(deep=False))
         return self
+
+    def _fit_ensemble(self, X: Any, y: Any, sample_weight: Any) -> None:
+        """Make the ensemble of the models of the last rung, instead of a refit."""
+        assert self._models is not None
+        models = self._models.by_candidate(self.n_candidates_[-1], self.n_splits_)
+        del self._models  # The class says None.
+        watched: Any = vars(self)["scorer_"]
+        self.scorer_ = watched.scorer
+        start = perf_counter()
+        self.best_estimator_ = ensemble_of(
+            models,
+            [test for _, test in self._splits],
+            X,
+            y,
+            scorer=None if self.scoring is None else self.scorer_,
+            sample_weight=sample_weight,
+            cv=self.cv,
+        )
+        self.refit_time_ = perf_counter() - start
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
+
+    def _watched(self, scorer: Any) -> Any:
+        return scorer if self._models is None else WatchedScorer(scorer, self._models.add)
 
     def _run_rungs(self, evaluate: Callable[..., Any], splitter: Any, context: Any) -> None:
         """Let the base class fit and score the candidates of each rung."""
@@ -207,6 +243,8 @@ class HalvingSearchCV(RungSearchCV):
             rung.call_on_fit_task_begin(estimator=self)
             columns = {"iter": number, "n_resources": n_epochs}
             is_last = number + 1 == len(plan.n_epochs)
+            if self._models is not None:
+                self._models.clear()
             with fits.training_until(n_epochs, is_last=is_last):
                 results = evaluate(
                     [candidates[candidate] for candidate in left],
@@ -225,6 +263,7 @@ class HalvingSearchCV(RungSearchCV):
                 fits.keep([p * self.n_splits_ + s for p in best for s in range(self.n_splits_)])
                 left = [left[position] for position in best]
         search.call_on_fit_task_end(estimator=self)
+        self._splits = splitter.splits
         self._describe(plan, len(left), curves)
 
     def _describe(self, plan: RungPlan, n_left: int, curves: LearningCurves) -> None:
@@ -298,10 +337,10 @@ class HalvingSearchCV(RungSearchCV):
 
     def _check_one_metric_decides(self) -> None:
         several = isinstance(self.scoring, list | tuple | set | dict)
-        if several and not isinstance(self.refit, str):
+        if several and (not isinstance(self.refit, str) or self.refit == "ensemble"):
             raise ValueError(
                 f"scoring={self.scoring!r} has several metrics, and one has to decide which "
-                f"candidates go on. Set refit (now {self.refit!r}) to its name."
+                f"candidates go on. Set refit (now {self.refit!r}) to its name, or scoring to it."
             )
 
     def _best(self, results: dict[str, Any], n_candidates: int, n_best: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Which candidates make an ensemble, by what their models predict of rows that these have not seen."""
+"""Which candidates make an ensemble, by what their models predict of unseen rows."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -27,8 +27,8 @@ def complete_candidates(models: Sequence[Sequence[Any]]) -> list[int]:
     complete = [c for c, own in enumerate(models) if all(model is not None for model in own)]
     if not complete:
         raise ValueError(
-            f"Each of {len(models)} candidates has failed on a fold, so there is nothing to make an "
-            "ensemble of. error_score='raise' of a search shows why."
+            f"Each of {len(models)} candidates has failed on a fold, so there is nothing to make "
+            "an ensemble of. error_score='raise' of a search shows why."
         )
     return complete
 

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
+from sktorch._scoring import weighted_score
 from sktorch.model_selection._greedy import Loss
 from sktorch.model_selection._member_predictions import predictions_of
 
@@ -115,9 +116,8 @@ def scorer_loss(
     task: Task, scorer: Callable[..., float], X: Any, y: np.ndarray, weights: np.ndarray | None
 ) -> Loss:
     """Return the scores of averaged predictions, negative, as lower is better."""
-    given = {} if weights is None else {"sample_weight": weights}
     return lambda averages: np.array(
-        [-scorer(task.as_estimator(own), X, y, **given) for own in averages]
+        [-weighted_score(scorer, task.as_estimator(own), X, y, weights) for own in averages]
     )
 
 

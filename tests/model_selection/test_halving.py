@@ -11,7 +11,7 @@ from scipy.stats import expon, loguniform
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import (
     GridSearchCV,
@@ -21,6 +21,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
     StratifiedShuffleSplit,
     cross_val_score,
+    train_test_split,
 )
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
@@ -30,7 +31,12 @@ from skorch.callbacks import Callback
 
 from sktorch import TorchClassifier, TorchRegressor
 from sktorch._rungs import paused_fit
-from sktorch.model_selection import HalvingSearchCV
+from sktorch.model_selection import (
+    FoldEnsembleClassifier,
+    FoldEnsembleRegressor,
+    HalvingSearchCV,
+)
+from sktorch.model_selection._fold_models import WatchedScorer
 
 LRS = [0.1, 0.03, 0.01, 0.003, 0.001, 0.0001]
 
@@ -424,3 +430,35 @@ def test_checkpoints_in_files_go_on_as_well(iris, tmp_path):
     )
     assert len([*tmp_path.iterdir()]) == 18
     assert len(search.learning_curves_["epoch"]) == len(plain.learning_curves_["epoch"])
+
+
+def test_the_ensemble_of_the_last_rung(scaled):
+    X, y = scaled("wine")
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
+    search = halving(classifier(), {"lr": LRS}, refit="ensemble").fit(X_train, y_train)
+    ensemble = search.best_estimator_
+    assert isinstance(ensemble, FoldEnsembleClassifier)
+    assert ensemble.score_ >= ensemble.best_score_ - 1e-9
+    assert all(len(models) == 3 for models in ensemble.estimators_)
+    assert {model.n_epochs_ for models in ensemble.estimators_ for model in models} == {8}
+    np.testing.assert_allclose(search.predict_proba(X_test).sum(axis=1), 1)
+    assert search.score(X_test, y_test) > 0.9
+    assert search.best_params_ in search.cv_results_["params"]
+    assert "_models" not in vars(search)
+    assert not isinstance(search.scorer_, WatchedScorer)
+    copied = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(copied.predict(X_test), search.predict(X_test))
+
+
+def test_ensembles_by_a_metric_with_weights_and_of_other_estimators(scaled, diabetes):
+    X, y = scaled("breast_cancer")
+    search = halving(classifier(), {"lr": LRS}, refit="ensemble", scoring="roc_auc").fit(X, y)
+    assert search.best_estimator_.score_ >= search.best_score_ - 0.01
+    with pytest.warns(UserWarning, match="does not support sample_weight"):
+        halving(classifier(), {"lr": LRS}, refit="ensemble").set_params(scoring=log_likelihood).fit(
+            X, y, sample_weight=np.ones(len(y))
+        )
+    forest = halving(Ridge(), {"alpha": [0.1, 10]}, refit="ensemble", min_resources="max")
+    assert isinstance(forest.fit(*diabetes).best_estimator_, FoldEnsembleRegressor)
+    with pytest.raises(ValueError, match="several metrics"):
+        halving(classifier(), {"lr": LRS}, refit="ensemble", scoring=["accuracy"]).fit(X, y)
