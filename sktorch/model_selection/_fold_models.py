@@ -11,6 +11,7 @@ class FoldModels:
 
     def __init__(self) -> None:
         self._models: dict[int, Any] = {}
+        self.test_indices: list[Any] = []  # the rows that each fold holds out
 
     def add(self, model: Any) -> None:
         """Keep a model that this thread's task has fitted."""
@@ -20,8 +21,9 @@ class FoldModels:
         """Forget the models of an earlier rung."""
         self._models.clear()
 
-    def by_candidate(self, n_candidates: int, n_splits: int) -> list[list[Any]]:
+    def by_candidate(self, n_candidates: int) -> list[list[Any]]:
         """Return the models of each candidate on each fold, None where a fit has failed."""
+        n_splits = len(self.test_indices)
         return [
             [self._models.get(candidate * n_splits + split) for split in range(n_splits)]
             for candidate in range(n_candidates)

@@ -203,14 +203,15 @@ class HalvingSearchCV(RungSearchCV):
     def _fit_ensemble(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Make the ensemble of the models of the last rung, instead of a refit."""
         assert self._models is not None
-        models = self._models.by_candidate(self.n_candidates_[-1], self.n_splits_)
+        models = self._models.by_candidate(self.n_candidates_[-1])
+        test_indices = self._models.test_indices
         del self._models  # The class says None.
         watched: Any = vars(self)["scorer_"]
         self.scorer_ = watched.scorer
         start = perf_counter()
         self.best_estimator_ = ensemble_of(
             models,
-            [test for _, test in self._splits],
+            test_indices,
             X,
             y,
             scorer=None if self.scoring is None else self.scorer_,
@@ -263,7 +264,8 @@ class HalvingSearchCV(RungSearchCV):
                 fits.keep([p * self.n_splits_ + s for p in best for s in range(self.n_splits_)])
                 left = [left[position] for position in best]
         search.call_on_fit_task_end(estimator=self)
-        self._splits = splitter.splits
+        if self._models is not None:
+            self._models.test_indices = [test for _, test in splitter.splits]
         self._describe(plan, len(left), curves)
 
     def _describe(self, plan: RungPlan, n_left: int, curves: LearningCurves) -> None:
