@@ -13,9 +13,14 @@ from importlib import metadata
 from pathlib import Path
 
 
+def one_thread():
+    """Use one thread of arithmetic; before numpy and torch load."""
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
+
 def one_core():
     """Use one thread, on one core where the system can pin it; before numpy and torch load."""
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    one_thread()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 

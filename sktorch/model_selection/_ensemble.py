@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, clone, is_classifier
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils import indexable
+from sklearn.utils.validation import check_is_fitted
 
 from sktorch.model_selection._fold_ensemble import FoldEnsemble
 from sktorch.model_selection._selection import complete_candidates, select
@@ -94,7 +95,8 @@ class FoldEnsembleClassifier(ClassifierMixin, FoldEnsemble):
             Columns in the order of ``classes_``.
         """
         check_is_fitted(self)
-        return self._average(Classification(self.classes_), X)
+        p = self._average(Classification(self.classes_), X)
+        return p / p.sum(axis=1, keepdims=True)  # Those of float32 have a sum of one to its eps.
 
     def predict(self, X):
         """Predict the label of the most likely class.
@@ -244,7 +246,7 @@ def ensemble_of(
     >>> ensemble_of(models, fits[0]["indices"]["test"], X, y).predict(X).shape
     (150,)
     """
-    check_consistent_length(X, y, sample_weight)
+    X, y, sample_weight = indexable(X, y, sample_weight)
     if any(len(own) != len(test_indices) for own in models):
         counts = sorted({len(own) for own in models})
         raise ValueError(

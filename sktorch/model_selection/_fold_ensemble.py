@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
-from sklearn.utils import get_tags
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import column_or_1d
 
@@ -43,7 +43,10 @@ class FoldEnsemble(SavedEstimator, BaseEstimator):
             predictions of all held-out rows.
         """
         estimators, weights = self._checked_estimators(), self._checked_weights()
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         task, y = self._task(y)
+        X, y = indexable(X, y)
         splits = [*check_cv(self.cv, y, classifier=is_classifier(self)).split(X, y)]
         with as_one_program():
             models = Parallel()(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d
 
 from sktorch._scoring import weighted_score
 from sktorch.model_selection._greedy import Loss
@@ -44,13 +44,13 @@ class Classification(Task):
     @staticmethod
     def checked(y: Any) -> np.ndarray:
         """Return labels; raise for other targets."""
-        kind = type_of_target(y, input_name="y")
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
         if kind not in ("binary", "multiclass"):
             raise ValueError(
                 f"y is {kind}; expected one label for each row. Several labels a row have no "
                 "ensemble: fit one for each column."
             )
-        return column_or_1d(y)
+        return column_or_1d(y, warn=True)
 
     def predictions(self, models: Iterable[Any], X: Any) -> Iterator[np.ndarray]:
         """Yield probabilities (n_rows, n_classes); a class that a model has not seen has none."""
@@ -82,13 +82,8 @@ class Regression(Task):
     @staticmethod
     def checked(y: Any) -> np.ndarray:
         """Return numbers, of one target or several."""
-        y = np.asarray(y, dtype=np.float64)
-        if y.ndim not in (1, 2) or not np.isfinite(y).all():
-            raise ValueError(
-                f"y of shape {y.shape} must hold finite numbers, of shape (n_samples,) or "
-                "(n_samples, n_targets)."
-            )
-        return y[:, 0] if y.shape[1:] == (1,) else y
+        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        return column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
 
     def predictions(self, models: Iterable[Any], X: Any) -> Iterator[np.ndarray]:
         """Yield numbers (n_rows,) or (n_rows, n_targets)."""
