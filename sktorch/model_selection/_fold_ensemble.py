@@ -1,6 +1,7 @@
 """What both ensembles of fold models share."""
 
 from abc import abstractmethod
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -44,7 +45,9 @@ class FoldEnsemble(SavedEstimator, BaseEstimator):
         """
         estimators, weights = self._checked_estimators(), self._checked_weights()
         if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
         task, y = self._task(y)
         X, y = indexable(X, y)
         splits = [*check_cv(self.cv, y, classifier=is_classifier(self)).split(X, y)]
@@ -93,6 +96,8 @@ class FoldEnsemble(SavedEstimator, BaseEstimator):
             raise ValueError(
                 f"estimators={self.estimators!r:.100} must be a list of one estimator or more."
             )
+        if not isinstance(self.max_members, Integral) or self.max_members < 1:
+            raise ValueError(f"max_members={self.max_members!r} must be a positive whole number.")
         for estimator in self.estimators:
             if is_classifier(estimator) != is_classifier(self):
                 expected = "classifiers" if is_classifier(self) else "regressors"
