@@ -62,6 +62,7 @@ ESTIMATORS = {
     "_saving",
     "_skops",
     "_scoring",
+    "_shared_inputs",
     "_state",
     "_trial_call",
     "_undo",

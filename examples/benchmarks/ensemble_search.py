@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from scipy.stats import loguniform
 from sklearn.base import clone
-from sklearn.model_selection import ParameterSampler, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from table_contestants import CONTESTANTS, available
 from table_scores import classification_scores, folds_of, tables
@@ -38,7 +38,7 @@ from table_sets import CLASSIFICATION, load
 from torch import nn
 
 from sktorch import TorchClassifier
-from sktorch.model_selection import FoldEnsembleClassifier
+from sktorch.model_selection import HalvingSearchCV
 from sktorch.modules import FourierFeatures, ScaleLayer, TabularMLP
 from sktorch.preprocessing import make_cleaner
 
@@ -53,9 +53,22 @@ LOWEST_FREQUENCY = 0.125  # a quarter of a period from the lowest number to the 
 class WaveMLP(nn.Module):
     """A perceptron of waves of numbers, these numbers, and embedded categories."""
 
-    def __init__(self, cardinalities, n_outputs, n_frequencies=3, hidden=(64, 64), dropout=0.0):
+    def __init__(
+        self,
+        cardinalities,
+        n_outputs,
+        input_mean,
+        input_scale,
+        n_frequencies=3,
+        hidden=(64, 64),
+        dropout=0.0,
+    ):
         super().__init__()
-        self.numeric = [j for j, size in enumerate(cardinalities) if not size]
+        # Zeros and ones, as one-hot categories are, have a variance that follows from their mean.
+        is_binary = torch.isclose(input_scale**2, input_mean * (1 - input_mean), rtol=1e-3)
+        is_constant = (input_mean == 0) | (input_mean == 1)
+        is_number = ~(is_binary | is_constant) & (torch.tensor(cardinalities) == 0)
+        self.numeric = is_number.nonzero().flatten().tolist()
         self.waves = FourierFeatures(n_frequencies, LOWEST_FREQUENCY) if n_frequencies else None
         columns = (*(0,) * (2 * n_frequencies * len(self.numeric)), *cardinalities)
         self.net = TabularMLP(columns, n_outputs, hidden, "silu", dropout)
@@ -72,9 +85,7 @@ class WaveMLP(nn.Module):
 
 PIPELINE = make_pipeline(
     make_cleaner(outliers="smooth", max_one_hot=50),
-    TorchClassifier(
-        WaveMLP, lr_schedule="flat_cosine", n_iter_no_change=math.inf, random_state=0
-    ),
+    TorchClassifier(WaveMLP, lr_schedule="flat_cosine", n_iter_no_change=math.inf, random_state=0),
 )
 SPACE = {
     "lr": loguniform(2e-3, 3e-2),
@@ -87,11 +98,17 @@ SPACE = {
 }
 
 
-def candidates(n_candidates, seed=0):
-    """Pipelines with random parameters."""
-    space = {f"torchclassifier__{name}": values for name, values in SPACE.items()}
-    sampled = ParameterSampler(space, n_candidates, random_state=seed)
-    return [clone(PIPELINE).set_params(**parameters) for parameters in sampled]
+def search_for(n_candidates):
+    """The search: a single rung, as the ensemble gains by many candidates that train in full."""
+    return HalvingSearchCV(
+        PIPELINE,
+        {f"torchclassifier__{name}": values for name, values in SPACE.items()},
+        n_candidates=n_candidates,
+        min_resources="max",
+        refit="ensemble",
+        cv=StratifiedKFold(5, shuffle=True, random_state=1),
+        random_state=0,
+    )
 
 
 # %%
@@ -106,12 +123,12 @@ def measure(n_candidates, others, splits):
     scores, seconds = {}, []
     for X_train, y_train, X_test, y_test in splits:
         start = time.perf_counter(), time.process_time()
-        folds = StratifiedKFold(5, shuffle=True, random_state=1)
-        search = FoldEnsembleClassifier(candidates(n_candidates), cv=folds)
-        search.fit(X_train, y_train)
+        search = search_for(n_candidates).fit(X_train, y_train)
         seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-        best = clone(search.estimators[search.best_candidate_]).fit(X_train, y_train)
-        fitted = {ENSEMBLE: search, BEST: best}
+        ensemble = search.best_estimator_
+        parameters = search.cv_results_["params"][ensemble.best_candidate_]
+        best = clone(PIPELINE).set_params(**parameters).fit(X_train, y_train)
+        fitted = {ENSEMBLE: ensemble, BEST: best}
         for name, make in others.items():
             fitted[name] = make(is_classifier=True).fit(X_train, y_train)
         for name, model in fitted.items():

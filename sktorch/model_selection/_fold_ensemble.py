@@ -87,8 +87,8 @@ class FoldEnsemble(SavedEstimator, BaseEstimator):
         models = [model for of_folds in self.estimators_ for model in of_folds]
         weights = np.repeat(self.weights_, len(self.estimators_[0])) / len(self.estimators_[0])
         total: Any = 0.0
-        for weight, predicted in zip(weights, task.predictions(models, X), strict=True):
-            total = total + weight * predicted
+        for position, predicted in task.predictions(models, X):
+            total = total + weights[position] * predicted
         return total
 
     def _checked_estimators(self) -> list[Any]:

@@ -1,11 +1,14 @@
 """Predict with many fitted models, of which several begin with the same transformers."""
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
 from sklearn.pipeline import Pipeline
+
+from sktorch._shared_inputs import predict_together
 
 
 def sharing_transformers(models: Iterable[Any]) -> list[Any]:
@@ -30,15 +33,25 @@ def _sharing(model: Any, known: dict[bytes, list]) -> Any:
     return model
 
 
-def predictions_of(models: Iterable[Any], X: Any, method: str) -> Iterator[Any]:
-    """Yield what a method of each model predicts; transformers that they share transform once."""
-    transformed: dict[tuple[int, ...], Any] = {}
-    for model in models:
-        rows = X
-        if isinstance(model, Pipeline):
-            *before, (_, model) = model.steps
-            key = tuple(id(step) for _, step in before)
-            if key not in transformed:
-                transformed[key] = Pipeline(before).transform(X) if before else X
-            rows = transformed[key]
-        yield getattr(model, method)(rows)
+def predictions_of(models: Sequence[Any], X: Any, method: str) -> Iterator[tuple[int, Any]]:
+    """Yield what a method of each model predicts, and the model's position; in any order.
+
+    Transformers that models share transform once, and nets behind them check their rows once.
+    """
+    sharing: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    for position, model in enumerate(models):
+        sharing[tuple(id(step) for _, step in _steps_before(model))].append(position)
+    for positions in sharing.values():
+        before = _steps_before(models[positions[0]])
+        rows = Pipeline(before).transform(X) if before else X
+        last = [_last(models[position]) for position in positions]
+        for number, predicted in predict_together(last, rows, method):
+            yield positions[number], predicted
+
+
+def _steps_before(model: Any) -> list[tuple[str, Any]]:
+    return model.steps[:-1] if isinstance(model, Pipeline) else []
+
+
+def _last(model: Any) -> Any:
+    return model.steps[-1][1] if isinstance(model, Pipeline) else model

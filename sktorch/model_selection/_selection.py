@@ -1,6 +1,7 @@
 """Which candidates make an ensemble, by what their models predict of unseen rows."""
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ def select(
     by_fold = zip(*(models[c] for c in complete), strict=True)
     folds = [sharing_transformers(of_fold) for of_fold in by_fold]
     predictions = [
-        np.stack([*task.predictions(of_fold, rows_of(X, rows))])
+        np.stack([p for _, p in sorted(task.predictions(of_fold, rows_of(X, rows)), key=itemgetter(0))])
         for of_fold, rows in zip(folds, test_indices, strict=True)
     ]
     averages, rows = mean_of_folds(predictions, test_indices, len(y))

@@ -1,7 +1,7 @@
 """What models of an ensemble predict, and how good averages of their predictions are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,8 @@ class Task(ABC):
     """Predictions that can be averaged, and their loss."""
 
     @abstractmethod
-    def predictions(self, models: Iterable[Any], X: Any) -> Iterator[np.ndarray]:
-        """Yield each model's predictions, which are of one shape."""
+    def predictions(self, models: Sequence[Any], X: Any) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each model's position and predictions, which are of one shape; in any order."""
 
     @abstractmethod
     def values_and_loss(
@@ -54,17 +54,14 @@ class Classification(Task):
             )
         return column_or_1d(y, warn=True)
 
-    def predictions(self, models: Iterable[Any], X: Any) -> Iterator[np.ndarray]:
+    def predictions(self, models: Sequence[Any], X: Any) -> Iterator[tuple[int, np.ndarray]]:
         """Yield probabilities (n_rows, n_classes); a class that a model has not seen has none."""
-        models = [*models]
-        for model, p in zip(models, predictions_of(models, X, "predict_proba"), strict=True):
-            p = np.asarray(p)
-            if np.array_equal(model.classes_, self.classes):
-                yield p
-                continue
-            aligned = np.zeros((len(p), len(self.classes)))
-            aligned[:, np.searchsorted(self.classes, model.classes_)] = p
-            yield aligned
+        for position, p in predictions_of(models, X, "predict_proba"):
+            aligned, classes = np.asarray(p), models[position].classes_
+            if not np.array_equal(classes, self.classes):
+                aligned = np.zeros((len(p), len(self.classes)))
+                aligned[:, np.searchsorted(self.classes, classes)] = p
+            yield position, aligned
 
     def values_and_loss(
         self, predictions: np.ndarray, y: np.ndarray, weights: np.ndarray | None
@@ -87,11 +84,11 @@ class Regression(Task):
         y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
         return column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
 
-    def predictions(self, models: Iterable[Any], X: Any) -> Iterator[np.ndarray]:
+    def predictions(self, models: Sequence[Any], X: Any) -> Iterator[tuple[int, np.ndarray]]:
         """Yield numbers (n_rows,) or (n_rows, n_targets)."""
-        for numbers in predictions_of(models, X, "predict"):
-            numbers = np.asarray(numbers)
-            yield numbers[:, 0] if numbers.shape[1:] == (1,) else numbers
+        for position, predicted in predictions_of(models, X, "predict"):
+            numbers = np.asarray(predicted)
+            yield position, numbers[:, 0] if numbers.shape[1:] == (1,) else numbers
 
     def values_and_loss(
         self, predictions: np.ndarray, y: np.ndarray, weights: np.ndarray | None
