@@ -23,7 +23,7 @@ ARROWS = {
         *("preprocessing", "tabular"),
     },
     "export": {"estimators", "data", "targets", "persistence"},
-    "model_selection": {"estimators", "fused"},
+    "model_selection": {"estimators", "fused", "persistence"},
     "fused": {"training", "recording", "data"},
     "tabular": {"training", "targets", "data", "modules", "preprocessing", "persistence"},
     "training": {"recording", "data", "losses"},

@@ -24,7 +24,9 @@ def classifiers(X=X, y=LABELS, **parameters):
         TorchClassifier(module__hidden=(width,), max_epochs=2, random_state=width, **parameters)
         for width in (5, 9, 7)
     ]
-    fitted = [net.fit(X, y) for net in fitted[:2]] + [fitted[2].fit(X[y != "maybe"], y[y != "maybe"])]
+    fitted = [net.fit(X, y) for net in fitted[:2]] + [
+        fitted[2].fit(X[y != "maybe"], y[y != "maybe"])
+    ]
     return fitted
 
 

@@ -3,9 +3,9 @@ The ensemble of a search
 ========================
 
 A random search of 32 nets for each of ten raw tables, whose candidates train as one program, and
-two results of it: the greedy ensemble of its fold models, and the best candidate fitted to all rows.
-Beside them RealMLP-TD-S and ``TabularClassifier`` with their defaults. All are tested on rows that
-the search has not seen, as many of five folds as asked for.
+two results of it: the greedy ensemble of its fold models, and the best candidate (by the log-loss)
+fitted to all rows. Beside them RealMLP-TD-S and ``TabularClassifier`` with their defaults. All are
+tested on rows that the search has not seen, as many of five folds as asked for.
 
 ::
 

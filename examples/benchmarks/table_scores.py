@@ -20,7 +20,6 @@ MEASURES = {
 SECONDS = "seconds of CPU a fit"
 
 
-
 def classification_scores(model, X, y):
     """Accuracy, log-loss and AUC, of each class against the rest if there are several."""
     probabilities, classes = model.predict_proba(X), model.classes_

@@ -40,6 +40,7 @@ from turns import in_turn
 # Measuring
 # ---------
 
+
 def measure(contestants, splits, is_classifier):
     """``{contestant: {measure: mean over the splits}}``; a split is X and y to train and test."""
     scores = {name: [] for name in contestants}

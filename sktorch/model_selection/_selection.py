@@ -1,7 +1,6 @@
 """Which candidates make an ensemble, by what their models predict of unseen rows."""
 
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +55,7 @@ def select(
     by_fold = zip(*(models[c] for c in complete), strict=True)
     folds = [sharing_transformers(of_fold) for of_fold in by_fold]
     predictions = [
-        np.stack([p for _, p in sorted(task.predictions(of_fold, rows_of(X, rows)), key=itemgetter(0))])
+        in_order(task.predictions(of_fold, rows_of(X, rows)))
         for of_fold, rows in zip(folds, test_indices, strict=True)
     ]
     averages, rows = mean_of_folds(predictions, test_indices, len(y))
@@ -82,6 +81,12 @@ def select(
         best_candidate=complete[best],
         best_score=-float(losses[best]),
     )
+
+
+def in_order(predictions: Iterable[tuple[int, np.ndarray]]) -> np.ndarray:
+    """Return predictions that come with their positions as one array."""
+    by_position = dict(predictions)
+    return np.stack([by_position[position] for position in range(len(by_position))])
 
 
 def mean_of_folds(

@@ -1,34 +1,14 @@
 """The benchmark of raw tables, on a small table in the place of a fetched one."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
-import numpy as np
 import pytest
-from sklearn.datasets import load_iris
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "benchmarks" / "tables.py"
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Run the benchmark with a cache that holds iris, with a column of text, as german."""
-    X, y = load_iris(return_X_y=True)
-    text = np.where(X[:, 0] > 6, "long", "short")
-    (tmp_path / "keel").mkdir()
-    columns = (X[:, 1], X[:, 2], text, y)
-    lines = [", ".join(map(str, row)) for row in zip(*columns, strict=True)]
-    (tmp_path / "keel" / "german.dat").write_text("\n".join(lines))
-
-    def run(*arguments):
-        environment = os.environ | {"SKTORCH_DATA": str(tmp_path)}
-        command = [sys.executable, SCRIPT, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-    return run
+def run(run_on_iris):
+    return partial(run_on_iris, "tables.py")
 
 
 def test_contestants_beside_each_other(run, tmp_path):

@@ -18,7 +18,9 @@ def written_out(predictions, loss, max_members):
     """Return Caruana's weights by a plain loop."""
     members, found = [], []
     for _ in range(max_members):
-        losses = [loss(predictions[[*members, c]].mean(0)[None])[0] for c in range(len(predictions))]
+        losses = [
+            loss(predictions[[*members, c]].mean(0)[None])[0] for c in range(len(predictions))
+        ]
         members.append(int(np.argmin(losses)))
         found.append(min(losses))
     best = members[: int(np.argmin(found)) + 1]
