@@ -241,7 +241,8 @@ def ensemble_of(
     >>> from sktorch.model_selection import ensemble_of
     >>> X, y = load_iris(return_X_y=True)
     >>> kept = {"return_estimator": True, "return_indices": True}
-    >>> fits = [cross_validate(LogisticRegression(C=C), X, y, **kept) for C in (0.1, 10.0)]
+    >>> candidates = [LogisticRegression(C=C, max_iter=1000) for C in (0.1, 10.0)]
+    >>> fits = [cross_validate(candidate, X, y, **kept) for candidate in candidates]
     >>> models = [fit["estimator"] for fit in fits]
     >>> ensemble_of(models, fits[0]["indices"]["test"], X, y).predict(X).shape
     (150,)
