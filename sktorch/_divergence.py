@@ -14,6 +14,15 @@ from sktorch.data.tensors import as_tensors
 from sktorch.training.loop import infer
 
 
+class DivergenceError(ValueError):
+    """A training whose losses or outputs are not finite any more.
+
+    ``history`` is that of the net until then; its last epoch may be incomplete.
+    """
+
+    history: Any = ()
+
+
 def check_losses(net: Any, prefix: str, losses: list[float]) -> None:
     """Raise ValueError for the first loss of an epoch that is not finite."""
     for number, loss in enumerate(losses, start=1):
@@ -71,8 +80,10 @@ def _may_overflow(weights: Tensor) -> bool:
     return not -limit < low <= high < limit
 
 
-def _diverged(what: str, net: Any) -> ValueError:
-    return ValueError(
+def _diverged(what: str, net: Any) -> DivergenceError:
+    error = DivergenceError(
         f"{what}. Try a smaller lr (now {net.lr}), scale X (StandardScaler), or clip gradients "
         "(gradient_clip=1.0)."
     )
+    error.history = net.history
+    return error

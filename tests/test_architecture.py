@@ -23,7 +23,8 @@ ARROWS = {
         *("preprocessing", "tabular"),
     },
     "export": {"estimators", "data", "targets", "persistence"},
-    "model_selection": {"estimators", "fused", "persistence"},
+    "integration": {"estimators", "fused"},
+    "model_selection": {"estimators", "fused", "data", "persistence"},
     "fused": {"training", "recording", "data"},
     "tabular": {"training", "targets", "data", "modules", "preprocessing", "persistence"},
     "training": {"recording", "data", "losses"},
@@ -75,7 +76,13 @@ PACKAGES = {
     "estimators": {"numpy", "skops", "sklearn", "skorch", "torch"},
     "export": {"numpy", "torch"},  # onnx and sklearn-onnx by name, where they are used
     "fused": {"joblib", "torch"},
-    "model_selection": {"numpy", "sklearn"},
+    "integration": {"joblib", "optuna", "sklearn"},
+    "model_selection": {
+        "joblib",
+        "numpy",
+        "sklearn",
+        "torch",
+    },  # matplotlib by name, where it draws
     "tabular": {"numpy", "sklearn", "torch"},
     "training": {"numpy", "torch"},
     "targets": {"numpy", "scipy", "sklearn", "torch"},
@@ -88,6 +95,7 @@ PACKAGES = {
 }
 ONLY = {  # the only file of a room that imports a package
     ("fused", "joblib"): "fused.backend",
+    ("integration", "optuna"): "integration.optuna",
     ("data", "skorch"): "data.mappings",  # its dict that indexes by rows, for its callbacks
     ("estimators", "skops"): "_skops",
     ("persistence", "safetensors"): "persistence.archive",
@@ -123,6 +131,7 @@ TESTED_IN = {
     "model_selection._saved_types": "tests/model_selection/test_ensemble.py",
     "model_selection._selection": "tests/model_selection/test_ensemble.py",
     "model_selection._tasks": "tests/model_selection/test_ensemble.py",
+    "model_selection._learning_rate_curves": "tests/model_selection/test_learning_rates.py",
     "model_selection._learning_curves": "tests/model_selection/test_halving.py",
     "_seed": "tests/test_checkpoint.py",
     "_private.scikit_learn": "tests/test_private.py",

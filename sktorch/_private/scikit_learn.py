@@ -77,13 +77,13 @@ class RungSearchCV(BaseSearchCV):
     def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any) -> None:
         self._run_rungs(evaluate_candidates, self._checked_cv_orig, callback_ctx)
 
-    def _watched(self, scorer: Any) -> Any:
+    def _watched_scorer(self, scorer: Any) -> Any:
         """Return the scorer that models are scored with; a subclass may watch its calls."""
         return scorer
 
     def _get_scorers(self) -> tuple[Any, str]:
         scorer, name = super()._get_scorers()
-        return self._watched(scorer), name
+        return self._watched_scorer(scorer), name
 
     @staticmethod
     def _select_best_index(refit: Any, refit_metric: str, results: dict[str, Any]) -> int:

@@ -6,5 +6,14 @@ from sktorch.model_selection._ensemble import (
     ensemble_of,
 )
 from sktorch.model_selection._halving import HalvingSearchCV
+from sktorch.model_selection._learning_rate_curves import LearningRateSweep
+from sktorch.model_selection._learning_rates import learning_rate_sweep
 
-__all__ = ["FoldEnsembleClassifier", "FoldEnsembleRegressor", "HalvingSearchCV", "ensemble_of"]
+__all__ = [
+    "FoldEnsembleClassifier",
+    "FoldEnsembleRegressor",
+    "HalvingSearchCV",
+    "LearningRateSweep",
+    "ensemble_of",
+    "learning_rate_sweep",
+]

@@ -222,7 +222,7 @@ class HalvingSearchCV(RungSearchCV):
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
-    def _watched(self, scorer: Any) -> Any:
+    def _watched_scorer(self, scorer: Any) -> Any:
         return scorer if self._models is None else WatchedScorer(scorer, self._models.add)
 
     def _run_rungs(self, evaluate: Callable[..., Any], splitter: Any, context: Any) -> None:

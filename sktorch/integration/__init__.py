@@ -1,0 +1,1 @@
+"""Bridges to packages that search and track; each module imports its own package."""
