@@ -198,6 +198,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         Accuracy on the validation rows after each epoch; None without validation.
     best_epoch_ : int
         The epoch whose weights were kept, counted from 1.
+    pruned_ : bool
+        Whether the search that it was part of stopped the training, under
+        ``joblib.parallel_config("sktorch", prune=...)``.
     device_ : torch.device
         The device that the module is on.
     data_placement_ : str

@@ -18,6 +18,7 @@ from sktorch._divergence import check_last_step
 from sktorch._net import Net
 from sktorch._part import Part
 from sktorch._private.scikit_learn import callback_context, has_callbacks
+from sktorch._pruning import Pruning
 from sktorch._rungs import PausedFit
 from sktorch._scoring import Evaluation, scorers_by_part
 from sktorch._trial_call import is_plain
@@ -39,8 +40,8 @@ from sktorch.training.stopping import BestWeights, Plateau
 class TrainingJob:
     """One training of a net, by the parameters of an estimator.
 
-    It writes the estimator's `best_epoch_`, `eager_reason_` and `data_placement_`. If it is
-    `partial`, for `partial_fit`, it has no schedule, validation or stopping.
+    It writes the estimator's `best_epoch_`, `eager_reason_`, `pruned_` and `data_placement_`. If it
+    is `partial`, for `partial_fit`, it has no schedule, validation or stopping.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class TrainingJob:
         self.n_before = len(net.history)
         self.best = BestWeights() if estimator.early_stopping and not partial else None
         self.schedule: Schedule | None = None
+        self.pruning = Pruning(self)
         self.score_name = estimator.codec_.score_name(net.criterion_)
         self.device = torch.device(net.device)
         names = [field.name for field in fields(StepSettings)]
@@ -84,7 +86,7 @@ class TrainingJob:
                     stop = epoch.call_on_fit_task_end(estimator=estimator, **arguments) or stop
                     if self.checkpoint is not None:
                         self.checkpoint.save(self, number, is_over=bool(stop))
-                    if stop:
+                    if stop or self.pruning.stops(number):
                         break
         except StopTraining:
             pass
@@ -98,6 +100,8 @@ class TrainingJob:
         finally:
             if self.schedule is not None:  # The next training begins at the learning rate given.
                 self.schedule.restore()
+        self.pruning.end()
+        estimator.pruned_ = self.pruning.has_stopped
         estimator.best_epoch_ = self._restore_best()
         if self.valid is None:  # Losses of validation show what the last step did.
             check_last_step(net, self.train.source.example)

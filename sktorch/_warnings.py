@@ -3,7 +3,7 @@
 import inspect
 import warnings
 
-_BETWEEN = {"sktorch", "sklearn", "skorch", "torch", "contextlib", "functools"}
+_BETWEEN = {"sktorch", "sklearn", "joblib", "skorch", "torch", "contextlib", "functools"}
 
 
 def warn_caller(message: str) -> None:

@@ -36,7 +36,7 @@ ARROWS = {
     "preprocessing": set(),
     "persistence": set(),
 }
-LEAVES = {"_device", "_errors", "_lookup", "_private", "_seed"}
+LEAVES = {"_device", "_errors", "_lookup", "_private", "_seed", "_warnings"}
 ESTIMATORS = {
     "_building",
     "_doubts",
@@ -57,6 +57,7 @@ ESTIMATORS = {
     "_parameters",
     "_part",
     "_predictor",
+    "_pruning",
     "_regressor",
     "_rungs",
     "_saved_types",
@@ -68,7 +69,6 @@ ESTIMATORS = {
     "_trial_call",
     "_undo",
     "_validation",
-    "_warnings",
 }
 
 # What a room imports beside Python and the package.

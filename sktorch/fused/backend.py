@@ -19,6 +19,7 @@ tasks by joblib.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import joblib
@@ -29,9 +30,13 @@ from joblib.parallel import (
     get_active_backend,
 )
 
+from sktorch._private.search_tasks import SearchTask, search_task
+from sktorch._warnings import warn_caller
 from sktorch.fused.fuser import Fuser
 from sktorch.fused.host_memory import MemoryLimit, free_memory
 from sktorch.fused.progress import Progress
+from sktorch.fused.pruner import Pruner, Report, Tally, contesting, judge
+from sktorch.fused.pruning_rules import rule_of
 from sktorch.fused.rendezvous import Rendezvous, TaskHandle, current_task, waiting_for_tasks
 from sktorch.fused.task_threads import Outcome, TaskThreads
 from sktorch.training.randomness import draws_by_stream
@@ -61,11 +66,22 @@ class FusedBackend(ParallelBackendBase):
         environment variable OMP_NUM_THREADS.
     free_memory : callable, default: sktorch.fused.host_memory.free_memory
         Returns how many bytes are free in which places. Takes the argument `with_unused`.
+    prune : {"median", "halving"} or rule, default=None
+        Stop candidates of a search that can't win, by their scores on the rows that their fits hold
+        out; None stops none. "median" is ``sktorch.fused.pruning_rules.MedianRule()``, "halving" is
+        ``HalvingRule()`` beside it. A rule of one's own has their two methods.
 
     Raises
     ------
     TypeError
-        If another option is given.
+        If another option is given, or `prune` is no rule.
+    ValueError
+        If `prune` is the name of no rule.
+
+    Warns
+    -----
+    UserWarning
+        How many fits of a search were pruned, or hold no rows out to be judged by.
 
     Examples
     --------
@@ -90,16 +106,19 @@ class FusedBackend(ParallelBackendBase):
         nesting_level: int | None = None,
         inner_max_num_threads: int | None = None,
         free_memory: Callable[..., dict[str, int]] = free_memory,
+        prune: Any = None,
         **unknown: Any,
     ) -> None:
         if unknown:
             raise TypeError(
                 f"The joblib backend 'sktorch' has no option {', '.join(unknown)}. Its options are "
-                "inner_max_num_threads and free_memory."
+                "inner_max_num_threads, free_memory and prune."
             )
         super().__init__(nesting_level or 0, inner_max_num_threads)
         self._free_memory, self._is_limited_by_memory = free_memory, True
         self._n_jobs = MAX_TASKS
+        self._rule, self._tally = rule_of(prune), Tally()
+        self._pruner: Pruner | None = None
         self._progress: Progress | None = None
         self._call: TaskHandle | None = None  # outside of any task; of all calls of one `Parallel`
         self._threads: TaskThreads | None = None  # of the call that is under way
@@ -129,7 +148,10 @@ class FusedBackend(ParallelBackendBase):
     def get_nested_backend(self) -> tuple["FusedBackend", None]:
         """Return a backend for calls inside a task, whose tasks join those of this one."""
         level = self.nesting_level + 1
-        return FusedBackend(level, self.inner_max_num_threads, self._free_memory), None
+        n_threads = self.inner_max_num_threads
+        backend = FusedBackend(level, n_threads, self._free_memory, self._rule)
+        backend._tally = self._tally
+        return backend, None
 
     def start_call(self) -> None:
         """Prepare for tasks."""
@@ -141,15 +163,20 @@ class FusedBackend(ParallelBackendBase):
         call = self._call if outer is None else outer.call()
         assert call is not None
         self._threads = TaskThreads(call, self._n_jobs, has_room)
+        self._pruner = None if self._rule is None else Pruner(self._rule, self._tally)
 
     def _outermost_call(self) -> TaskHandle:
         """Return the handle of a call outside of any task, with a rendezvous and a fuser."""
         verbose = self.parallel is not None and self.parallel.verbose
         n_workers = self.inner_max_num_threads or joblib.cpu_count()
+        self._tally = Tally()
         self._progress = Progress(_print) if verbose else None
         fuser = Fuser(n_workers, report=_print if verbose else None)
 
-        def run_together(epochs: list[Any]) -> None:
+        def run_together(handed_in: list[Any]) -> None:
+            reports = [x for x in handed_in if isinstance(x, Report)]
+            epochs = [x for x in handed_in if not isinstance(x, Report)]
+            judge(reports)
             fuser.run(epochs)
             if self._progress is not None:
                 self._progress.epochs_ended(epochs)
@@ -165,6 +192,9 @@ class FusedBackend(ParallelBackendBase):
             callback(outcome)
 
         assert self._threads is not None  # joblib has started the call.
+        search = search_task(func)
+        if self._pruner is not None and search is not None and search.n_candidates > 1:
+            func = partial(_contest, self._pruner, search, func)
         return self._threads.submit(func, ended)
 
     @contextmanager
@@ -189,10 +219,14 @@ class FusedBackend(ParallelBackendBase):
             self._threads = None  # They hold the stacks.
         if self._progress is not None:
             self._progress.report()
+        if current_task() is None:
+            for line in self._tally.lines():
+                warn_caller(line)
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Forget queued tasks, end those that wait, and let the others come to their end."""
         self._call = None  # It is cancelled.
+        self._tally = Tally()  # Nobody asks how many were pruned in a call that failed.
         if self._threads is not None:
             self._threads.cancel()
 
@@ -210,6 +244,12 @@ def as_one_program() -> AbstractContextManager:
 
 def _always(n_running: int) -> bool:
     return True
+
+
+def _contest(pruner: Pruner, search: SearchTask, task: Callable[[], Any]) -> Any:
+    """Run a task of a search, whose fit is compared with those of the others."""
+    with contesting(pruner, search):
+        return task()
 
 
 def _print(line: str) -> None:

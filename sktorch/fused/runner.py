@@ -1,11 +1,13 @@
 """The engine for many: an epoch goes along with those of other tasks, wherever it can."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from sktorch.data.batches import Batches
 from sktorch.data.structure import Batch, concatenated
 from sktorch.fused.epoch import EpochTask
 from sktorch.fused.model import Model
+from sktorch.fused.pruner import is_contested
 from sktorch.fused.rendezvous import TaskHandle, current_task, detached
 from sktorch.fused.sharing import SharedData
 from sktorch.training.engine import Engine
@@ -52,7 +54,7 @@ class FusedRunner:
         if type(batches) is Batches and self._can_run_together(batches, observer):
             epoch = self._run(net, batches, training=True, after_step=after_step)
             return epoch.losses, epoch.sizes
-        with detached():
+        with _apart():
             return self._alone.train(net, batches, observer, after_step)
 
     def evaluate(
@@ -62,7 +64,7 @@ class FusedRunner:
         if type(batches) is Batches and self._can_run_together(batches, observer):
             epoch = self._run(net, batches, training=False)
             return epoch.losses, epoch.sizes, concatenated(epoch.outputs)
-        with detached():
+        with _apart():
             return self._alone.evaluate(net, batches, observer)
 
     def _can_run_together(self, batches: Batches, observer: Observer | None) -> bool:
@@ -111,3 +113,8 @@ class FusedRunner:
             if self._engine.device.type != "cpu":
                 self._data[key].share(self._task.rendezvous.tensors)
         return self._data[key]
+
+
+def _apart() -> AbstractContextManager:
+    """Let other tasks not wait for this one, unless they are compared with it in every run alike."""
+    return nullcontext() if is_contested() else detached()
