@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from sktorch._rungs import pauses_here
 from sktorch.fused.pruner import contestant_of
 
 
@@ -10,12 +11,14 @@ class Pruning:
     """A training as a search with pruning sees it: its best score so far on the rows held out.
 
     The score is what `monitor` looks at; where that is of the training rows, it is the one that
-    early stopping looks at by default. Outside of such a search every answer is to go on.
+    early stopping looks at by default. Outside of such a search every answer is to go on; so it is
+    where fits pause at rungs, whose search decides itself.
     """
 
     def __init__(self, job: Any) -> None:
         self._job = job
-        self._contestant = None if job.partial else contestant_of(job.estimator)
+        is_compared = not (job.partial or pauses_here())
+        self._contestant = contestant_of(job.estimator) if is_compared else None
         self.has_stopped = False
 
     def stops(self, epoch: int) -> bool:

@@ -136,6 +136,11 @@ def paused_fit() -> PausedFit | None:
     return fit
 
 
+def pauses_here() -> bool:
+    """Say whether fits in this task pause at a rung."""
+    return _rung.get() is not None
+
+
 def path_of_task() -> tuple[int, ...]:
     """Return the path of this thread's task below the call of the search."""
     rung, task = _rung.get(), current_task()

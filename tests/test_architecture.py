@@ -124,6 +124,8 @@ TESTED_IN = {
     "_job_state": "tests/test_checkpoint.py",
     "_net": "tests/callbacks",
     "_part": "tests/test_validation.py",
+    "_private.search_tasks": "tests/fused/test_pruner.py",
+    "_pruning": "tests/fused/test_pruner.py",
     "_rungs": "tests/model_selection/test_halving.py",
     "model_selection._fold_models": "tests/model_selection/test_halving.py",
     "model_selection._fold_ensemble": "tests/model_selection/test_ensemble.py",

@@ -68,8 +68,9 @@ class FusedBackend(ParallelBackendBase):
         Returns how many bytes are free in which places. Takes the argument `with_unused`.
     prune : {"median", "halving"} or rule, default=None
         Stop candidates of a search that can't win, by their scores on the rows that their fits hold
-        out; None stops none. "median" is ``sktorch.fused.pruning_rules.MedianRule()``, "halving" is
-        ``HalvingRule()`` beside it. A rule of one's own has their two methods.
+        out; None stops none. "median" is ``sktorch.model_selection.MedianRule()``, "halving" is
+        ``HalvingRule()`` beside it. A rule of one's own has their two methods. With ``n_jobs=1``
+        joblib does without the backend, and nothing is pruned.
 
     Raises
     ------
@@ -159,6 +160,7 @@ class FusedBackend(ParallelBackendBase):
         has_room = MemoryLimit(self._free_memory).has_room if limited else _always
         outer = current_task()
         if outer is None:
+            self._tally = Tally()
             self._call = self._call or self._outermost_call()
         call = self._call if outer is None else outer.call()
         assert call is not None
@@ -169,7 +171,6 @@ class FusedBackend(ParallelBackendBase):
         """Return the handle of a call outside of any task, with a rendezvous and a fuser."""
         verbose = self.parallel is not None and self.parallel.verbose
         n_workers = self.inner_max_num_threads or joblib.cpu_count()
-        self._tally = Tally()
         self._progress = Progress(_print) if verbose else None
         fuser = Fuser(n_workers, report=_print if verbose else None)
 

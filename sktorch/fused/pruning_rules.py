@@ -48,7 +48,7 @@ class MedianRule:
 
     Examples
     --------
-    >>> from sktorch.fused.pruning_rules import MedianRule
+    >>> from sktorch.model_selection import MedianRule
     >>> rule = MedianRule(warm_up=4)
     >>> [epoch for epoch in range(1, 20) if rule.judges(epoch)]
     [4, 8, 16]
@@ -75,8 +75,8 @@ class HalvingRule:
     """Let only the best of every few candidates go on: successive halving.
 
     After ``min_epochs`` epochs, ``min_epochs * factor``, ``min_epochs * factor**2`` and so on, the
-    best ``1 / factor`` of the candidates that got as far go on, rounded up, and all that are as good
-    as the last of them. Candidates that ended by themselves before take part with their best score.
+    best ``1 / factor`` of the candidates that got as far go on, rounded up, and all that are as
+    good as the last of them. Candidates that ended by themselves take part with their best score.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class HalvingRule:
 
     Examples
     --------
-    >>> from sktorch.fused.pruning_rules import HalvingRule
+    >>> from sktorch.model_selection import HalvingRule
     >>> rule = HalvingRule(min_epochs=2)
     >>> [epoch for epoch in range(1, 20) if rule.judges(epoch)]
     [2, 6, 18]
@@ -131,7 +131,7 @@ def rule_of(prune: Any) -> PruningRule | None:
         return prune
     raise TypeError(
         f"prune={prune!r} must be None, {', '.join(map(repr, RULES))}, or a rule such as "
-        "sktorch.fused.pruning_rules.HalvingRule(min_epochs=4, factor=3). Change prune."
+        "sktorch.model_selection.HalvingRule(min_epochs=4, factor=3). Change prune."
     )
 
 

@@ -116,5 +116,5 @@ class FusedRunner:
 
 
 def _apart() -> AbstractContextManager:
-    """Let other tasks not wait for this one, unless they are compared with it in every run alike."""
+    """Let other tasks not wait for this one, unless the search compares them with it."""
     return nullcontext() if is_contested() else detached()
