@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from sktorch.data.structure import Batch, Outputs, tree_leaves, tree_map
 from sktorch.fused.model import Model
+from sktorch.fused.padding import Shapes
 from sktorch.fused.short_batches import filled_size, filled_up, filling, filling_weight
 from sktorch.fused.stack import stackable_settings
 from sktorch.training.fingerprint import NotStackable
@@ -45,6 +46,7 @@ class StackKey(NamedTuple):
     model: Hashable
     batch_shape: Hashable
     is_scheduled: bool
+    shapes: Shapes | None = None  # to which the models are padded, whose sizes are not in the key
 
 
 @dataclass(eq=False)
@@ -117,6 +119,11 @@ class EpochTask:
     def device(self) -> torch.device:
         """The device of the batches."""
         return self.shared_batches.example(self.n_done)[1].device
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of elements of the module's parameters."""
+        return sum(p.numel() for p in self.model.net.module_.parameters())
 
     @property
     def n_bytes(self) -> float:

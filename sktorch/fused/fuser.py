@@ -21,6 +21,7 @@ import torch
 
 from sktorch.fused.epoch import BlockedBatches, EpochTask, StackKey
 from sktorch.fused.lockstep import LockstepEpoch
+from sktorch.fused.merging import Merging
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, make_program
 from sktorch.training.cpu import subnormals_flushed, threads_for
@@ -63,6 +64,7 @@ class Fuser:
         self._widths: defaultdict[StackKey, set[int]] = defaultdict(set)
         self._max_width: defaultdict[StackKey, float] = defaultdict(lambda: math.inf)
         self._stacks: dict[Hashable, tuple[int, Stack]] = {}
+        self._merging = Merging()
         self._n_runs = 0
         # One trial at a time: they silence warnings, which is a setting of the process.
         self._trial_lock = threading.Lock()
@@ -97,7 +99,7 @@ class Fuser:
             self._tell(others, why, len(others))
         alone = [*chain.from_iterable(by_reason.values())]
         stacks: list[StackJob] = []
-        for key, alike in by_key.items():
+        for key, alike in self._merging.merge(by_key).items():
             n_tasks = self._n_tasks[key] = max(len(alike), self._n_tasks.get(key, 0))
             if len(alike) > 1:
                 parts = sorted(self._cut(key, alike), key=len, reverse=True)
@@ -115,7 +117,7 @@ class Fuser:
         """Cut tasks into stacks, with the same settings of the optimizer beside each other."""
         numbers = {task.settings: number for number, task in enumerate(reversed(tasks))}
         tasks = sorted(tasks, key=lambda task: -numbers[task.settings])
-        device, n_bytes = tasks[0].device, max(tasks[0].n_bytes, 1)
+        device, n_bytes = tasks[0].device, max(1, *(task.n_bytes for task in tasks))
         on_cpu = device.type == "cpu"
         room = (
             STACK_GPU_FRACTION * torch.cuda.mem_get_info(device)[0]
@@ -168,11 +170,11 @@ class Fuser:
         """Return whether the stack can be trained; if not, nothing has changed."""
         known = self._programs.get((job.key, job.width))
         if known is not None and known.recording is None:
-            return False
+            return self._was_merged(job)
         stack = self._stack(job)
         program = self._program(job, stack)
         if program.recording is None:
-            return False
+            return self._was_merged(job)
         if job.tasks[0].fills_up and not program.takes_filled_up:
             was_filled_up = any(task.n_rows != task.n_own_rows for task in job.tasks)
             for task in job.tasks:
@@ -186,26 +188,34 @@ class Fuser:
             self._stacks[_stack_id(job)] = self._n_runs, stack
         return True
 
+    def _was_merged(self, job: StackJob) -> bool:
+        """Say whether a stack was padded that can't be trained; from now on its tasks are not."""
+        if job.key.shapes is not None:
+            self._merging.refuse(job.key)
+        return job.key.shapes is not None
+
     def _stack(self, job: StackJob) -> Stack:
         """Return the stack of these tasks' last epoch if the models are the same, or a new one."""
-        objectives = [task.model.objective for task in job.tasks]
+        objectives, shapes = [task.model.objective for task in job.tasks], job.key.shapes
         if not job.tasks[0].training:
-            return Stack(objectives, width=job.width)
+            return Stack(objectives, None, None, job.width, shapes)
         _, stack = self._stacks.pop(_stack_id(job), (None, None))
         if stack is not None and stack.renew():
             return stack
         optimizers = [task.model.net.optimizer_ for task in job.tasks]
         settings = None if job.key.is_scheduled else [task.settings for task in job.tasks]
-        return Stack(objectives, optimizers, settings, job.width)
+        return Stack(objectives, optimizers, settings, job.width, shapes)
 
     def _program(self, job: StackJob, stack: Stack) -> Program:
         key = job.key, stack.width
         with self._trial_lock:
-            if key not in self._programs:
+            if not _was_tried(self._programs.get(key), job):
                 generator = torch.Generator(job.tasks[0].device)
                 self._programs[key] = make_program(job.tasks, stack, generator)
         reason = self._programs[key].reason
         how = f"together, {len(job.tasks)} in a stack" if reason is None else f"alone: {reason}"
+        if job.key.shapes is not None:
+            how = f"padded {how}" if reason is None else f"not padded: {reason}"
         self._tell(job.tasks, how, self._n_tasks[job.key])
         return self._programs[key]
 
@@ -214,9 +224,10 @@ class Fuser:
         if self._report is None:
             return
         module = tasks[0].model.net.module_
-        n_parameters = sum(p.numel() for p in module.parameters())
+        numbers = {task.n_parameters for task in tasks}
+        n_parameters = " to ".join(f"{n:,}" for n in sorted({min(numbers), max(numbers)}))
         what = "train" if tasks[0].training else "evaluate"
-        line = f"{type(module).__name__} of {n_parameters:,} parameters: {what} {how}"
+        line = f"{type(module).__name__} of {n_parameters} parameters: {what} {how}"
         key = re.sub(r"[\d.]+(x| in a stack)", "", line)
         if key not in self._reported:
             self._reported.add(key)
@@ -238,7 +249,14 @@ def _at_work(tasks: list[EpochTask], n_threads: int) -> Iterator[None]:
 
 def _stack_id(job: StackJob) -> Hashable:
     """Return what identifies a stack from epoch to epoch, whatever the length of its batches."""
-    return job.key.model, job.width, *(id(task.model.objective) for task in job.tasks)
+    return job.key.model, job.key.shapes, job.width, *(id(task.model.objective) for task in job.tasks)
+
+
+def _was_tried(program: Program | None, job: StackJob) -> bool:
+    """Say whether a program is known for the models of a stack, each of its own sizes."""
+    if program is None or program.recording is None or job.key.shapes is None:
+        return program is not None
+    return program.structures.issuperset(t.model.structure(t.training) for t in job.tasks)
 
 
 def _share_batches(tasks: list[EpochTask]) -> None:

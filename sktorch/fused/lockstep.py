@@ -96,7 +96,7 @@ def _evaluation_step(
     """Return a function from a batch of every model to their losses and outputs."""
     generator = torch.Generator(tasks[0].device).manual_seed(seed)
     run = partial(program.usable_recording().flat(), generator)
-    tensors = tree_leaves((stack.fixed, stack.buffers))
+    tensors = tree_leaves((stack.fixed, stack.buffers, stack.masks))
 
     def step(batch: StackBatch) -> tuple[Tensor, Tensor]:
         loss, output = run(*tensors, *batch)
@@ -138,7 +138,8 @@ class StackStep:
         self._recording = program.usable_recording()
         self._run = partial(self._recording.flat(), self.generator)
         self._loops: dict[bool, Loop | None] = {}
-        self._tensors = tree_leaves((stack.trained, stack.gradients, stack.fixed, stack.buffers))
+        written = stack.trained, stack.gradients
+        self._tensors = tree_leaves((*written, stack.fixed, stack.buffers, stack.masks))
         self._renew_settings = stack.renew_settings
         self._is_scheduled = tasks[0].after_step is not None
         self._after_steps: list[Callable[[], object]] = []

@@ -19,6 +19,7 @@ from sktorch._private.torch import (
     version,
     wrapped_by_schedule,
 )
+from sktorch.fused.padding import Shapes, corner, padding_mask, stack_into, stacked
 from sktorch.training.fingerprint import NotStackable, fingerprint
 from sktorch.training.objective import Objective
 
@@ -57,6 +58,9 @@ class Stack:
     Optimizers with the same settings share a parameter group if they are neighbours; without
     settings each has groups of its own, whose settings can change. Rows beyond the objectives are
     like the first one. `steps` keeps what is made to step the stack for as long as it is used.
+
+    Models of several sizes are padded to `shapes`. Where a tensor has padding, `masks` has zeros
+    there and ones elsewhere.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Stack:
         optimizers: list[Optimizer] | None = None,
         settings: Sequence[Hashable] | None = None,
         width: int | None = None,
+        shapes: Shapes | None = None,
     ) -> None:
         self._optimizers = optimizers or []
         self.width = width or len(objectives)
@@ -73,9 +78,10 @@ class Stack:
         self._parameters: _Models = [dict(o.named_parameters()) for o in objectives]
         self._buffers: _Models = [dict(o.named_buffers()) for o in objectives]
         stepped = _stepped(self._parameters[0], optimizers[0]) if optimizers else set()
-        parameters = _stacked(self._parameters, self.width)
+        parameters = _stacked(self._parameters, self.width, shapes)
         self.trained = {name: parameters.pop(name) for name in [*parameters] if name in stepped}
-        self.fixed, self.buffers = parameters, _stacked(self._buffers, self.width)
+        self.fixed, self.buffers = parameters, _stacked(self._buffers, self.width, shapes)
+        self.masks = {} if shapes is None else self._masks()
         self.gradients = {name: torch.empty_like(tensor) for name, tensor in self.trained.items()}
         self._runs: list[_Run] = []
         self.optimizer: Any = None
@@ -102,9 +108,19 @@ class Stack:
             states = [self._state(model, name) for model in models]
             if states[0]:
                 optimizer.state[piece] = {
-                    key: _joined(key, [state[key] for state in states]) for key in states[0]
+                    key: _joined(key, [state[key] for state in states], piece.shape[1:])
+                    for key in states[0]
                 }
         return optimizer
+
+    def _masks(self) -> dict[str, Tensor]:
+        masks = {}
+        for name, tensor in (self.trained | self.buffers).items():
+            owners = self._parameters if name in self.trained else self._buffers
+            mask = padding_mask(tensor, (own[name].shape for own in owners))
+            if mask is not None:
+                masks[name] = mask
+        return masks
 
     def renew_settings(self) -> None:
         """Take over the settings of the models' own optimizers, which a schedule has changed."""
@@ -145,10 +161,10 @@ class Stack:
     @torch.no_grad()
     def unstack(self) -> None:
         """Copy everything back to where it came from."""
-        for name, stacked in (self.trained | self.buffers).items():
+        for name, rows in (self.trained | self.buffers).items():
             owners = self._parameters if name in self.trained else self._buffers
-            for own, new in zip(owners, stacked[: len(owners)].unbind(), strict=True):
-                own[name].copy_(new)
+            for own, new in zip(owners, rows[: len(owners)].unbind(), strict=True):
+                own[name].copy_(corner(new, own[name].shape))
         if self.optimizer is None:
             return
         for optimizer in self._optimizers:
@@ -156,8 +172,11 @@ class Stack:
         for models, name, piece in self._runs:
             for key, value in self.optimizer.state.get(piece, {}).items():
                 for place, model in enumerate(models):
-                    own = self._optimizers[model].state[self._parameters[model][name]]
-                    new = value[place] if _is_stacked(key, value) else value
+                    parameter = self._parameters[model][name]
+                    own = self._optimizers[model].state[parameter]
+                    new = value
+                    if _is_stacked(key, value):
+                        new = corner(value[place], parameter.shape)
                     if isinstance(own.get(key), Tensor) and own[key].shape == new.shape:
                         own[key].copy_(new)
                     else:
@@ -172,23 +191,24 @@ def _stepped(parameters: dict[str, Tensor], optimizer: Optimizer) -> set[str]:
     return {name for name, p in parameters.items() if id(p) in stepped and p.requires_grad}
 
 
-def _stacked(models: _Models, width: int) -> dict[str, Tensor]:
+def _stacked(models: _Models, width: int, shapes: Shapes | None) -> dict[str, Tensor]:
     rows = models + models[:1] * (width - len(models))
-    return {name: torch.stack([own[name].detach() for own in rows]) for name in models[0]}
+    to = dict(shapes or ((name, tensor.shape) for name, tensor in models[0].items()))
+    return {name: stacked([own[name].detach() for own in rows], to[name]) for name in models[0]}
 
 
-def _stack_into(stacked: dict[str, Tensor], models: _Models) -> None:
-    for name, tensor in stacked.items():
-        torch.stack([own[name] for own in models], out=tensor[: len(models)])
+def _stack_into(tensors: dict[str, Tensor], models: _Models) -> None:
+    for name, tensor in tensors.items():
+        stack_into(tensor, [own[name] for own in models])
 
 
 def _is_stacked(key: str, value: object) -> bool:
     return key not in _COUNTERS and isinstance(value, Tensor)
 
 
-def _joined(key: str, values: list) -> Any:
+def _joined(key: str, values: list, shape: torch.Size) -> Any:
     if _is_stacked(key, values[0]):
-        return torch.stack(values)
+        return stacked(values, shape)
     return copy.deepcopy(values[0])
 
 

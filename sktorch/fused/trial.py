@@ -3,7 +3,7 @@
 import copy
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from sktorch._private.torch import tree_flatten, tree_leaves, tree_unflatten
 from sktorch.fused.epoch import EpochTask
+from sktorch.fused.padding import corner
 from sktorch.fused.stack import Stack, skeleton
 from sktorch.fused.stacked_block import stacked_block
 from sktorch.recording.record import Recording, record
@@ -42,13 +43,15 @@ class Program:
     The recording is a function from the stack's tensors and a batch. In training it writes the
     gradients to those of the stack and returns the losses, in an evaluation it returns losses and
     outputs. Parameters without gradient are those that the loss does not depend on: an optimizer
-    leaves them alone. If it `takes_filled_up` batches, rows of weight zero have no part in it.
+    leaves them alone. If it `takes_filled_up` batches, rows of weight zero have no part in it. It
+    is right for models of the `structures` that were tried.
     """
 
     recording: Recording | None = None
     without_gradient: frozenset[str] = frozenset()
     takes_filled_up: bool = False
     reason: str | None = None
+    structures: frozenset[Hashable] = frozenset()
 
     def usable_recording(self) -> Recording:
         """Return the recording; raise `NotWorthStacking` if there is none."""
@@ -75,26 +78,35 @@ def make_program(tasks: list[EpochTask], stack: Stack, generator: torch.Generato
 
 
 def _tried_program(tasks: list[EpochTask], stack: Stack, generator: torch.Generator) -> Program:
-    """Return a program that agrees with its first model alone; raise if there is none."""
-    task = tasks[0]
-    on_cpu = task.device.type == "cpu"
+    """Return a program that agrees with a model of each structure alone; raise if there is none."""
+    of_each = {task.model.structure(task.training): n for n, task in reversed([*enumerate(tasks)])}
+    smallest = min((tasks[row] for row in of_each.values()), key=lambda task: task.n_parameters)
+    on_cpu = smallest.device.type == "cpu"
     if on_cpu:
-        _check_small(task)
+        _check_small(_largest(tasks))
     recording, value, after = _recorded(tasks, stack, generator)
-    alone, without_gradient = _step_alone(task)
-    if not recording.random:
-        _check_agreement(alone(task.next_batch()), (value, after), task)
-    if on_cpu:
-        _check_worth(recording, alone, tasks, stack, generator)
-    filled_up = task.fills_up and _ignores_rows(recording, tasks, stack, generator)
-    return Program(recording, without_gradient, filled_up)
+    if recording.random and len(of_each) > 1:
+        raise NotWorthStacking("padded it draws other random numbers, and can't be compared")
+    for row in of_each.values():
+        alone, without_gradient = _step_alone(tasks[row])
+        if not recording.random:
+            _check_agreement(alone(tasks[row].next_batch()), (value, after), tasks[row], row)
+        if on_cpu and tasks[row] is smallest:
+            _check_worth(recording, alone, tasks[row], tasks, stack, generator)
+    filled_up = smallest.fills_up and _ignores_rows(recording, tasks, stack, generator)
+    return Program(recording, without_gradient, filled_up, structures=frozenset(of_each))
+
+
+def _largest(tasks: list[EpochTask]) -> EpochTask:
+    """Return the task whose module, called with a padded stack's tensors, is closest to them."""
+    return max(tasks, key=lambda task: task.n_parameters)
 
 
 def _recorded(
     tasks: list[EpochTask], stack: Stack, generator: torch.Generator
 ) -> tuple[Recording, tuple, dict[str, Tensor]]:
     """Return a recording of the step, what a replay returned and wrote, and the buffers after."""
-    task = tasks[0]
+    task = _largest(tasks)
     bare = skeleton(task.model.objective)
     step, inputs = _step_of_stack(task, bare), _inputs(tasks, stack)
     state, given = generator.get_state(), inputs()
@@ -118,7 +130,7 @@ def _recorded(
         raise NotWorthStacking("replayed it computes something else")
     if task.training:
         value = stack.gradients, *value
-    return recording, value, {name: buffer[0].clone() for name, buffer in given[3].items()}
+    return recording, value, given[3]
 
 
 def _ignores_rows(
@@ -134,7 +146,7 @@ def _ignores_rows(
     results = []
     for repeats_first in (False, True):
         given = inputs()
-        *others, weights = given[4:]
+        *others, weights = given[5:]
         half, n_rows = weights.shape[1] // 2, weights.shape[1]
         weights[:, half:] = 0
         for tensor in others:
@@ -165,7 +177,8 @@ def _inputs(tasks: list[EpochTask], stack: Stack) -> Callable[[], tuple]:
     def inputs() -> tuple:
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
         gradients = {name: g.fill_(torch.nan) for name, g in stack.gradients.items()}
-        return stack.trained, gradients, stack.fixed, buffers, *(x.clone() for x in batch)
+        tensors = stack.trained, gradients, stack.fixed, buffers, stack.masks
+        return *tensors, *(x.clone() for x in batch)
 
     return inputs
 
@@ -182,12 +195,13 @@ def _check_small(task: EpochTask) -> None:
 def _check_worth(
     recording: Recording,
     alone: Callable,
+    task: EpochTask,
     tasks: list[EpochTask],
     stack: Stack,
     generator: torch.Generator,
 ) -> None:
-    """Raise if the stack takes longer than its models alone."""
-    given, batch, run = _inputs(tasks, stack)(), tasks[0].next_batch(), recording.flat()
+    """Raise if the stack takes longer than its models alone, which take as long as one of them."""
+    given, batch, run = _inputs(tasks, stack)(), task.next_batch(), recording.flat()
     tensors = tree_leaves(given)
     seconds = _seconds(lambda: run(generator, *tensors)) / stack.width
     ratio = seconds / _seconds(lambda: alone(batch))
@@ -220,13 +234,17 @@ def _step_of_stack(task: EpochTask, bare: Objective) -> Callable:
 
     batched = vmap(compute, randomness="different")
 
-    def step(trained: dict, gradients: dict, fixed: dict, buffers: dict, *tensors: Tensor) -> tuple:
+    def step(
+        trained: dict, gradients: dict, fixed: dict, buffers: dict, masks: dict, *tensors: Tensor
+    ) -> tuple:
         """Return the losses, and write the gradients to where the optimizer reads them."""
         losses, others = batched(trained, fixed, buffers, *tensors)
+        for name in masks.keys() & buffers.keys():
+            buffers[name].mul_(masks[name])
         if not task.training:
             return losses, others
         for name, gradient in others.items():
-            gradients[name].copy_(gradient)
+            gradients[name].copy_(gradient * masks[name] if name in masks else gradient)
         return (losses,)
 
     return step
@@ -296,17 +314,18 @@ def _buffers(objective: Objective) -> dict[str, Tensor]:
     return {name: buffer.clone() for name, buffer in objective.named_buffers()}
 
 
-def _check_agreement(alone: tuple, stacked: tuple, task: EpochTask) -> None:
-    """Raise if what a model computes alone is not the first row of what the stack computes."""
+def _check_agreement(alone: tuple, stacked: tuple, task: EpochTask, row: int) -> None:
+    """Raise if what a model computes alone is not its row of what the stack computes."""
     (value_alone, buffers_alone), (value, buffers) = alone, stacked
-    pairs = [(buffers[name], buffer) for name, buffer in buffers_alone.items()]
-    for single, many in zip(value_alone, value, strict=True):
-        if isinstance(single, dict):  # gradients, or outputs by name
-            pairs += [(many[name][0], g) for name, g in single.items() if g is not None]
-        else:
-            singles, manys = tree_leaves(single), tree_leaves(many)
-            pairs += [(m[0], s) for s, m in zip(singles, manys, strict=True)]
-    if not all(_close(*pair, _tolerances(task)) for pair in pairs):
+    pairs = [(buffers[name], b) for name, b in buffers_alone.items()]
+    if task.training:
+        gradients, value_alone = value_alone[0], value_alone[1:]
+        pairs += [(value[0][name], g) for name, g in gradients.items() if g is not None]
+        value = value[1:]
+    own = [(corner(many[row], one.shape), one) for many, one in pairs]
+    results = zip(tree_leaves(value), tree_leaves(value_alone), strict=True)
+    own += [(many[row], one) for many, one in results]  # Padding must not reach them.
+    if not all(_close(*pair, _tolerances(task)) for pair in own):
         raise NotWorthStacking("batched it computes something else")
 
 
