@@ -43,7 +43,7 @@ class BlockedBatches(Protocol):
 class StackKey(NamedTuple):
     """What tasks of one stack have in common: their models, and the shape of their next batch."""
 
-    model: Hashable
+    model: tuple  # whether it trains, its structure, settings of the engine, a schedule
     batch_shape: Hashable
     is_scheduled: bool
     shapes: Shapes | None = None  # to which the models are padded, whose sizes are not in the key

@@ -23,7 +23,7 @@ from sktorch.fused.epoch import BlockedBatches, EpochTask, StackKey
 from sktorch.fused.lockstep import LockstepEpoch
 from sktorch.fused.merging import Merging
 from sktorch.fused.stack import Stack
-from sktorch.fused.trial import Program, make_program
+from sktorch.fused.trial import Program, make_program, try_program
 from sktorch.training.cpu import subnormals_flushed, threads_for
 
 # The memory of a stack's models on a CPU: about its caches. Between a quarter and twice as much the
@@ -209,9 +209,14 @@ class Fuser:
     def _program(self, job: StackJob, stack: Stack) -> Program:
         key = job.key, stack.width
         with self._trial_lock:
-            if not _was_tried(self._programs.get(key), job):
+            untried = self._merging.untried(job.key, job.tasks)
+            if key not in self._programs:
                 generator = torch.Generator(job.tasks[0].device)
-                self._programs[key] = make_program(job.tasks, stack, generator)
+                rows = untried or [0]
+                self._programs[key] = make_program(job.tasks, stack, generator, rows)
+            elif untried:
+                program = self._programs[key]
+                self._programs[key] = try_program(program, job.tasks, stack, untried)
         reason = self._programs[key].reason
         how = f"together, {len(job.tasks)} in a stack" if reason is None else f"alone: {reason}"
         if job.key.shapes is not None:
@@ -249,14 +254,12 @@ def _at_work(tasks: list[EpochTask], n_threads: int) -> Iterator[None]:
 
 def _stack_id(job: StackJob) -> Hashable:
     """Return what identifies a stack from epoch to epoch, whatever the length of its batches."""
-    return job.key.model, job.key.shapes, job.width, *(id(task.model.objective) for task in job.tasks)
-
-
-def _was_tried(program: Program | None, job: StackJob) -> bool:
-    """Say whether a program is known for the models of a stack, each of its own sizes."""
-    if program is None or program.recording is None or job.key.shapes is None:
-        return program is not None
-    return program.structures.issuperset(t.model.structure(t.training) for t in job.tasks)
+    return (
+        job.key.model,
+        job.key.shapes,
+        job.width,
+        *(id(task.model.objective) for task in job.tasks),
+    )
 
 
 def _share_batches(tasks: list[EpochTask]) -> None:

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import combinations, count
 from typing import NamedTuple
 
@@ -47,6 +47,7 @@ class Merging:
         self._merged: dict[StackKey, StackKey] = {}
         self._loose: dict[StackKey, StackKey] = {}
         self._refused: set[StackKey] = set()
+        self._tried: defaultdict[Hashable, set[Hashable]] = defaultdict(set)
 
     def merge(self, by_key: Kinds) -> Kinds:
         """Return tasks by the keys of their stacks."""
@@ -70,9 +71,21 @@ class Merging:
             if merged._replace(shapes=None) in self._refused:
                 self._merged.pop(own)
 
+    def untried(self, key: StackKey, tasks: list[EpochTask]) -> list[int]:
+        """Return which tasks of a stack have sizes that no padded one had; count them as tried."""
+        if key.shapes is None:
+            return []
+        tried = self._tried[key.model]
+        rows = {task.model.structure(task.training): row for row, task in enumerate(tasks)}
+        untried = [row for structure, row in rows.items() if structure not in tried]
+        tried.update(rows)
+        return untried
+
     def _without_sizes(self, key: StackKey) -> StackKey:
         if key not in self._loose:
-            self._loose[key] = key._replace(model=_changed(key.model, without_sizes))
+            training, structure, *rest = key.model
+            model = training, without_sizes(structure), *rest
+            self._loose[key] = key._replace(model=model)
         return self._loose[key]
 
     def _decide(self, loose: StackKey, kinds: Kinds) -> None:
@@ -92,11 +105,6 @@ class Merging:
         for group in _merged_groups(groups):
             if len(group.keys) > 1:
                 self._merged |= dict.fromkeys(group.keys, loose._replace(shapes=group.shapes))
-
-
-def _changed(model: tuple, change: object) -> tuple:
-    training, structure, *rest = model
-    return training, change(structure), *rest
 
 
 def _keeps_zeros(task: EpochTask) -> bool:

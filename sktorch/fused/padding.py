@@ -29,14 +29,14 @@ def corner(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     return tensor[tuple(map(slice, shape))]
 
 
-def stacked(tensors: Sequence[Tensor], shape: Shape) -> Tensor:
+def stacked(tensors: list[Tensor], shape: Shape) -> Tensor:
     """Return tensors along a new first dimension, padded with zeros to a shape."""
     if all(tensor.shape == shape for tensor in tensors):
         return torch.stack(tensors)
     return stack_into(tensors[0].new_zeros(len(tensors), *shape), tensors)
 
 
-def stack_into(rows: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+def stack_into(rows: Tensor, tensors: list[Tensor]) -> Tensor:
     """Write tensors to the corners of the first rows of a stack; return the stack."""
     if all(tensor.shape == rows.shape[1:] for tensor in tensors):
         torch.stack(tensors, out=rows[: len(tensors)])

@@ -81,7 +81,8 @@ class Stack:
         parameters = _stacked(self._parameters, self.width, shapes)
         self.trained = {name: parameters.pop(name) for name in [*parameters] if name in stepped}
         self.fixed, self.buffers = parameters, _stacked(self._buffers, self.width, shapes)
-        self.masks = {} if shapes is None else self._masks()
+        self.is_padded = shapes is not None
+        self.masks = self._masks() if self.is_padded else {}
         self.gradients = {name: torch.empty_like(tensor) for name, tensor in self.trained.items()}
         self._runs: list[_Run] = []
         self.optimizer: Any = None
@@ -112,6 +113,11 @@ class Stack:
                     for key in states[0]
                 }
         return optimizer
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all parameters and buffers by name."""
+        return self.trained | self.fixed | self.buffers
 
     def _masks(self) -> dict[str, Tensor]:
         masks = {}
