@@ -170,16 +170,16 @@ def test_a_module_that_cannot_be_looked_at_trains_alone():
     assert "alone: maximum recursion depth" in lines[0]
 
 
-def test_float16_and_other_shapes_go_alone():
+def test_float16_and_other_layers_go_alone():
     lines = []
     module, other = models(mlp, 2)
-    wider = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    curved = nn.Sequential(nn.Flatten(), nn.Linear(16, 7), nn.Tanh(), nn.Linear(7, 3)).double()
     tasks = [
         task_of(
             model_of(m, torch.optim.SGD(m.parameters()), precision=precision),
             batches_of(0, 20, 10).epoch(),
         )
-        for m, precision in ((module, "float16"), (wider, "float32"), (other, "float32"))
+        for m, precision in ((module, "float16"), (curved, "float32"), (other, "float32"))
     ]
     Fuser(1, lines.append).run(tasks)
     assert [task.error for task in tasks] == [None] * 3

@@ -1,5 +1,6 @@
 """Tensors of several sizes in one stack, and models of several sizes trained in it."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -7,13 +8,17 @@ import torch
 from torch import nn
 
 from sktorch.fused import trial
+from sktorch.fused.fuser import Fuser
 from sktorch.fused.padding import corner, largest, n_elements, padding_mask, stack_into, stacked
+from tests.fused.epochs import model_of, task_of
 from tests.fused.training import (
     OPTIMIZERS,
-    Attending,
     Recurrent,
+    X,
     assert_same_training,
     batches_of,
+    train_alone,
+    train_together,
 )
 
 SMALL, LARGE = torch.ones(2, 3), torch.full((4, 2), 2.0)
@@ -117,17 +122,16 @@ def lines_of_widths(make, optimizer="adam", n_models=8, **settings):
         (lambda width: mlp(width, nn.Sigmoid, nn.BatchNorm1d), True),
         (lambda width: mlp(width, nn.ReLU, nn.LayerNorm), False),
         (lambda width: mlp(width, partial(nn.Softmax, 1)), False),
-        (lambda width: Attending() if width < 8 else Attending(), None),
         (Grouped, False),
         (Looking, False),
         (Recurring, False),
     ],
-    ids="relu silu tanh sigmoid norm sigmoid-norm layer-norm softmax same number table gru".split(),
+    ids="relu silu tanh sigmoid norm sigmoid-norm layer-norm softmax number table gru".split(),
 )
 def test_models_of_several_widths_are_those_trained_alone(make, is_padded):
     lines = lines_of_widths(make)
-    assert ("train padded together" in lines) == (is_padded is True), lines
-    assert ("not padded: " in lines) == (is_padded is False), lines
+    assert ("train padded together" in lines) == (is_padded), lines
+    assert ("not padded: " in lines) == (not is_padded), lines
     assert "after an error" not in lines
 
 
@@ -147,3 +151,61 @@ def test_the_norm_of_gradients_is_that_of_the_own_ones():
 def test_gradients_of_zero_without_an_epsilon_would_be_nan(monkeypatch):
     monkeypatch.setitem(OPTIMIZERS, "bare", lambda p, lr: torch.optim.Adam(p, lr, eps=0.0))
     assert "padded" not in lines_of_widths(partial(mlp, activation=nn.Tanh), "bare")
+
+
+@pytest.mark.usefixtures("always_worth")
+def test_states_of_optimizers_have_the_own_sizes():
+    widths = iter([5, 8, 6] * 4)
+    batches = [batches_of(number, 30, 12) for number in range(6)]
+    _, own, alone = assert_same_training(
+        lambda: mlp(next(widths), nn.ReLU), OPTIMIZERS["amsgrad"], batches
+    )
+    for first, second in zip(own, alone, strict=True):
+        states = first.state_dict()["state"], second.state_dict()["state"]
+        torch.testing.assert_close(*states, rtol=1e-7, atol=1e-9)
+        tensors = [t for state in first.state.values() for t in state.values()]
+        assert all(t.untyped_storage().nbytes() == t.nbytes for t in tensors)
+
+
+@pytest.mark.usefixtures("always_worth")
+def test_an_evaluation_gives_the_outputs_of_each_model():
+    torch.manual_seed(0)
+    modules = [mlp(width, nn.ReLU, nn.BatchNorm1d).double() for width in (5, 8, 6, 5)]
+    lines, drawn = [], [batches_of(0, 30, 12, shuffle=False)] * 4
+    tasks = [task_of(model_of(m), b.epoch()) for m, b in zip(modules, drawn, strict=True)]
+    Fuser(1, lines.append).run(tasks)
+    assert "evaluate padded together" in lines[0]
+    for task, module in zip(tasks, modules, strict=True):
+        torch.testing.assert_close(torch.cat(task.outputs), module(X[:30]), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.usefixtures("always_worth")
+@pytest.mark.parametrize("norm", [(), (nn.LayerNorm,)])
+def test_dropout_is_left_out_where_sizes_are_compared(norm):
+    torch.manual_seed(0)
+    modules = [mlp(width, nn.ReLU, *norm, dropout=0.5).double() for width in (5, 8, 6, 5)]
+    optimizers = [torch.optim.Adam(m.parameters()) for m in modules]
+    lines, batches = [], [batches_of(0, 30, 12)] * 4
+    criteria = [nn.CrossEntropyLoss()] * 4
+    train_together(modules, criteria, optimizers, batches, 2, fuser=Fuser(1, lines.append))
+    assert ("train padded together" in lines[0]) == (not norm)
+
+
+@pytest.mark.usefixtures("always_worth")
+def test_sizes_that_come_later_are_tried_and_use_the_program():
+    lines = []
+    fuser = Fuser(1, lines.append)
+    for widths in ((8, 5, 6, 8), (7, 8, 5, 8)):
+        modules = [mlp(width, nn.ReLU).double() for width in widths]
+        alone = copy.deepcopy(modules)
+        parts = [
+            ([nn.CrossEntropyLoss()] * 4, [torch.optim.SGD(m.parameters(), 0.1) for m in ms])
+            for ms in (modules, alone)
+        ]
+        batches = [batches_of(number, 30, 10) for number in range(4)]
+        losses = train_together(modules, *parts[0], batches, 2, fuser=fuser)
+        expected = train_alone(alone, *parts[1], batches, 2)
+        for got, wanted in zip(losses, expected, strict=True):
+            assert got == pytest.approx(wanted, rel=1e-9)
+    assert sum("train" in line for line in lines) == 2, "each with its own sizes"
+    assert len(fuser._programs) == 2, "of four models, and of the two that stop later"
