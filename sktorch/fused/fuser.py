@@ -198,7 +198,7 @@ class Fuser:
         """Return the stack of these tasks' last epoch if the models are the same, or a new one."""
         objectives, shapes = [task.model.objective for task in job.tasks], job.key.shapes
         if not job.tasks[0].training:
-            return Stack(objectives, None, None, job.width, shapes)
+            return Stack(objectives, width=job.width, shapes=shapes)
         _, stack = self._stacks.pop(_stack_id(job), (None, None))
         if stack is not None and stack.renew():
             return stack

@@ -173,7 +173,7 @@ def test_a_module_that_cannot_be_looked_at_trains_alone():
 def test_float16_and_other_layers_go_alone():
     lines = []
     module, other = models(mlp, 2)
-    curved = nn.Sequential(nn.Flatten(), nn.Linear(16, 7), nn.Tanh(), nn.Linear(7, 3)).double()
+    curved = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)).double()
     tasks = [
         task_of(
             model_of(m, torch.optim.SGD(m.parameters()), precision=precision),
