@@ -32,9 +32,10 @@ class WithoutDropout(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         if function is F.dropout:
-            return args[0]
-        return function(*args, **(kwargs or {}))
+            return args[0] if args else kwargs["input"]
+        return function(*args, **kwargs)
 
 
 class _Frozen(torch.optim.Optimizer):

@@ -217,6 +217,8 @@ class Fuser:
             elif untried:
                 program = self._programs[key]
                 self._programs[key] = try_program(program, job.tasks, stack, untried)
+            if untried:
+                self._merging.count_as_tried(job.key, [job.tasks[row] for row in untried])
         reason = self._programs[key].reason
         how = f"together, {len(job.tasks)} in a stack" if reason is None else f"alone: {reason}"
         if job.key.shapes is not None:

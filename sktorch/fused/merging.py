@@ -51,15 +51,14 @@ class Merging:
 
     def merge(self, by_key: Kinds) -> Kinds:
         """Return tasks by the keys of their stacks."""
+        paddable = {key: ts for key, ts in by_key.items() if all(map(_keeps_zeros, ts))}
         alike: defaultdict[StackKey, list[StackKey]] = defaultdict(list)
-        for key, tasks in by_key.items():
-            if all(map(_keeps_zeros, tasks)):
-                alike[self._without_sizes(key)].append(key)
-        merged: defaultdict[StackKey, list[EpochTask]] = defaultdict(list)
+        for key in paddable:
+            alike[self._without_sizes(key)].append(key)
         for loose, keys in alike.items():
             if len(keys) > 1 and loose not in self._refused:
                 self._decide(loose, {key: by_key[key] for key in keys})
-        paddable = set().union(*alike.values())
+        merged: defaultdict[StackKey, list[EpochTask]] = defaultdict(list)
         for key, tasks in by_key.items():
             merged[self._merged.get(key, key) if key in paddable else key] += tasks
         return merged
@@ -72,14 +71,15 @@ class Merging:
                 self._merged.pop(own)
 
     def untried(self, key: StackKey, tasks: list[EpochTask]) -> list[int]:
-        """Return which tasks of a stack have sizes that no padded one had; count them as tried."""
+        """Return which tasks of a stack have sizes that were not tried in a padded one."""
         if key.shapes is None:
             return []
-        tried = self._tried[key.model]
-        rows = {task.model.structure(task.training): row for row, task in enumerate(tasks)}
-        untried = [row for structure, row in rows.items() if structure not in tried]
-        tried.update(rows)
-        return untried
+        rows = {structure: row for row, structure in enumerate(map(_structure, tasks))}
+        return [row for structure, row in rows.items() if structure not in self._tried[key.model]]
+
+    def count_as_tried(self, key: StackKey, tasks: list[EpochTask]) -> None:
+        """Take it that padding is right for models of these sizes."""
+        self._tried[key.model].update(map(_structure, tasks))
 
     def _without_sizes(self, key: StackKey) -> StackKey:
         if key not in self._loose:
@@ -105,6 +105,10 @@ class Merging:
         for group in _merged_groups(groups):
             if len(group.keys) > 1:
                 self._merged |= dict.fromkeys(group.keys, loose._replace(shapes=group.shapes))
+
+
+def _structure(task: EpochTask) -> Hashable:
+    return task.model.structure(task.training)
 
 
 def _keeps_zeros(task: EpochTask) -> bool:
