@@ -165,3 +165,30 @@ def test_what_callbacks_of_scikit_learn_change_between_epochs_holds(iris):
         cross_val_predict(classifier(max_epochs=5), *iris, method="predict_proba", cv=4),
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"module__normalization": "batch", "gradient_clip": 0.1},
+        {"lr_schedule": "cosine", "early_stopping": True},
+        {"early_stopping": True, "n_iter_no_change": 2, "max_epochs": 10},
+        {"optimizer__param_groups": [("*.bias", {"weight_decay": 0.1, "lr": 0.1})]},
+        {"batch_size": 41},
+    ],
+    ids=["norm", "schedule", "stopping", "groups", "short"],
+)
+def test_widths_of_a_search_are_padded(iris, parameters, monkeypatch, capsys):
+    monkeypatch.setattr(trial, "MAX_TIME_RATIO", float("inf"))
+    X, y = iris
+    widths = {"module__hidden": [(5, 7), (8, 6), (6, 6), (9, 5)]}
+
+    def search():
+        found = GridSearchCV(classifier(**parameters), widths, cv=3, scoring="neg_log_loss")
+        return found.fit(X, y).cv_results_["mean_test_score"]
+
+    alone = search()
+    with joblib.parallel_config("sktorch", verbose=1):
+        together = search()
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
+    assert "train padded together" in capsys.readouterr().out
