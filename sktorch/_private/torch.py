@@ -23,6 +23,7 @@ __all__ = [
     "OpOverload",
     "TorchDispatchMode",
     "TreeSpec",
+    "copy_all",
     "mark_stepped",
     "materialise",
     "module_has_hooks",
@@ -92,6 +93,16 @@ def unoptimized(function: Callable) -> Callable:
             set_optimized(before)
 
     return run
+
+
+def copy_all(to: list[torch.Tensor], tensors: list[torch.Tensor]) -> None:
+    """Copy tensors to others of the same shapes; without a private name one by one."""
+    copy = getattr(torch, "_foreach_copy_", None)
+    if copy is not None:
+        copy(to, tensors)
+        return
+    for target, tensor in zip(to, tensors, strict=True):
+        target.copy_(tensor)
 
 
 def version(tensor: torch.Tensor) -> int:

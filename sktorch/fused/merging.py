@@ -16,6 +16,7 @@ STEP_SECONDS = 1.5e-4
 RECORDING_SECONDS = 0.03
 MULTIPLY_ADD_SECONDS = 3e-11
 UPDATE_SECONDS = 2e-9  # of an element, by the optimizer
+PADDING_SECONDS = 5e-5  # of a model, whenever it is stacked and taken apart again
 # How many epochs a training is taken to have; nobody knows in advance.
 N_EPOCHS = 10
 
@@ -30,11 +31,15 @@ class _Group(NamedTuple):
     shapes: Shapes
     seconds_per_element: float  # of a parameter, in a step
     overhead: float  # seconds that each stack takes beside the arithmetic, in a step
+    padding: float  # seconds that each model of a padded stack takes, in a step
 
     @property
     def seconds(self) -> float:
         """Return the time of a step of all tasks."""
-        return self.overhead + self.n_tasks * self.seconds_per_element * n_elements(self.shapes)
+        of_model = self.seconds_per_element * n_elements(self.shapes)
+        if len(self.keys) > 1:
+            of_model += self.padding
+        return self.overhead + self.n_tasks * of_model
 
 
 class Merging:
@@ -127,9 +132,10 @@ def _group(key: StackKey, tasks: list[EpochTask]) -> _Group:
     per_element = multiply_adds * MULTIPLY_ADD_SECONDS / n_parameters
     if task.training:
         per_element += UPDATE_SECONDS
-    n_steps = task.batches.sizes.count(task.n_own_rows) * N_EPOCHS / task.n_epochs
-    overhead = STEP_SECONDS + RECORDING_SECONDS / n_steps
-    return _Group([key], len(tasks), shapes, per_element, overhead)
+    n_steps = task.batches.sizes.count(task.n_own_rows) / task.n_epochs
+    overhead = STEP_SECONDS + RECORDING_SECONDS / (n_steps * N_EPOCHS)
+    padding = PADDING_SECONDS / n_steps
+    return _Group([key], len(tasks), shapes, per_element, overhead, padding)
 
 
 def _joined(group: _Group, there: Iterable[StackKey]) -> StackKey | None:
@@ -172,4 +178,5 @@ def _merged_pair(first: _Group, second: _Group) -> _Group:
         largest(first.shapes, second.shapes),
         max(first.seconds_per_element, second.seconds_per_element),
         max(first.overhead, second.overhead),
+        max(first.padding, second.padding),
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from sktorch._private.torch import copy_all
+
 Shape = tuple[int, ...]
 # The shapes of a model's parameters and buffers by name, as a dict's items.
 Shapes = tuple[tuple[str, Shape], ...]
@@ -26,7 +28,7 @@ def corner(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     """Return the first elements along each dimension, as many as a shape has."""
     if tensor.shape == shape:
         return tensor
-    return tensor[tuple(map(slice, shape))]
+    return tensor.as_strided(shape, tensor.stride(), tensor.storage_offset())
 
 
 def stacked(tensors: list[Tensor], shape: Shape) -> Tensor:
@@ -41,8 +43,8 @@ def stack_into(rows: Tensor, tensors: list[Tensor]) -> Tensor:
     if all(tensor.shape == rows.shape[1:] for tensor in tensors):
         torch.stack(tensors, out=rows[: len(tensors)])
         return rows
-    for row, tensor in zip(rows, tensors, strict=False):
-        corner(row, tensor.shape).copy_(tensor)
+    corners = [corner(row, t.shape) for row, t in zip(rows.unbind(), tensors, strict=False)]
+    copy_all(corners, tensors)
     return rows
 
 
