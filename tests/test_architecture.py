@@ -75,7 +75,7 @@ ESTIMATORS = {
 PACKAGES = {
     "estimators": {"numpy", "skops", "sklearn", "skorch", "torch"},
     "export": {"numpy", "torch"},  # onnx and sklearn-onnx by name, where they are used
-    "fused": {"joblib", "torch"},
+    "fused": {"joblib", "rich", "torch"},
     "integration": {"joblib", "optuna", "sklearn"},
     "model_selection": {
         "joblib",
@@ -95,6 +95,7 @@ PACKAGES = {
 }
 ONLY = {  # the only file of a room that imports a package
     ("fused", "joblib"): "fused.backend",
+    ("fused", "rich"): "fused.displays",
     ("integration", "optuna"): "integration.optuna",
     ("data", "skorch"): "data.mappings",  # its dict that indexes by rows, for its callbacks
     ("estimators", "skops"): "_skops",

@@ -32,6 +32,7 @@ from joblib.parallel import (
 
 from sktorch._private.search_tasks import SearchTask, search_task
 from sktorch._warnings import warn_caller
+from sktorch.fused.displays import choose_display, print_line
 from sktorch.fused.fuser import Fuser
 from sktorch.fused.host_memory import MemoryLimit, free_memory
 from sktorch.fused.progress import Progress
@@ -120,7 +121,8 @@ class FusedBackend(ParallelBackendBase):
         self._n_jobs = MAX_TASKS
         self._rule, self._tally = rule_of(prune), Tally()
         self._pruner: Pruner | None = None
-        self._progress: Progress | None = None
+        self._verbose = 0  # joblib's setting, while the backend prints instead
+        self._progress: Progress | None = None  # of the call that is under way
         self._call: TaskHandle | None = None  # outside of any task; of all calls of one `Parallel`
         self._threads: TaskThreads | None = None  # of the call that is under way
 
@@ -141,10 +143,16 @@ class FusedBackend(ParallelBackendBase):
                 f"inner_max_num_threads={self.inner_max_num_threads}: set at least 1, or leave it "
                 "out for as many as there are cores."
             )
-        self.parallel = parallel
+        self._take_over_verbosity(parallel)
         self._n_jobs = self.effective_n_jobs(n_jobs)
         self._is_limited_by_memory = n_jobs < 0
         return self._n_jobs
+
+    def _take_over_verbosity(self, parallel: Any) -> None:
+        """Let joblib print nothing: it would count threads as workers, and tasks once more."""
+        self.parallel = parallel
+        if getattr(parallel, "verbose", 0):
+            self._verbose, parallel.verbose = parallel.verbose, 0
 
     def get_nested_backend(self) -> tuple["FusedBackend", None]:
         """Return a backend for calls inside a task, whose tasks join those of this one."""
@@ -161,6 +169,7 @@ class FusedBackend(ParallelBackendBase):
         outer = current_task()
         if outer is None:
             self._tally = Tally()
+            self._progress = Progress(choose_display()) if self._verbose else None
             self._call = self._call or self._outermost_call()
         call = self._call if outer is None else outer.call()
         assert call is not None
@@ -169,10 +178,8 @@ class FusedBackend(ParallelBackendBase):
 
     def _outermost_call(self) -> TaskHandle:
         """Return the handle of a call outside of any task, with a rendezvous and a fuser."""
-        verbose = self.parallel is not None and self.parallel.verbose
         n_workers = self.inner_max_num_threads or joblib.cpu_count()
-        self._progress = Progress(_print) if verbose else None
-        fuser = Fuser(n_workers, report=_print if verbose else None)
+        fuser = Fuser(n_workers, report=print_line if self._verbose else None)
 
         def run_together(handed_in: list[Any]) -> None:
             reports = [x for x in handed_in if isinstance(x, Report)]
@@ -186,14 +193,16 @@ class FusedBackend(ParallelBackendBase):
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Outcome], Any]) -> int:
         """Queue a task; return its number, which joblib keeps, rather than the task's model."""
+        search, progress = search_task(func), self._progress
+        n_tasks = None if search is None else search.n_candidates * search.n_folds
+        number = 0 if progress is None else progress.task_submitted(n_tasks)
 
         def ended(outcome: Outcome) -> None:
-            if self._progress is not None and outcome[0]:
-                self._progress.task_ended(outcome[1])
+            if progress is not None and outcome[0]:
+                progress.task_ended(number, outcome[1])
             callback(outcome)
 
         assert self._threads is not None  # joblib has started the call.
-        search = search_task(func)
         if self._pruner is not None and search is not None and search.n_candidates > 1:
             func = partial(_contest, self._pruner, search, func)
         return self._threads.submit(func, ended)
@@ -218,8 +227,7 @@ class FusedBackend(ParallelBackendBase):
         if self._threads is not None:
             self._threads.join()
             self._threads = None  # They hold the stacks.
-        if self._progress is not None:
-            self._progress.report()
+        self._end_progress()
         if current_task() is None:
             for line in self._tally.lines():
                 warn_caller(line)
@@ -228,19 +236,30 @@ class FusedBackend(ParallelBackendBase):
         """Forget queued tasks, end those that wait, and let the others come to their end."""
         self._call = None  # It is cancelled.
         self._tally = Tally()  # Nobody asks how many were pruned in a call that failed.
-        if self._threads is not None:
-            self._threads.cancel()
+        try:
+            if self._threads is not None:
+                self._threads.cancel()
+        finally:
+            self._end_progress()
 
     def terminate(self) -> None:
         """Forget what was recorded, at the end of the last call."""
         self._call = None
+        if self._verbose:
+            self.parallel.verbose, self._verbose = self._verbose, 0
+
+    def _end_progress(self) -> None:
+        """Give the terminal back."""
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            progress.end()
 
 
-def as_one_program() -> AbstractContextManager:
+def as_one_program(verbose: int = 0) -> AbstractContextManager:
     """Return a context in which the tasks of joblib run in this backend, as they may already."""
     backend, _ = get_active_backend()
     is_active = isinstance(backend, FusedBackend)
-    return nullcontext() if is_active else joblib.parallel_config("sktorch")
+    return nullcontext() if is_active else joblib.parallel_config("sktorch", verbose=verbose)
 
 
 def _always(n_running: int) -> bool:
@@ -251,10 +270,6 @@ def _contest(pruner: Pruner, search: SearchTask, task: Callable[[], Any]) -> Any
     """Run a task of a search, whose fit is compared with those of the others."""
     with contesting(pruner, search):
         return task()
-
-
-def _print(line: str) -> None:
-    print(f"sktorch: {line}", flush=True)
 
 
 def register() -> None:

@@ -66,7 +66,7 @@ class HalvingSearchCV(RungSearchCV):
     cv : int, cross-validation generator or iterable, default=None
         As for `GridSearchCV`.
     verbose : int, default=0
-        As for `GridSearchCV`.
+        From 1 on, show how far each rung is, as the backend does; the rest as for `GridSearchCV`.
     random_state : int, RandomState instance or None, default=None
         Seed of the sampled candidates.
     error_score : "raise" or numeric, default=np.nan
@@ -193,7 +193,7 @@ class HalvingSearchCV(RungSearchCV):
             search.n_jobs = 2
         if self.refit == "ensemble":
             search.refit, search._models = False, FoldModels()
-        with as_one_program():
+        with as_one_program(self.verbose):
             super(HalvingSearchCV, search).fit(X, y, **params)
         if search._models is not None:
             search._fit_ensemble(X, y, params.get("sample_weight"))

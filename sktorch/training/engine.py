@@ -44,6 +44,7 @@ class Engine:
 
     def __init__(self, device: torch.device, settings: StepSettings, n_epochs: int = 1) -> None:
         self.device, self.settings = device, settings
+        self.max_epochs = max(n_epochs, 1)
         self._n_epochs = n_epochs  # left
         self.precision = Precision.named(settings.precision, device.type)
         self._compiled: tuple[nn.Module, Any] | None = None

@@ -14,7 +14,7 @@ from sklearn.ensemble import BaggingClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from skorch.callbacks import Callback
 
-from sktorch.fused import progress
+from sktorch.fused import displays
 from sktorch.fused.backend import MAX_TASKS
 from sktorch.fused.fuser import Fuser
 from tests.fused.searches import both, classifier, grid_search
@@ -155,19 +155,30 @@ def test_verbose_tells_how_each_kind_trains(iris, capsys):
     search = GridSearchCV(classifier(), {"lr": [0.001, 0.01]}, cv=3, refit=False)
     with joblib.parallel_config("sktorch", verbose=1):
         search.fit(*iris)
-    first, *_, last = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    first, *_, last = printed.out.splitlines()
     assert re.fullmatch(
         r"sktorch: 6 × StandardizedMLP of 803 parameters: train together, \d in a stack", first
     )
     assert re.fullmatch(
-        r"sktorch: 6 models, 24 epochs of all models trained, lowest training loss 0\.\d+, "
-        r"best score 0\.\d+, 6 tasks done",
-        last,
+        r"sktorch: 6 of 6 tasks, best score 0\.\d+, lowest training loss 0\.\d+, \d+ s", last
     )
+    assert printed.err == ""  # joblib would count threads as workers.
+
+
+def test_joblib_prints_nothing_and_keeps_its_setting(capsys):
+    with joblib.parallel_config("sktorch"):
+        parallel = joblib.Parallel(verbose=10)
+        for _ in range(2):
+            parallel(joblib.delayed(abs)(number) for number in range(2))
+            assert parallel.verbose == 10
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.count("sktorch: 2 of 2 tasks") == 2
 
 
 def test_progress_every_few_seconds(iris, capsys, monkeypatch, one_epoch_at_a_time):
-    monkeypatch.setattr(progress, "INTERVAL", 0)
+    monkeypatch.setattr(displays, "LINE_INTERVAL", 0)
     ensemble = BaggingClassifier(classifier(optimizer="lbfgs"), 2, random_state=0, verbose=1)
     with joblib.parallel_config("sktorch"):
         ensemble.fit(*iris)
@@ -176,7 +187,7 @@ def test_progress_every_few_seconds(iris, capsys, monkeypatch, one_epoch_at_a_ti
         "2 × StandardizedMLP of 803 parameters: train alone: LBFGS is not" in line for line in lines
     )
     assert [line for line in lines if "score" in line] == []  # Bagging tells of none.
-    assert sum("epochs of all models trained" in line for line in lines) >= 4
+    assert sum(" of 2 tasks" in line for line in lines) >= 4
 
 
 def test_silent_by_default(iris, capsys):
@@ -192,6 +203,6 @@ def test_the_backend_is_registered():
 
 
 def test_options_that_the_backend_does_not_have_are_refused():
-    message = "'sktorch' has no option over. Its options are inner_max_num_threads and free_memory"
+    message = "'sktorch' has no option over. Its options are inner_max_num_threads, free_memory and prune"
     with pytest.raises(TypeError, match=message), joblib.parallel_config("sktorch", over="cores"):
         pass

@@ -1,21 +1,56 @@
-"""Lines that report how far a search is."""
+"""How far a call is, in numbers."""
 
 from types import SimpleNamespace
 
 import pytest
 
-import sktorch.fused.progress
 from sktorch.fused.progress import Progress
 
 
-def an_epoch(*losses, optimizer="adam", n_epochs=1):
-    return SimpleNamespace(losses=losses, optimizer=optimizer, n_epochs=n_epochs)
+def an_epoch(*losses, number=0, optimizer="adam", n_epochs=1, max_epochs=4):
+    model = SimpleNamespace(engine=SimpleNamespace(max_epochs=max_epochs))
+    return SimpleNamespace(
+        losses=losses, optimizer=optimizer, n_epochs=n_epochs, order=(number,), model=model
+    )
 
 
-def progress_and_lines(monkeypatch, interval=float("inf")):
-    monkeypatch.setattr(sktorch.fused.progress, "INTERVAL", interval)
-    lines = []
-    return Progress(lines.append), lines
+class Kept:
+    """A display that keeps what it is shown."""
+
+    def __init__(self):
+        self.shown, self.last = [], None
+
+    def show(self, share, text):
+        self.shown.append((share, text))
+
+    def end(self, text):
+        self.last = text
+
+
+def progress_of(n_tasks):
+    progress = Progress(Kept())
+    for number in range(n_tasks):
+        assert progress.task_submitted(None) == number
+    return progress, progress._display
+
+
+def test_the_share_counts_tasks_and_the_epochs_of_those_under_way():
+    progress, kept = progress_of(4)
+    progress.epochs_ended([an_epoch(1.0, number=0), an_epoch(1.0, number=1, n_epochs=2)])
+    progress.epochs_ended([an_epoch(0.5, number=2, optimizer=None)])  # an evaluation
+    progress.task_ended(0, None)
+    progress.task_ended(3, None)
+    progress.epochs_ended([an_epoch(1.0, number=1, n_epochs=4)])  # a second fit of the task
+    shares = [share for share, _ in kept.shown]
+    assert shares == [0.1875, 0.1875, 0.375, 0.625, 0.75]
+
+
+def test_the_number_of_tasks_is_that_of_the_search_where_it_is_known():
+    progress, kept = progress_of(0)
+    progress.task_submitted(10)
+    progress.task_ended(0, None)
+    assert kept.shown[-1][0] == 0.1
+    assert kept.shown[-1][1].startswith("1 of 10 tasks, ")
 
 
 @pytest.mark.parametrize(
@@ -27,28 +62,13 @@ def progress_and_lines(monkeypatch, interval=float("inf")):
         ("a model", ""),
     ],
 )
-def test_a_line(monkeypatch, results, score):
-    progress, lines = progress_and_lines(monkeypatch)
-    progress.epochs_ended(
-        [an_epoch(3.0, 1.0), an_epoch(float("nan")), an_epoch(1.0, optimizer=None)]
-    )
+def test_the_text(results, score):
+    progress, kept = progress_of(2)
+    progress.epochs_ended([an_epoch(3.0, 1.0), an_epoch(float("nan"), number=1)])
     progress.epochs_ended([an_epoch(0.1, 0.2, 1.0, 0.5, n_epochs=2)])
-    progress.task_ended(results)
-    assert lines == []
-    progress.report()
-    expected = "1 models, 4 epochs of all models trained, lowest training loss 0.75"
-    assert lines == [f"{expected}{score}, 1 tasks done"]
-
-
-def test_nothing_is_reported_before_the_first_epoch(monkeypatch):
-    progress, lines = progress_and_lines(monkeypatch)
-    progress.task_ended([1.0])
-    progress.report()
-    assert lines == []
-
-
-def test_a_line_now_and_then(monkeypatch):
-    progress, lines = progress_and_lines(monkeypatch, interval=0)
-    progress.epochs_ended([an_epoch(1.0)])
-    progress.epochs_ended([an_epoch(1.0)])
-    assert len(lines) == 2
+    progress.task_ended(0, results)
+    parts = f"1 of 2 tasks, 0 s left{score}, lowest training loss 0.75, 1 models in training"
+    assert kept.shown[-1][1] == parts
+    progress.task_ended(1, None)
+    progress.end()
+    assert kept.last == f"2 of 2 tasks{score}, lowest training loss 0.75, 0 s"
