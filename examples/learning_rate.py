@@ -37,7 +37,7 @@ import matplotlib.pyplot as plt
 figure, axes = plt.subplots(ncols=2, figsize=(10, 4), layout="constrained")
 for ax, (name, sweep) in zip(axes, sweeps.items(), strict=True):
     sweep.plot(ax).set_title(name)
-figure.savefig("learning_rate.png")
+plt.show()
 
 # %%
 # Trained in full
