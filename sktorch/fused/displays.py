@@ -57,10 +57,12 @@ class Bar:
         self._bar = RichProgress(*columns, console=console, auto_refresh=False)
         self._task = self._bar.add_task("", total=1.0)
         self._lock, self._last_time, self._has_ended = threading.Lock(), -BAR_INTERVAL, False
+        self._share = 0.0
 
     def show(self, share: float, text: str) -> None:
         """Draw the bar anew if it was not drawn just before."""
         with self._lock:
+            self._share = share
             if not self._has_ended and time.monotonic() - self._last_time >= BAR_INTERVAL:
                 self._last_time = time.monotonic()
                 self._bar.start()
@@ -70,5 +72,5 @@ class Bar:
         """Draw the bar a last time, and give the terminal back."""
         with self._lock:
             self._has_ended = True
-            self._bar.update(self._task, description=text)
+            self._bar.update(self._task, completed=self._share, description=text)
             self._bar.stop()

@@ -38,5 +38,14 @@ def test_a_bar_leaves_one_line_no_thread_and_the_cursor(ends_early):
         assert "the end" in drawn
 
 
+def test_a_bar_ends_at_the_last_share():
+    file = io.StringIO()
+    bar = Bar(Console(file=file, force_terminal=True, width=80))
+    for share in (0.5, 1.0):
+        bar.show(share, "")
+    bar.end("the end")
+    assert re.search(r"100%[^\n]*the end", file.getvalue())
+
+
 def test_lines_where_there_is_no_terminal():
     assert isinstance(choose_display(), Lines)
