@@ -224,10 +224,12 @@ class FusedBackend(ParallelBackendBase):
 
     def stop_call(self) -> None:
         """Clean up after the last result."""
-        if self._threads is not None:
-            self._threads.join()
-            self._threads = None  # They hold the stacks.
-        self._end_progress()
+        try:
+            if self._threads is not None:
+                self._threads.join()
+                self._threads = None  # They hold the stacks.
+        finally:
+            self._end_progress()
         if current_task() is None:
             for line in self._tally.lines():
                 warn_caller(line)

@@ -203,6 +203,6 @@ def test_the_backend_is_registered():
 
 
 def test_options_that_the_backend_does_not_have_are_refused():
-    message = "'sktorch' has no option over. Its options are inner_max_num_threads, free_memory and prune"
+    message = "no option over. Its options are inner_max_num_threads, free_memory and prune"
     with pytest.raises(TypeError, match=message), joblib.parallel_config("sktorch", over="cores"):
         pass
