@@ -6,6 +6,7 @@ the next rung the fit at the same place takes it up, to the bit. So whatever is 
 fitted as in any search: a pipeline, a meta-estimator of several nets.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,7 +20,8 @@ from sktorch._digest import digest
 from sktorch._job_state import restore_job, state_of_job
 from sktorch.fused.rendezvous import current_task
 
-# Where a fit is made: the path to its task below the call, and its number within the task.
+# Where a fit is made: the path to its task below the call, and its number among those of the path,
+# which the tasks of further calls share.
 Place = tuple[tuple[int, ...], int]
 
 
@@ -43,16 +45,18 @@ class PausedFit:
         """
         known, self._digest = self._digest, digest(data)
         if known != self._digest:
-            self._state, self._n_done, self._is_over = None, 0, False
+            self._state = None
 
     def resume(self, job: Any) -> int:
         """Give a job the state that was left; return how many epochs are done: all, if it is over.
 
-        The net of the state is another one, whose best weights may have been loaded since.
+        A rung may have no epoch for it: a job that stays where it is pauses there again.
         """
-        if self._state is not None:
-            restore_job(job, self._state)
-            self._state = None
+        if self._state is None:
+            return 0
+        restore_job(job, self._state)
+        self._state = None  # The job changes what it has been given.
+        self.save(job, self._n_done, is_over=self._is_over)
         return job.n_epochs if self._is_over else self._n_done
 
     def save(self, job: Any, n_done: int, *, is_over: bool) -> None:
@@ -81,10 +85,10 @@ class _Rung:
     is_last: bool
     depth: int  # of the call in the tree of tasks
     fits: dict[Place, PausedFit]
+    n_begun: Counter[tuple[int, ...]] = field(default_factory=Counter)  # fits by the path
 
 
 _rung: ContextVar[_Rung | None] = ContextVar("_rung", default=None)
-_n_fits: ContextVar[int] = ContextVar("_n_fits", default=0)  # begun in this task
 
 
 class PausedFits:
@@ -101,12 +105,11 @@ class PausedFits:
         """Let the fits of the tasks that are called inside train until an epoch."""
         task = current_task()
         depth = 0 if task is None else len(task.order)
-        tokens = _rung.set(_Rung(n_epochs, is_last, depth, self._fits)), _n_fits.set(0)
+        token = _rung.set(_Rung(n_epochs, is_last, depth, self._fits))
         try:
             yield
         finally:
-            _rung.reset(tokens[0])
-            _n_fits.reset(tokens[1])
+            _rung.reset(token)
 
     def keep(self, tasks: Sequence[int]) -> None:
         """Keep the fits of some tasks: the n-th of these goes on as task n of the next call."""
@@ -129,8 +132,9 @@ def paused_fit() -> PausedFit | None:
     rung = _rung.get()
     if rung is None:
         return None
-    place = path_of_task(), _n_fits.get()
-    _n_fits.set(place[1] + 1)
+    path = path_of_task()  # Only one thread at a time runs tasks of a path.
+    place = path, rung.n_begun[path]
+    rung.n_begun[path] += 1
     fit = rung.fits.setdefault(place, PausedFit())
     fit.until, fit.goes_on = rung.n_epochs, not rung.is_last
     return fit

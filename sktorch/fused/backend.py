@@ -258,10 +258,19 @@ class FusedBackend(ParallelBackendBase):
 
 
 def as_one_program(verbose: int = 0) -> AbstractContextManager:
-    """Return a context in which the tasks of joblib run in this backend, as they may already."""
+    """Return a context in which the tasks of joblib run in this backend, as they may already.
+
+    The number of jobs of another backend, such as one of processes, is not meant for this one.
+    """
     backend, _ = get_active_backend()
-    is_active = isinstance(backend, FusedBackend)
-    return nullcontext() if is_active else joblib.parallel_config("sktorch", verbose=verbose)
+    if isinstance(backend, FusedBackend):
+        return nullcontext()
+    return joblib.parallel_config("sktorch", n_jobs=None, verbose=verbose)
+
+
+def two_at_least(n_jobs: int | None) -> int | None:
+    """Return n_jobs, or 2 where joblib would run one task after the other, without the backend."""
+    return 2 if joblib.effective_n_jobs(n_jobs) == 1 else n_jobs
 
 
 def _always(n_running: int) -> bool:

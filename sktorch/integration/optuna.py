@@ -18,7 +18,7 @@ from sklearn.model_selection import check_cv, cross_validate
 
 from sktorch._divergence import DivergenceError
 from sktorch._rungs import PausedFits
-from sktorch.fused.backend import as_one_program
+from sktorch.fused.backend import as_one_program, two_at_least
 
 try:
     import optuna
@@ -126,7 +126,8 @@ def optimize(
     epochs = _epochs(prune)
     splits: list = []
     errors: list[Exception] = []
-    with as_one_program(), joblib.Parallel() as parallel:  # One: it keeps what it has recorded.
+    # One `Parallel`: it keeps what it has recorded.
+    with as_one_program(), joblib.Parallel(two_at_least(None)) as parallel:
         for n_asked in range(0, n_trials, n_at_once):
             running: Trials = {}
             try:

@@ -12,7 +12,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from sktorch._private.scikit_learn import RungSearchCV
 from sktorch._rungs import PausedFits
-from sktorch.fused.backend import as_one_program
+from sktorch.fused.backend import as_one_program, two_at_least
 from sktorch.model_selection._ensemble import ensemble_of
 from sktorch.model_selection._fold_models import FoldModels, WatchedScorer
 from sktorch.model_selection._learning_curves import LearningCurves
@@ -189,11 +189,10 @@ class HalvingSearchCV(RungSearchCV):
         """
         self._check_one_metric_decides()
         search = copy(self)
-        if self.n_jobs == 1:  # joblib would run the tasks one after the other, without the backend.
-            search.n_jobs = 2
         if self.refit == "ensemble":
             search.refit, search._models = False, FoldModels()
         with as_one_program(self.verbose):
+            search.n_jobs = two_at_least(self.n_jobs)
             super(HalvingSearchCV, search).fit(X, y, **params)
         if search._models is not None:
             search._fit_ensemble(X, y, params.get("sample_weight"))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import expon, loguniform
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -108,6 +108,89 @@ def test_survivors_are_those_of_the_full_search_to_the_bit(iris, shape):
         expected = full.cv_results_[column][last["candidate"]]
         np.testing.assert_array_equal(last[column], expected)
     assert search.best_params_[name] == LRS[results.loc[search.best_index_, "candidate"]]
+
+
+# Rungs in which a fit has nothing to do, because it is over or the rung before was as long.
+IDLE = {
+    "over in the first rung": (
+        classifier(early_stopping=True, n_iter_no_change=1, tol=10, max_epochs=16),
+        {},
+    ),
+    "the first rung again": (
+        classifier(max_epochs=16),
+        {"aggressive_elimination": True, "min_resources": 8},
+    ),
+    "rungs of the same length": (
+        classifier(max_epochs=16),
+        {"factor": 1.2, "min_resources": "exhaust"},
+    ),
+}
+
+
+@pytest.mark.usefixtures("always_stacked")
+@pytest.mark.parametrize("case", IDLE)
+def test_fits_go_on_after_rungs_without_an_epoch(iris, case):
+    estimator, rungs = IDLE[case]
+    settings = {"cv": 3, "refit": False, "scoring": log_likelihood}
+    search = halving(estimator, {"lr": LRS}, **settings, **rungs).fit(*iris)
+    with joblib.parallel_config("sktorch"):
+        full = GridSearchCV(estimator, {"lr": LRS}, **settings).fit(*iris)
+    assert search.n_iterations_ > 2
+    results = pd.DataFrame(search.cv_results_)
+    last = results[results["iter"] == search.n_iterations_ - 1]
+    expected = full.cv_results_["mean_test_score"][last["candidate"]]
+    np.testing.assert_array_equal(last["mean_test_score"], expected)
+
+
+class BestRate(ClassifierMixin, BaseEstimator):
+    """Calls one cross-validation after the other on the same rows."""
+
+    def __init__(self, net=None, factor=1):
+        self.net, self.factor = net, factor
+
+    def fit(self, X, y):
+        models = [clone(self.net).set_params(lr=self.factor * lr) for lr in (0.001, 0.01, 0.1)]
+        self.scores_ = [
+            cross_val_score(model, X, y, cv=2, scoring=log_likelihood).mean() for model in models
+        ]
+        self.net_ = models[np.argmax(self.scores_)].fit(X, y)
+        self.classes_ = self.net_.classes_
+        return self
+
+    def predict(self, X):
+        return self.net_.predict(X)
+
+
+@pytest.mark.usefixtures("always_stacked")
+def test_the_fits_of_several_calls_in_a_task_are_told_apart(iris):
+    def scoring(estimator, X, y):
+        return sum(estimator.scores_)
+
+    settings = {"cv": 3, "refit": False, "scoring": scoring}
+    model, candidates = BestRate(classifier()), {"factor": [1, 0.5, 0.2, 0.1]}
+    search = halving(model, candidates, **settings).fit(*iris)
+    with joblib.parallel_config("sktorch"):
+        full = GridSearchCV(model, candidates, **settings).fit(*iris)
+    np.testing.assert_allclose(
+        search.best_score_,
+        full.cv_results_["mean_test_score"][search.cv_results_["candidate"][search.best_index_]],
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    ("active", "n_jobs"),
+    [
+        ({"n_jobs": 1}, None),
+        ({"backend": "sktorch", "n_jobs": 1}, None),
+        ({"backend": "sktorch"}, -256),
+        ({"backend": "loky", "n_jobs": 1}, 1),
+    ],
+)
+def test_fits_train_side_by_side_whatever_number_is_configured(iris, active, n_jobs):
+    with joblib.parallel_config(**active):
+        search = halving(classifier(), {"lr": LRS}, n_jobs=n_jobs, refit=False).fit(*iris)
+    assert search.n_iterations_ == 3
 
 
 def test_regression_and_several_candidates_that_stop_early(diabetes):
