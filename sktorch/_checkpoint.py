@@ -127,7 +127,7 @@ def checkpoint_of(
     `resumed` a net whose training goes on, or None. Raise if the file is of another training.
     """
     _tell_persistent_workers(estimator, data)
-    digests = _digests(estimator, data, given, seed, resumed)
+    digests = digests_of(estimator, data, given, seed, resumed)
     path, max_epochs = Path(estimator.checkpoint), estimator.max_epochs
     if in_meta_estimator() or path.is_dir():
         _check_folder(estimator, path)
@@ -145,7 +145,7 @@ def checkpoint_of(
     return Checkpoint(path, estimator.checkpoint_every, max_epochs, origin, content)
 
 
-def _digests(
+def digests_of(
     estimator: BaseEstimator, data: Part, given: dict[str, Any], seed: int, resumed: Any
 ) -> dict[str, str]:
     """Return digests of all that the model follows from, by the names that the user knows."""

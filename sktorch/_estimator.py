@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from sktorch._building import build_net, module_of, resume_net
-from sktorch._checkpoint import checkpoint_of, seed_of
+from sktorch._checkpoint import checkpoint_of, digests_of, seed_of
 from sktorch._components import defaults_of, forward_arguments
 from sktorch._device import resolve_device
 from sktorch._divergence import check_outputs
@@ -135,7 +135,8 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
             job = TrainingJob(self, net, train, valid, n_epochs, partial=partial)
             given = {"sample_weight": sample_weight, "groups": groups, **validation}
             if paused is not None:
-                paused.goes_on_with([data.source.values, data.y, given])
+                followed = digests_of(self, data, given, seed, net if resume else None)
+                paused.goes_on_with([followed, n_epochs])
                 job.checkpoint, job.until = paused, min(paused.until, n_epochs)
             if self.checkpoint is not None and not partial:
                 job.checkpoint = checkpoint_of(self, data, given, seed, net if resume else None)

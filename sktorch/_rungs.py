@@ -38,12 +38,13 @@ class PausedFit:
     _n_done: int = 0
     _is_over: bool = False
 
-    def goes_on_with(self, data: Any) -> None:
-        """Take the data of the fit; forget the state if it was reached with others.
+    def goes_on_with(self, origin: Any) -> None:
+        """Take what the fit follows from; forget the state if it was reached from something else.
 
-        A transformer in front that draws random numbers makes other data of the same rows.
+        A transformer in front that draws random numbers makes other data of the same rows, and a
+        search inside may refit other parameters than at the rung before.
         """
-        known, self._digest = self._digest, digest(data)
+        known, self._digest = self._digest, digest(origin)
         if known != self._digest:
             self._state = None
 

@@ -24,8 +24,8 @@ class HalvingSearchCV(RungSearchCV):
 
     All candidates train for a few epochs, side by side. The best of them go on to the next rung,
     from where they are; the others leave. The last rung ends at the estimator's ``max_epochs``, and
-    its candidates are the models that a full search makes, to the bit in double precision. Learning
-    rates follow the schedule of all epochs from the first one on.
+    its candidates are the models that a full search makes, but for dropout to the bit in double
+    precision. Learning rates follow the schedule of all epochs from the first one on.
 
     The search has the interface of :class:`sklearn.model_selection.HalvingGridSearchCV`, but for
     the resource, which is always epochs; several metrics may be given; and splitters may shuffle
@@ -257,9 +257,10 @@ class HalvingSearchCV(RungSearchCV):
             for task, histories in fits.histories():
                 position, split = divmod(task, self.n_splits_)
                 curves.set(left[position], split, histories)
+            n_best = 1 if is_last else plan.n_candidates[number + 1]
+            best = self._best(results, len(left), n_best)
             if not is_last:
                 _check_has_paused(fits, self.estimator)
-                best = self._best(results, len(left), plan.n_candidates[number + 1])
                 fits.keep([p * self.n_splits_ + s for p in best for s in range(self.n_splits_)])
                 left = [left[position] for position in best]
         search.call_on_fit_task_end(estimator=self)
@@ -360,7 +361,7 @@ class HalvingSearchCV(RungSearchCV):
         if not len(scored):
             raise ValueError(
                 f"None of {n_candidates} candidates has a score after {results['n_resources'][-1]} "
-                "epochs, so none can go on. error_score='raise' shows why."
+                "epochs, so none can go on or win. error_score='raise' shows why."
             )
         best = scored[np.argsort(-scores[scored], kind="stable")[:n_best]]
         return sorted(best.tolist())

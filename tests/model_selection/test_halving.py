@@ -142,39 +142,57 @@ def test_fits_go_on_after_rungs_without_an_epoch(iris, case):
     np.testing.assert_array_equal(last["mean_test_score"], expected)
 
 
-class BestRate(ClassifierMixin, BaseEstimator):
-    """Calls one cross-validation after the other on the same rows."""
+class Classifying(ClassifierMixin, BaseEstimator):
+    """Fits several nets, each candidate with another factor of their rates."""
 
     def __init__(self, net=None, factor=1):
         self.net, self.factor = net, factor
 
+    def net_with(self, lr):
+        return clone(self.net).set_params(lr=self.factor * lr)
+
+    def predict_proba(self, X):
+        return self.net_.predict_proba(X)
+
+
+class BestRate(Classifying):
+    """Calls one cross-validation after the other on the same rows."""
+
     def fit(self, X, y):
-        models = [clone(self.net).set_params(lr=self.factor * lr) for lr in (0.001, 0.01, 0.1)]
+        nets = [self.net_with(lr) for lr in (0.001, 0.01, 0.1)]
         self.scores_ = [
-            cross_val_score(model, X, y, cv=2, scoring=log_likelihood).mean() for model in models
+            cross_val_score(net, X, y, cv=2, scoring=log_likelihood).mean() for net in nets
         ]
-        self.net_ = models[np.argmax(self.scores_)].fit(X, y)
+        self.net_ = nets[np.argmax(self.scores_)].fit(X, y)
         self.classes_ = self.net_.classes_
         return self
 
-    def predict(self, X):
-        return self.net_.predict(X)
+
+class ChangesItsMind(Classifying):
+    """Fits with another rate in the last rung, as a search inside that finds another winner."""
+
+    def fit(self, X, y):
+        n_epochs = self.net_with(0.01).fit(X, y).n_epochs_
+        self.net_ = self.net_with(0.1 if n_epochs < 8 else 0.001).fit(X, y)
+        self.classes_ = self.net_.classes_
+        self.scores_ = []
+        return self
 
 
 @pytest.mark.usefixtures("always_stacked")
-def test_the_fits_of_several_calls_in_a_task_are_told_apart(iris):
+@pytest.mark.parametrize("kind", [BestRate, ChangesItsMind])
+def test_a_fit_goes_on_only_from_one_with_the_same_parameters(iris, kind):
     def scoring(estimator, X, y):
-        return sum(estimator.scores_)
+        return sum(estimator.scores_, log_likelihood(estimator, X, y))
 
     settings = {"cv": 3, "refit": False, "scoring": scoring}
-    model, candidates = BestRate(classifier()), {"factor": [1, 0.5, 0.2, 0.1]}
+    model, candidates = kind(classifier()), {"factor": [1, 0.5, 0.2, 0.1]}
     search = halving(model, candidates, **settings).fit(*iris)
     with joblib.parallel_config("sktorch"):
         full = GridSearchCV(model, candidates, **settings).fit(*iris)
+    best = search.cv_results_["candidate"][search.best_index_]
     np.testing.assert_allclose(
-        search.best_score_,
-        full.cv_results_["mean_test_score"][search.cv_results_["candidate"][search.best_index_]],
-        rtol=1e-6,
+        search.best_score_, full.cv_results_["mean_test_score"][best], rtol=1e-6
     )
 
 
@@ -329,6 +347,17 @@ def test_the_end_is_clear_when_no_candidate_is_left(iris):
         halving(model, failing, scoring=scoring).fit(*iris)
     search = halving(model, failing, scoring=scoring, error_score="raise")
     with pytest.raises(ValueError, match="can't be fitted"):
+        search.fit(*iris)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the:UserWarning")
+@pytest.mark.parametrize("min_resources", [2, "max"])
+def test_the_end_is_clear_when_the_last_rung_has_no_score(iris, min_resources):
+    def scoring(estimator, X, y):
+        return 1.0 if estimator.n_epochs_ < 8 else np.nan
+
+    search = halving(classifier(), {"lr": LRS}, scoring=scoring, min_resources=min_resources)
+    with pytest.raises(ValueError, match="candidates has a score after 8 epochs"):
         search.fit(*iris)
 
 
