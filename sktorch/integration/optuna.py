@@ -122,7 +122,7 @@ def optimize(
     >>> study.best_value > 0.8
     True
     """
-    _check(study, estimator, distributions, n_trials=n_trials, n_at_once=n_at_once)
+    _check(study, estimator, distributions, scoring, n_trials=n_trials, n_at_once=n_at_once)
     epochs = _epochs(prune)
     splits: list = []
     errors: list[Exception] = []
@@ -134,7 +134,7 @@ def optimize(
                 for _ in range(min(n_at_once, n_trials - n_asked)):
                     _ask(study, running, estimator, distributions)
                 models = [*running.values()]
-                splits = splits or _splits(cv, models, X, y)
+                splits = splits or _splits(cv, models, X, y, (params or {}).get("groups"))
                 options = {"cv": splits, "scoring": scoring, "params": params}
                 score = joblib.delayed(partial(_mean_score, X=X, y=y, **options))
                 errors += _train(study, running, parallel, score, _rungs(epochs, models))
@@ -144,7 +144,9 @@ def optimize(
     _tell_user(errors, n_trials)
 
 
-def _check(study: optuna.Study, estimator: Any, distributions: Any, **counts: Any) -> None:
+def _check(
+    study: optuna.Study, estimator: Any, distributions: Any, scoring: Any, **counts: Any
+) -> None:
     """Raise if the study has another objective, or there is nothing to search."""
     if study.directions != [optuna.study.StudyDirection.MAXIMIZE]:
         names = [direction.name.lower() for direction in study.directions]
@@ -156,6 +158,11 @@ def _check(study: optuna.Study, estimator: Any, distributions: Any, **counts: An
         raise ValueError(
             "There is nothing to search. Pass distributions of the estimator's parameters, or a "
             "function of a trial that returns an estimator."
+        )
+    if isinstance(scoring, list | tuple | set | dict):
+        raise ValueError(
+            f"scoring={scoring!r} has several metrics, and the study has one objective. Set "
+            "scoring to one of them."
         )
     for name, value in counts.items():
         if not isinstance(value, Integral) or value < 1:
@@ -180,11 +187,11 @@ def _ask(study: optuna.Study, running: Trials, estimator: Any, distributions: An
         del running[trial]
 
 
-def _splits(cv: Any, models: Sequence[Any], X: Any, y: Any) -> list:
+def _splits(cv: Any, models: Sequence[Any], X: Any, y: Any, groups: Any) -> list:
     """Return the folds; none before there is an estimator."""
     if not models:
         return []
-    return [*check_cv(cv, y, classifier=is_classifier(models[0])).split(X, y)]
+    return [*check_cv(cv, y, classifier=is_classifier(models[0])).split(X, y, groups)]
 
 
 def _epochs(prune: bool | Iterable[int]) -> list[int]:

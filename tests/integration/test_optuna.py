@@ -5,6 +5,7 @@ import sys
 import threading
 from _thread import interrupt_main
 
+import joblib
 import numpy as np
 import optuna
 import pytest
@@ -12,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, ShuffleSplit, cross_val_score
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
@@ -136,6 +137,16 @@ def test_options_of_a_cross_validation(iris):
         assert trial.value == pytest.approx(1 / 3)
     shuffled = optimized((X, y), cv=KFold(3, shuffle=True), prune=True)  # one draw of the folds
     assert states(shuffled) == [TrialState.COMPLETE] * 6
+    groups = {"groups": np.arange(len(y)) % 5}
+    grouped = optimized((X, y), cv=GroupKFold(3), params=groups)
+    assert states(grouped) == [TrialState.COMPLETE] * 6
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_trials_train_side_by_side_whatever_number_is_configured(iris, n_jobs):
+    with joblib.parallel_config(n_jobs=n_jobs):
+        study = optimized(iris, prune=[1])
+    assert states(study) == [TrialState.COMPLETE] * 6
 
 
 def test_the_last_trials_are_fewer(iris):
@@ -238,6 +249,7 @@ WRONG = {
         "direction='maximize'",
     ),
     "nothing to search": ({"distributions": None}, ValueError, "nothing to search"),
+    "several metrics": ({"scoring": ["accuracy", "f1_macro"]}, ValueError, "one objective"),
     "no trial": ({"n_trials": 0}, ValueError, "n_trials=0 must be a positive integer"),
     "none at once": ({"n_at_once": 0.5}, ValueError, "n_at_once=0.5 must be a positive"),
     "no epoch": ({"prune": [0, 3]}, ValueError, r"prune=\[0, 3\] must be True, False or"),
