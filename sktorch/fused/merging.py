@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sktorch.fused.epoch import EpochTask, StackKey
 from sktorch.fused.padding import Shapes, largest, n_elements
-from sktorch.fused.sizes import shapes_of, without_sizes
+from sktorch.fused.sizes import meanings, shapes_of, without_sizes
 
 # Measured on one core, in float32: what a step of a stack takes beside its arithmetic, a recording
 # with its trial, and the arithmetic.
@@ -17,6 +17,7 @@ RECORDING_SECONDS = 0.03
 MULTIPLY_ADD_SECONDS = 3e-11
 UPDATE_SECONDS = 2e-9  # of an element, by the optimizer
 PADDING_SECONDS = 5e-5  # of a model, whenever it is stacked and taken apart again
+SMALLEST_EPSILON = 1e-37  # In float32 smaller ones are flushed to zero.
 # How many epochs a training is taken to have; nobody knows in advance.
 N_EPOCHS = 10
 
@@ -51,6 +52,7 @@ class Merging:
     def __init__(self) -> None:
         self._merged: dict[StackKey, StackKey] = {}
         self._loose: dict[StackKey, StackKey] = {}
+        self._meanings: defaultdict[Hashable, list[tuple[frozenset, ...]]] = defaultdict(list)
         self._refused: set[StackKey] = set()
         self._tried: defaultdict[Hashable, set[Hashable]] = defaultdict(set)
 
@@ -89,9 +91,21 @@ class Merging:
     def _without_sizes(self, key: StackKey) -> StackKey:
         if key not in self._loose:
             training, structure, *rest = key.model
-            model = training, without_sizes(structure), *rest
+            loose = without_sizes(structure)
+            model = training, loose, self._number(loose, meanings(structure)), *rest
             self._loose[key] = key._replace(model=model)
         return self._loose[key]
+
+    def _number(self, loose: Hashable, found: tuple[frozenset, ...]) -> int:
+        """Return the number of the models of which each attribute has a meaning in common."""
+        kinds = self._meanings[loose]
+        for number, known in enumerate(kinds):
+            common = tuple(map(frozenset.intersection, known, found))
+            if all(common):
+                kinds[number] = common
+                return number
+        kinds.append(found)
+        return len(kinds) - 1
 
     def _decide(self, loose: StackKey, kinds: Kinds) -> None:
         """Decide about the kinds that are new, and those that are not merged yet."""
@@ -119,8 +133,10 @@ def _structure(task: EpochTask) -> Hashable:
 def _keeps_zeros(task: EpochTask) -> bool:
     """Say whether an optimizer leaves zeros without a gradient as they are."""
     optimizer = task.optimizer
-    # Without an epsilon, Adam divides zero by zero.
-    return optimizer is None or all(group.get("eps") != 0 for group in optimizer.param_groups)
+    if optimizer is None:
+        return True
+    # Without an epsilon, or with one that is flushed to zero, Adam divides zero by zero.
+    return all(group.get("eps", 1) >= SMALLEST_EPSILON for group in optimizer.param_groups)
 
 
 def _group(key: StackKey, tasks: list[EpochTask]) -> _Group:

@@ -1,6 +1,7 @@
 """What models have in common that differ in nothing but sizes, as the widths of layers."""
 
-from collections.abc import Hashable
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from sktorch.fused.padding import Shapes
@@ -16,8 +17,8 @@ def without_sizes(structure: Any) -> Hashable:
     """Return a structure without the shapes of tensors, and the attributes that repeat them.
 
     An attribute repeats a size if it is a number that one of the layer's own tensors, or of those
-    inside it, has as a dimension. It may mean something else: only a trial shows that models with
-    the same value are computed by the same code.
+    inside it, has as a dimension. It may mean something else, as `meanings` tells, and only a trial
+    shows that models with other values are computed by the same code.
     """
     (layers, tensors), groups = structure
     loose_layers = tuple(
@@ -26,6 +27,33 @@ def without_sizes(structure: Any) -> Hashable:
     )
     loose_tensors = tuple((name, len(shape), *rest) for name, shape, _, *rest in tensors)
     return (loose_layers, loose_tensors), groups
+
+
+def meanings(structure: Any) -> tuple[frozenset, ...]:
+    """Return what each number among the attributes may mean: itself, or a size of a tensor.
+
+    Of models that differ in sizes alone, each number has a meaning in common.
+    """
+    (layers, tensors), _ = structure
+    found = []
+    for name, *_, attributes in layers:
+        inside = f"{name}." if name else ""
+        places: defaultdict[int, set] = defaultdict(set)
+        for of_tensor, shape, *_ in tensors:
+            if of_tensor.startswith(inside):
+                for dim, size in enumerate(shape):
+                    places[size].add((of_tensor, dim))
+        found += [frozenset({n, *places[n]}) for n in _numbers(attributes) if n in places]
+    return tuple(found)
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    if isinstance(value, tuple):
+        if len(value) == 2 and value[0] is int:
+            yield value[1]
+        else:
+            for part in value:
+                yield from _numbers(part)
 
 
 def _sizes_in(layer: str, tensors: Any) -> set[int]:

@@ -46,6 +46,36 @@ def test_similar_widths_of_few_models_go_together(sizes, together):
     assert widths_together(Merging().merge(kinds)) == together
 
 
+class Limited(nn.Sequential):
+    """Has a number that is a size only by chance."""
+
+    def __init__(self, width, limit):
+        super().__init__(nn.Linear(64, width), nn.Linear(width, 52), nn.Linear(52, 50))
+        self.limit = limit
+
+    def forward(self, X):
+        return super().forward(X).clamp(-self.limit, self.limit)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "n_stacks"),
+    [
+        ([(50, 50), (50, 52)], 2),  # of one size: another limit
+        ([(50, 50), (52, 52)], 1),  # the limit may well be the width
+        ([(50, 50), (52, 52), (50, 52)], 2),
+        ([(50, 50), (52, 50), (54, 50)], 1),
+    ],
+)
+def test_numbers_stand_for_sizes_that_change_with_them(pairs, n_stacks):
+    groups = []
+    for pair in pairs:
+        module = Limited(*pair)
+        model = model_of(module, torch.optim.Adam(module.parameters()))
+        model.net.work_ = Work(multiply_adds=9000, activation_bytes=2000)
+        groups.append([task_of(model, EpochBatches([BATCH] * 2))])
+    assert len(Merging().merge(by_key(*groups))) == n_stacks
+
+
 def test_short_trainings_save_recordings():
     assert len(Merging().merge(by_key(tasks_of(20, 5, 1), tasks_of(60, 5, 1)))) == 1
     assert len(Merging().merge(by_key(tasks_of(20, 30, 99), tasks_of(90, 30, 99)))) == 2
