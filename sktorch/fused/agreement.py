@@ -1,7 +1,7 @@
 """Whether a stack computes what its models compute alone: the same numbers, but for rounding."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -45,12 +45,18 @@ class _Frozen(torch.optim.Optimizer):
         """Do nothing."""
 
 
-def step_alone(task: EpochTask) -> tuple[Callable, frozenset[str]]:
+def step_alone(
+    task: EpochTask, parameters: Mapping[str, Tensor] | None = None
+) -> tuple[Callable, frozenset[str]]:
     """Return a model's own step on a copy, as a function, and the parameters without a gradient.
 
-    It is the step that trains the model alone, but for the optimizer's part.
+    It is the step that trains the model alone, but for the optimizer's part. Parameters take the
+    place of those that the model has.
     """
     objective = copy.deepcopy(task.model.objective)
+    for name, parameter in objective.named_parameters():
+        if parameters:
+            parameter.detach().copy_(parameters[name])
     if not task.training:
 
         @torch.no_grad()

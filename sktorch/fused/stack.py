@@ -81,7 +81,7 @@ class Stack:
         parameters = _stacked(self._parameters, self.width, shapes)
         self.trained = {name: parameters.pop(name) for name in [*parameters] if name in stepped}
         self.fixed, self.buffers = parameters, _stacked(self._buffers, self.width, shapes)
-        self.is_padded = shapes is not None
+        self._shapes, self.is_padded = shapes, shapes is not None
         self.masks = self._masks() if self.is_padded else {}
         self.gradients = {name: torch.empty_like(tensor) for name, tensor in self.trained.items()}
         self._runs: list[_Run] = []
@@ -118,6 +118,17 @@ class Stack:
     def tensors(self) -> dict[str, Tensor]:
         """Return all parameters and buffers by name."""
         return self.trained | self.fixed | self.buffers
+
+    def perturbed(self) -> _Models:
+        """Return each model's parameters with noise: zeros would hide what they multiply."""
+        return [
+            {name: p.detach() + 0.1 * torch.randn_like(p) for name, p in own.items()}
+            for own in self._parameters
+        ]
+
+    def stacked_parameters(self, models: _Models) -> dict[str, Tensor]:
+        """Return parameters of the models as the stack has its own."""
+        return _stacked(models, self.width, self._shapes)
 
     def _masks(self) -> dict[str, Tensor]:
         masks = {}

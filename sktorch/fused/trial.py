@@ -85,9 +85,8 @@ def _tried_program(
     if on_cpu:
         _check_small(_largest(tasks))
     recording = _recorded(tasks, stack, generator)
-    steps = {row: step_alone(tasks[row]) for row in rows}
-    alone, without_gradient = steps[tasks.index(smallest)]
-    _check_rows(recording, {row: step for row, (step, _) in steps.items()}, tasks, stack)
+    alone, without_gradient = step_alone(smallest)
+    _check_rows(recording, rows, tasks, stack)
     if on_cpu:
         _check_worth(recording, alone, smallest, tasks, stack, generator)
     filled_up = smallest.fills_up and _ignores_rows(recording, tasks, stack, generator)
@@ -98,8 +97,7 @@ def try_program(program: Program, tasks: list[EpochTask], stack: Stack, rows: li
     """Return a program if it agrees with the models of further rows, too, or else one of no use."""
 
     def check() -> None:
-        steps = {row: step_alone(tasks[row])[0] for row in rows}
-        _check_rows(program.usable_recording(), steps, tasks, stack)
+        _check_rows(program.usable_recording(), rows, tasks, stack)
 
     try:
         RandomStream(0, tasks[0].device).run(check)
@@ -109,7 +107,7 @@ def try_program(program: Program, tasks: list[EpochTask], stack: Stack, rows: li
 
 
 def _check_rows(
-    recording: Recording, steps: dict[int, Callable], tasks: list[EpochTask], stack: Stack
+    recording: Recording, rows: list[int], tasks: list[EpochTask], stack: Stack
 ) -> None:
     """Raise if models of some rows, by their own steps, compute something else than the stack."""
     compute: Callable = partial(recording, torch.Generator(tasks[0].device))
@@ -119,7 +117,12 @@ def _check_rows(
             return
         compute = _step_of_stack(tasks, stack, skeleton(_largest(tasks).model.objective))
         mode = WithoutDropout()
-    given, random_state = _inputs(tasks, stack)(), torch.get_rng_state()
+    given = _inputs(tasks, stack)()
+    models = stack.perturbed() if stack.is_padded else []
+    if models:
+        given = *_with_parameters(given, stack.stacked_parameters(models)), *given[3:]
+    steps = {row: step_alone(tasks[row], models[row] if models else None)[0] for row in rows}
+    random_state = torch.get_rng_state()
     with mode:
         value = compute(*given)
         results = ((stack.gradients, *value) if tasks[0].training else value), given[3]
@@ -127,6 +130,14 @@ def _check_rows(
             check_agreement(step(tasks[row].next_batch()), results, tasks[row], row)
     if recording.random and not torch.equal(random_state, torch.get_rng_state()):
         raise NotWorthStacking("it draws random numbers, which can't be compared")
+
+
+def _with_parameters(given: tuple, parameters: dict[str, Tensor]) -> Iterator[dict]:
+    """Yield a step's trained parameters, gradients and fixed parameters, with others' values."""
+    trained, gradients, fixed = given[:3]
+    yield {name: parameters[name] for name in trained}
+    yield gradients
+    yield {name: parameters[name] for name in fixed}
 
 
 def _largest(tasks: list[EpochTask]) -> EpochTask:
@@ -254,11 +265,12 @@ def _step_of_stack(tasks: list[EpochTask], stack: Stack, bare: Objective) -> Cal
         "clip_norm": engine.settings.gradient_clip,
     }
 
-    def compute(trained: dict, fixed: dict, buffers: dict, *tensors: Tensor) -> tuple:
+    def compute(trained: dict, fixed: dict, buffers: dict, masks: dict, *tensors: Tensor) -> tuple:
         batch = tree_unflatten(tensors, structure)
         with OwnTables(padded_lengths):
             if task.training:
-                return loss_and_gradients(bare, trained, fixed, buffers, batch, **options)
+                given = trained, fixed, buffers, batch
+                return loss_and_gradients(bare, *given, masks=masks, **options)
             return functional_call(bare, (trained, fixed, buffers), (*batch,))
 
     batched = vmap(compute, randomness="different")
@@ -267,23 +279,27 @@ def _step_of_stack(tasks: list[EpochTask], stack: Stack, bare: Objective) -> Cal
         trained: dict, gradients: dict, fixed: dict, buffers: dict, masks: dict, *tensors: Tensor
     ) -> tuple:
         """Return the losses, and write the gradients to where the optimizer reads them."""
-        losses, others = batched(trained, fixed, buffers, *tensors)
+        of_gradients = {name: mask for name, mask in masks.items() if name in trained}
+        losses, others = batched(trained, fixed, buffers, of_gradients, *tensors)
         for name in masks.keys() & buffers.keys():
             buffers[name].mul_(masks[name])
         if not task.training:
             return losses, others
         for name, gradient in others.items():
-            gradients[name].copy_(gradient * masks[name] if name in masks else gradient)
+            gradients[name].copy_(gradient)
         return (losses,)
 
     return step
 
 
 def _padded_lengths(tasks: list[EpochTask], stack: Stack) -> set[int]:
-    """Return the lengths of tensors that have padding in their first dimension."""
-    lengths = {name: t.shape[1] for name, t in stack.tensors.items() if t.ndim > 1}
-    own = chain.from_iterable(task.model.objective.state_dict().items() for task in tasks)
-    return {lengths[name] for name, t in own if name in lengths and len(t) < lengths[name]}
+    """Return the lengths of dimensions that have padding."""
+    tensors = stack.tensors
+    objectives = [task.model.objective for task in tasks]
+    own = chain.from_iterable((*o.named_parameters(), *o.named_buffers()) for o in objectives)
+    pairs = ((tensors[name].shape[1:], t.shape) for name, t in own)
+    sizes = chain.from_iterable(zip(*shapes, strict=True) for shapes in pairs)
+    return {padded for padded, size in sizes if size < padded}
 
 
 def _seconds(function: Callable[[], object]) -> float:

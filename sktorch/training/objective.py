@@ -1,6 +1,6 @@
 """The loss of a batch and its gradients, as functions of tensors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
@@ -40,13 +40,14 @@ def loss_and_gradients(
     *,
     backward: Context = nullcontext,
     clip_norm: float | None = None,
+    masks: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, Tensors]:
     """Return the loss of a batch and the clipped gradients of the trained parameters.
 
     This is `sktorch.training.loop.TrainStep` up to the optimizer, as a pure function of tensors
     that `torch.func` can batch; the two differ in how they differentiate. `backward()` runs hooks,
     makes sparse gradients, adds up over batches, and is faster for one model. Only buffers are
-    written to, where the module does.
+    written to, where the module does. Gradients are multiplied by masks before their norm is taken.
     """
 
     # Buffers are arguments of what is differentiated: only then may it write to them.
@@ -55,6 +56,8 @@ def loss_and_gradients(
 
     with backward():
         gradients, loss = grad_and_value(loss_of)(trained, fixed, buffers)
+    if masks:
+        gradients |= {name: gradients[name] * mask for name, mask in masks.items()}
     if clip_norm is not None:
         of_module = {name: g for name, g in gradients.items() if name.startswith("module.")}
         # torch.func can't batch the foreach operations that are the default on a GPU.

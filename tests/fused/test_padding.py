@@ -86,6 +86,33 @@ class Looking(nn.Module):
         return self.head(self.table(X.flatten(1).long().abs().clamp(max=2)).flatten(1))
 
 
+class Gated(nn.Module):
+    """Its first step is the same whatever its second branch computes."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.first, self.hidden = nn.Linear(16, 16), nn.Linear(16, width)
+        self.second, self.head = nn.Linear(width, 16), nn.Linear(16, 3)
+        self.gate = nn.Parameter(torch.zeros(()))
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, X):
+        X = self.first(X.flatten(1))
+        return self.head(X + self.gate * self.second(self.hidden(X).softmax(1)))
+
+
+class Largest(nn.Module):
+    """Passes on the largest of its units, which are all positive at first."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(16, width), nn.Linear(1, 3)
+        nn.init.constant_(self.hidden.bias, 3.0)
+
+    def forward(self, X):
+        return self.head(self.hidden(X.flatten(1)).amax(1, keepdim=True))
+
+
 class Recurring(Recurrent):
     def __init__(self, width):
         super().__init__()
@@ -126,10 +153,12 @@ def lines_of_widths(make, optimizer="adam", n_models=8, **settings):
         (Grouped, False),
         (Looking, False),
         (Recurring, False),
+        (Gated, False),
+        (Largest, False),
     ],
     ids=[
         *("relu", "silu", "tanh", "sigmoid", "norm", "sigmoid-norm"),
-        *("layer-norm", "softmax", "number", "table", "gru"),
+        *("layer-norm", "softmax", "number", "table", "gru", "gate", "largest"),
     ],
 )
 def test_models_of_several_widths_are_those_trained_alone(make, is_padded):
@@ -147,13 +176,17 @@ def test_any_optimizer_leaves_the_padding_at_zero(name):
 
 
 @pytest.mark.usefixtures("always_worth")
-def test_the_norm_of_gradients_is_that_of_the_own_ones():
-    assert "padded together" in lines_of_widths(partial(mlp, activation=nn.ReLU), clip_norm=0.1)
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Sigmoid])  # of Sigmoid padding has gradients
+@pytest.mark.parametrize("clip_norm", [0.1, 0.5])
+def test_the_norm_of_gradients_is_that_of_the_own_ones(activation, clip_norm):
+    make = partial(mlp, activation=activation)
+    assert "padded together" in lines_of_widths(make, clip_norm=clip_norm)
 
 
 @pytest.mark.usefixtures("always_worth")
-def test_gradients_of_zero_without_an_epsilon_would_be_nan(monkeypatch):
-    monkeypatch.setitem(OPTIMIZERS, "bare", lambda p, lr: torch.optim.Adam(p, lr, eps=0.0))
+@pytest.mark.parametrize("eps", [0.0, 1e-320])
+def test_gradients_of_zero_without_an_epsilon_would_be_nan(monkeypatch, eps):
+    monkeypatch.setitem(OPTIMIZERS, "bare", lambda p, lr: torch.optim.Adam(p, lr, eps=eps))
     assert "padded" not in lines_of_widths(partial(mlp, activation=nn.Tanh), "bare")
 
 
