@@ -126,7 +126,7 @@ def _checked_rates(lrs: Iterable[float] | None) -> np.ndarray:
     """Return the learning rates, ascending."""
     if lrs is None:
         return np.geomspace(1e-5, 1, 32)
-    rates = np.unique(np.asarray(lrs, dtype=float))
+    rates = np.unique(np.array([*lrs], dtype=float))
     if not rates.size or not (np.isfinite(rates) & (rates > 0)).all():
         raise ValueError(f"lrs={lrs!r} must be positive numbers, at least one. Change lrs.")
     return rates
