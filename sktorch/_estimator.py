@@ -134,12 +134,14 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
             net = resume_net(self, seed) if resume else build_net(self, train, device, seed)
             job = TrainingJob(self, net, train, valid, n_epochs, partial=partial)
             given = {"sample_weight": sample_weight, "groups": groups, **validation}
-            if paused is not None:
-                followed = digests_of(self, data, given, seed, net if resume else None)
-                paused.goes_on_with([followed, n_epochs])
-                job.checkpoint, job.until = paused, min(paused.until, n_epochs)
+            origin = self, data, given, seed, net if resume else None
             if self.checkpoint is not None and not partial:
-                job.checkpoint = checkpoint_of(self, data, given, seed, net if resume else None)
+                job.checkpoint = checkpoint_of(*origin)
+            elif paused is not None:
+                paused.goes_on_with(lambda: [digests_of(*origin), n_epochs])
+                job.checkpoint = paused
+            if paused is not None:
+                job.until = min(paused.until, n_epochs)
             job.run()
             self.net_ = net
             if paused is not None:

@@ -7,12 +7,13 @@ fitted as in any search: a pipeline, a meta-estimator of several nets.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import groupby
+from numbers import Integral
 from operator import itemgetter
 from typing import Any
 
@@ -38,13 +39,15 @@ class PausedFit:
     _n_done: int = 0
     _is_over: bool = False
 
-    def goes_on_with(self, origin: Any) -> None:
+    def goes_on_with(self, origin: Callable[[], Any]) -> None:
         """Take what the fit follows from; forget the state if it was reached from something else.
 
         A transformer in front that draws random numbers makes other data of the same rows, and a
         search inside may refit other parameters than at the rung before.
         """
-        known, self._digest = self._digest, digest(origin)
+        if self._state is None and not self.goes_on:
+            return  # There is nothing to compare, now or later.
+        known, self._digest = self._digest, digest(origin())
         if known != self._digest:
             self._state = None
 
@@ -156,3 +159,12 @@ def path_of_task() -> tuple[int, ...]:
             "in a callback of a fit. Call it outside of the callback."
         )
     return path
+
+
+def values_of_max_epochs(parameters: dict[str, Any]) -> Iterator[int]:
+    """Yield every max_epochs among parameters, and among those of estimators that they hold."""
+    for name, value in parameters.items():
+        if name.rpartition("__")[2] == "max_epochs" and isinstance(value, Integral):
+            yield int(value)
+        elif hasattr(value, "get_params") and not isinstance(value, type):
+            yield from values_of_max_epochs(value.get_params())

@@ -62,3 +62,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def pressing():
+    """A callback that presses Ctrl-C at the end of the first epoch that it sees."""
+    from tests.fused.searches import Pressing  # after SCIPY_ARRAY_API is set
+
+    Pressing.pressed.clear()
+    return Pressing()

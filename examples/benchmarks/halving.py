@@ -19,7 +19,7 @@ import os
 import warnings
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-warnings.simplefilter("ignore")
+warnings.simplefilter("ignore")  # of candidates that are far from converged
 
 import time
 from functools import partial
@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from conditions import report
 from sklearn.datasets import load_digits, make_classification
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401  # allows the next line
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from turns import time_in_turn
 

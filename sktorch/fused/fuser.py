@@ -117,7 +117,8 @@ class Fuser:
         """Cut tasks into stacks, with the same settings of the optimizer beside each other."""
         numbers = {task.settings: number for number, task in enumerate(reversed(tasks))}
         tasks = sorted(tasks, key=lambda task: -numbers[task.settings])
-        device, n_bytes = tasks[0].device, max(1, *(task.n_bytes for task in tasks))
+        sizes = tasks[:1] if key.shapes is None else tasks  # Only padded ones differ in theirs.
+        device, n_bytes = tasks[0].device, max(1, *(task.n_bytes for task in sizes))
         on_cpu = device.type == "cpu"
         room = (
             STACK_GPU_FRACTION * torch.cuda.mem_get_info(device)[0]

@@ -81,7 +81,7 @@ class Stack:
         parameters = _stacked(self._parameters, self.width, shapes)
         self.trained = {name: parameters.pop(name) for name in [*parameters] if name in stepped}
         self.fixed, self.buffers = parameters, _stacked(self._buffers, self.width, shapes)
-        self._shapes, self.is_padded = shapes, shapes is not None
+        self._shapes = shapes
         self.masks = self._masks() if self.is_padded else {}
         self.gradients = {name: torch.empty_like(tensor) for name, tensor in self.trained.items()}
         self._runs: list[_Run] = []
@@ -113,6 +113,11 @@ class Stack:
                     for key in states[0]
                 }
         return optimizer
+
+    @property
+    def is_padded(self) -> bool:
+        """Say whether models of several sizes are padded to common ones."""
+        return self._shapes is not None
 
     @property
     def tensors(self) -> dict[str, Tensor]:

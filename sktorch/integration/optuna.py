@@ -17,7 +17,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import check_cv, cross_validate
 
 from sktorch._divergence import DivergenceError
-from sktorch._rungs import PausedFits
+from sktorch._rungs import PausedFits, values_of_max_epochs
 from sktorch.fused.backend import as_one_program, two_at_least
 
 try:
@@ -209,8 +209,7 @@ def _epochs(prune: bool | Iterable[int]) -> list[int]:
 
 def _rungs(epochs: Sequence[int], models: Sequence[Any]) -> Sequence[int | None]:
     """Return the epochs after which fits pause, and the last; None for fits that never pause."""
-    named = (item for model in models for item in model.get_params().items())
-    max_epochs = (value for name, value in named if name.rpartition("__")[2] == "max_epochs")
+    max_epochs = (n for model in models for n in values_of_max_epochs(model.get_params()))
     last = max(max_epochs, default=0)
     if not epochs or not last:
         return [None]

@@ -75,13 +75,6 @@ class FoldEnsembleClassifier(ClassifierMixin, FoldEnsemble):
     True
     """
 
-    def __init__(self, estimators, *, weights=None, cv=None, scoring=None, max_members=50):
-        self.estimators = estimators
-        self.weights = weights
-        self.cv = cv
-        self.scoring = scoring
-        self.max_members = max_members
-
     def predict_proba(self, X):
         """Return the weighted mean of the models' probabilities.
 
@@ -161,13 +154,6 @@ class FoldEnsembleRegressor(RegressorMixin, FoldEnsemble):
     >>> FoldEnsembleRegressor([Ridge(1.0), Ridge(0.01)]).fit(X, y).predict(X).shape
     (442,)
     """
-
-    def __init__(self, estimators, *, weights=None, cv=None, scoring=None, max_members=50):
-        self.estimators = estimators
-        self.weights = weights
-        self.cv = cv
-        self.scoring = scoring
-        self.max_members = max_members
 
     def predict(self, X):
         """Return the weighted mean of the models' predictions.

@@ -22,6 +22,13 @@ from sktorch.persistence.estimators import SavedEstimator
 class FoldEnsemble(SavedEstimator, BaseEstimator):
     """Base of the ensembles, which differ in their task."""
 
+    def __init__(self, estimators, *, weights=None, cv=None, scoring=None, max_members=50):
+        self.estimators = estimators
+        self.weights = weights
+        self.cv = cv
+        self.scoring = scoring
+        self.max_members = max_members
+
     def fit(self, X: Any, y: Any) -> Self:
         """Fit each estimator on the training rows of each fold, and weigh the estimators.
 

@@ -1,6 +1,6 @@
 """A search by successive halving, whose survivors go on where they were."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import copy
 from math import ceil
 from numbers import Integral, Real
@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from sktorch._private.scikit_learn import RungSearchCV
-from sktorch._rungs import PausedFits
+from sktorch._rungs import PausedFits, values_of_max_epochs
 from sktorch.fused.backend import as_one_program, two_at_least
 from sktorch.model_selection._ensemble import ensemble_of
 from sktorch.model_selection._fold_models import FoldModels, WatchedScorer
@@ -241,7 +241,7 @@ class HalvingSearchCV(RungSearchCV):
                 sequential_subtasks=False,
             )
             rung.call_on_fit_task_begin(estimator=self)
-            columns = {"iter": number, "n_resources": n_epochs}
+            columns = {"iter": [number] * len(left), "n_resources": [n_epochs] * len(left)}
             is_last = number + 1 == len(plan.n_epochs)
             if self._models is not None:
                 self._models.clear()
@@ -249,8 +249,7 @@ class HalvingSearchCV(RungSearchCV):
                 results = evaluate(
                     [candidates[candidate] for candidate in left],
                     splitter,
-                    more_results={key: [value] * len(left) for key, value in columns.items()}
-                    | {"candidate": left},
+                    more_results=columns | {"candidate": left},
                     callback_ctx=rung,
                 )
             rung.call_on_fit_task_end(estimator=self)
@@ -326,9 +325,9 @@ class HalvingSearchCV(RungSearchCV):
                     "'auto' for the estimator's max_epochs."
                 )
             return int(self.max_resources)
-        found = [*_values_of_max_epochs(self.estimator.get_params())]
+        found = [*values_of_max_epochs(self.estimator.get_params())]
         for candidate in candidates:
-            found += _values_of_max_epochs(candidate)
+            found += values_of_max_epochs(candidate)
         if not found and self.min_resources != "max":
             raise ValueError(
                 f"{type(self.estimator).__name__} has no parameter max_epochs, so its fits can't "
@@ -365,15 +364,6 @@ class HalvingSearchCV(RungSearchCV):
             )
         best = scored[np.argsort(-scores[scored], kind="stable")[:n_best]]
         return sorted(best.tolist())
-
-
-def _values_of_max_epochs(parameters: dict[str, Any]) -> Iterator[int]:
-    """Yield every max_epochs among parameters, and among those of estimators that they hold."""
-    for name, value in parameters.items():
-        if name.rpartition("__")[2] == "max_epochs" and isinstance(value, Integral):
-            yield int(value)
-        elif hasattr(value, "get_params") and not isinstance(value, type):
-            yield from _values_of_max_epochs(value.get_params())
 
 
 class SameSplits:

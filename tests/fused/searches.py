@@ -1,5 +1,6 @@
 """Searches, callbacks and a memory limit that tests of the backend share."""
 
+import _thread
 import threading
 import weakref
 
@@ -44,6 +45,17 @@ class Raising(Callback):
     def on_epoch_end(self, net, **kwargs):
         if len(net.history) == 2:
             raise self.error
+
+
+class Pressing(Callback):
+    """Presses Ctrl-C, once."""
+
+    pressed = threading.Event()
+
+    def on_epoch_end(self, net, **kwargs):
+        if not self.pressed.is_set():
+            self.pressed.set()
+            _thread.interrupt_main()
 
 
 def n_task_threads():

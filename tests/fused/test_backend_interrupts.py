@@ -1,6 +1,5 @@
 """Errors, interrupts and time-outs end a search, and leave no thread behind."""
 
-import _thread
 import itertools
 import multiprocessing
 import threading
@@ -13,7 +12,6 @@ import pytest
 import torch
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
-from skorch.callbacks import Callback
 from torch import nn
 
 from tests.fused.searches import Raising, Taking, both, classifier, limited, n_task_threads
@@ -66,23 +64,6 @@ def test_an_error_ends_all_tasks(iris, error):
     assert n_task_threads() == 0
     with joblib.parallel_config("sktorch"):  # and nothing is left behind
         assert len(cross_validate(classifier(), *iris)["test_score"]) == 5
-
-
-class Pressing(Callback):
-    """Presses Ctrl-C, once."""
-
-    pressed = threading.Event()
-
-    def on_epoch_end(self, net, **kwargs):
-        if not self.pressed.is_set():
-            self.pressed.set()
-            _thread.interrupt_main()
-
-
-@pytest.fixture
-def pressing():
-    Pressing.pressed.clear()
-    return Pressing()
 
 
 def test_an_interrupt_ends_the_search(iris, pressing):

@@ -20,7 +20,6 @@ from sklearn.preprocessing import StandardScaler
 
 from sktorch.model_selection import HalvingRule, MedianRule
 from tests.fused.searches import Watching, classifier, n_task_threads
-from tests.fused.test_backend_interrupts import Pressing
 
 pytestmark = pytest.mark.usefixtures("no_step_is_large")
 LRS = [1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
@@ -148,10 +147,9 @@ def test_a_nested_search_prunes_its_own_candidates(iris):
     assert not any(search.best_estimator_.pruned_ for search in outer)
 
 
-def test_an_interrupt_ends_a_search_that_prunes(iris):
-    Pressing.pressed.clear()
+def test_an_interrupt_ends_a_search_that_prunes(iris, pressing):
     model = stopping(max_epochs=10_000, n_iter_no_change=10_000)
-    search = GridSearchCV(model, {"callbacks": [None, [Pressing()]]}, cv=3, refit=False)
+    search = GridSearchCV(model, {"callbacks": [None, [pressing]]}, cv=3, refit=False)
     with joblib.parallel_config("sktorch", prune="median"), pytest.raises(KeyboardInterrupt):
         search.fit(*iris)
     assert n_task_threads() == 0
