@@ -6,9 +6,9 @@ from sktorch._regressor import TorchRegressor
 from sktorch._saved_types import KNOWN as _KNOWN
 from sktorch._saving import load, save
 from sktorch._skops import support_skops as _support_skops
-from sktorch.fused.backend import register as _register
 from sktorch.model_selection._saved_types import SAVED_TYPES as _SAVED_TYPES
 from sktorch.tabular import TabularClassifier, TabularRegressor
+from sktorch.workers.backend import register as _register
 
 _KNOWN.update(_SAVED_TYPES)  # of a room that the estimators do not import
 _register()

@@ -114,7 +114,7 @@ class FusedBackend(ParallelBackendBase):
         if unknown:
             raise TypeError(
                 f"The joblib backend 'sktorch' has no option {', '.join(unknown)}. Its options are "
-                "inner_max_num_threads, free_memory and prune."
+                "over, n_workers, inner_max_num_threads, free_memory and prune."
             )
         super().__init__(nesting_level or 0, inner_max_num_threads)
         self._free_memory, self._is_limited_by_memory = free_memory, True
@@ -281,8 +281,3 @@ def _contest(pruner: Pruner, search: SearchTask, task: Callable[[], Any]) -> Any
     """Run a task of a search, whose fit is compared with those of the others."""
     with contesting(pruner, search):
         return task()
-
-
-def register() -> None:
-    """Make the backend known to joblib under the name "sktorch"."""
-    joblib.register_parallel_backend("sktorch", FusedBackend)

@@ -1,0 +1,86 @@
+"""What a worker does: it runs the tasks of a chunk side by side, as one program."""
+
+import pickle
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import joblib
+
+from sktorch.fused.rendezvous import TaskHandle, current_task
+from sktorch.workers.chunks import Call
+from sktorch.workers.shared import fill_in
+
+# Whether a task succeeded, and what its calls returned or the error of one.
+Outcome = tuple[bool, Any]
+STOP_INTERVAL = 1.0  # seconds between two questions whether to stop
+
+
+def run_chunk(
+    shared: Sequence[Any],
+    chunk: list[list[Call]],
+    n_threads: int,
+    is_stopped: Callable[[], bool] | None = None,
+) -> list[Outcome]:
+    """Run the tasks of a chunk under the backend "sktorch"; return the outcome of each.
+
+    Tasks end with `sktorch.fused.rendezvous.Cancelled` once they are stopped: an engine that can't
+    kill its workers says so.
+    """
+    handles: list[TaskHandle] = []
+
+    def run(task: list[Call]) -> Outcome:
+        handle = current_task()
+        assert handle is not None  # A task of the backend has one.
+        handles.append(handle)
+        return _outcome([fill_in(call, shared) for call in task])
+
+    with joblib.parallel_config("sktorch", inner_max_num_threads=n_threads):
+        with _cancelling(handles, is_stopped):
+            return joblib.Parallel(pre_dispatch="all")(joblib.delayed(run)(t) for t in chunk)
+
+
+@contextmanager
+def _cancelling(
+    handles: list[TaskHandle], is_stopped: Callable[[], bool] | None
+) -> Iterator[None]:
+    """Cancel tasks as soon as they are stopped."""
+    if is_stopped is None:
+        yield
+        return
+    has_ended = threading.Event()
+
+    def watch() -> None:
+        while not has_ended.wait(STOP_INTERVAL):
+            if is_stopped():
+                for handle in [*handles]:
+                    handle.cancel()
+
+    watcher = threading.Thread(target=watch, name="sktorch watcher")
+    watcher.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        watcher.join()
+
+
+def _outcome(calls: list[Call]) -> Outcome:
+    try:
+        return True, [function(*arguments, **keywords) for function, arguments, keywords in calls]
+    except Exception as error:
+        return False, _portable(error)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can be sent, with its traceback as a note, which would be lost."""
+    note = f"Raised in a worker:\n{''.join(traceback.format_exception(error))}"
+    error.add_note(note)
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  # what this process has written itself
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+        error.add_note(note)
+    return error
