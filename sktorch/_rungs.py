@@ -19,6 +19,7 @@ from typing import Any
 
 from sktorch._digest import digest
 from sktorch._job_state import restore_job, state_of_job
+from sktorch.fused.belongings import belongings
 from sktorch.fused.rendezvous import current_task
 
 # Where a fit is made: the path to its task below the call, and its number among those of the path,
@@ -89,7 +90,44 @@ class _Rung:
     is_last: bool
     depth: int  # of the call in the tree of tasks
     fits: dict[Place, PausedFit]
+    left: dict[int, Any] = field(default_factory=dict)  # what tasks leave, by their numbers
     n_begun: Counter[tuple[int, ...]] = field(default_factory=Counter)  # fits by the path
+
+    def pack(self, number: int) -> "RungOfTask":
+        """Return what a task needs of the rung in another process."""
+        of_task = {(path[1:], n): fit for (path, n), fit in self.fits.items() if path[0] == number}
+        return RungOfTask(self.n_epochs, self.is_last, of_task)
+
+    def unpack(self, number: int, package: "RungOfTask") -> None:
+        """Take the fits of a task back, and what it has left."""
+        self.fits.update({((number, *path), n): fit for (path, n), fit in package.fits.items()})
+        for value in package.left:
+            self.left[number] = value
+
+
+@dataclass
+class RungOfTask:
+    """A rung on its way to a task in another process, and back."""
+
+    n_epochs: int
+    is_last: bool
+    fits: dict[Place, PausedFit]  # by the paths below the task
+    left: list[Any] = field(default_factory=list)  # at most one value
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Let the fits of this thread's task pause at the rung."""
+        task = current_task()
+        assert task is not None
+        *outer, number = task.order
+        fits = {((number, *path), n): fit for (path, n), fit in self.fits.items()}
+        rung = _Rung(self.n_epochs, self.is_last, len(outer), fits)
+        token = _rung.set(rung)
+        try:
+            yield
+        finally:
+            _rung.reset(token)
+        self.fits, self.left = rung.pack(number).fits, [*rung.left.values()]
 
 
 _rung: ContextVar[_Rung | None] = ContextVar("_rung", default=None)
@@ -100,6 +138,7 @@ class PausedFits:
 
     def __init__(self) -> None:
         self._fits: dict[Place, PausedFit] = {}
+        self.left: dict[int, Any] = {}  # what the tasks of the last rung left, by their numbers
 
     def __bool__(self) -> bool:
         return bool(self._fits)
@@ -109,11 +148,14 @@ class PausedFits:
         """Let the fits of the tasks that are called inside train until an epoch."""
         task = current_task()
         depth = 0 if task is None else len(task.order)
-        token = _rung.set(_Rung(n_epochs, is_last, depth, self._fits))
+        rung = _Rung(n_epochs, is_last, depth, self._fits)
+        self.left = rung.left
+        token, other_token = _rung.set(rung), belongings.set(rung)
         try:
             yield
         finally:
             _rung.reset(token)
+            belongings.reset(other_token)
 
     def keep(self, tasks: Sequence[int]) -> None:
         """Keep the fits of some tasks: the n-th of these goes on as task n of the next call."""
@@ -142,6 +184,13 @@ def paused_fit() -> PausedFit | None:
     fit = rung.fits.setdefault(place, PausedFit())
     fit.until, fit.goes_on = rung.n_epochs, not rung.is_last
     return fit
+
+
+def leave(value: Any) -> None:
+    """Keep a value of this thread's task for the search that pauses its fits."""
+    rung, (number, *_) = _rung.get(), path_of_task()
+    assert rung is not None
+    rung.left[number] = value
 
 
 def pauses_here() -> bool:

@@ -25,6 +25,7 @@ ARROWS = {
     "export": {"estimators", "data", "targets", "persistence"},
     "integration": {"estimators", "fused"},
     "model_selection": {"estimators", "fused", "data", "persistence"},
+    "workers": {"fused", "training"},
     "fused": {"training", "recording", "data"},
     "tabular": {"training", "targets", "data", "modules", "preprocessing", "persistence"},
     "training": {"recording", "data", "losses"},
@@ -75,6 +76,7 @@ ESTIMATORS = {
 PACKAGES = {
     "estimators": {"numpy", "skops", "sklearn", "skorch", "torch"},
     "export": {"numpy", "torch"},  # onnx and sklearn-onnx by name, where they are used
+    "workers": {"cloudpickle", "joblib"},  # distributed and ray by name, where they are used
     "fused": {"joblib", "rich", "torch"},
     "integration": {"joblib", "optuna", "sklearn"},
     "model_selection": {
@@ -96,6 +98,7 @@ PACKAGES = {
 ONLY = {  # the only file of a room that imports a package
     ("fused", "joblib"): "fused.backend",
     ("fused", "rich"): "fused.displays",
+    ("workers", "cloudpickle"): "workers.mapped_file",
     ("integration", "optuna"): "integration.optuna",
     ("data", "skorch"): "data.mappings",  # its dict that indexes by rows, for its callbacks
     ("estimators", "skops"): "_skops",
@@ -128,6 +131,7 @@ TESTED_IN = {
     "_private.search_tasks": "tests/fused/test_pruner.py",
     "_pruning": "tests/fused/test_pruner.py",
     "_rungs": "tests/model_selection/test_halving.py",
+    "fused.belongings": "tests/workers/test_backend.py",
     "model_selection._fold_models": "tests/model_selection/test_halving.py",
     "model_selection._fold_ensemble": "tests/model_selection/test_ensemble.py",
     "model_selection._member_predictions": "tests/model_selection/test_ensemble.py",
@@ -317,6 +321,7 @@ def test_files_in_no_room_are_known():
         "docs/parallel.rst",
         "docs/performance.md",
         "docs/user_guide.rst",
+        "docs/workers.rst",
     ],
 )
 def test_documents_name_files_that_are_there(document):

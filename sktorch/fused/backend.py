@@ -97,6 +97,7 @@ class FusedBackend(ParallelBackendBase):
     8
     """
 
+    trains_as_one_program = True
     supports_retrieve_callback = True
     supports_sharedmem = True
     supports_inner_max_num_threads = True
@@ -146,6 +147,10 @@ class FusedBackend(ParallelBackendBase):
         self._take_over_verbosity(parallel)
         self._n_jobs = self.effective_n_jobs(n_jobs)
         self._is_limited_by_memory = n_jobs < 0
+        if str(getattr(parallel, "pre_dispatch", "")).replace(" ", "") == "2*n_jobs":
+            # joblib would parse the text in the threads of tasks, several at once, and there
+            # Python 3.11 fails now and then (its issue 106905).
+            parallel.pre_dispatch = 2 * self._n_jobs
         return self._n_jobs
 
     def _take_over_verbosity(self, parallel: Any) -> None:
@@ -257,13 +262,14 @@ class FusedBackend(ParallelBackendBase):
             progress.end()
 
 
-def as_one_program(verbose: int = 0) -> AbstractContextManager:
-    """Return a context in which the tasks of joblib run in this backend, as they may already.
+def as_one_program(verbose: int = 0, *, here: bool = False) -> AbstractContextManager:
+    """Return a context in which the tasks of joblib train as one program, as they may already.
 
+    They do so in this process if that is asked for, else also on workers that the caller has named.
     The number of jobs of another backend, such as one of processes, is not meant for this one.
     """
     backend, _ = get_active_backend()
-    if isinstance(backend, FusedBackend):
+    if isinstance(backend, FusedBackend) if here else hasattr(backend, "trains_as_one_program"):
         return nullcontext()
     return joblib.parallel_config("sktorch", n_jobs=None, verbose=verbose)
 

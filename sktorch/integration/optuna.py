@@ -127,7 +127,7 @@ def optimize(
     splits: list = []
     errors: list[Exception] = []
     # One `Parallel`: it keeps what it has recorded.
-    with as_one_program(), joblib.Parallel(two_at_least(None)) as parallel:
+    with as_one_program(here=True), joblib.Parallel(two_at_least(None)) as parallel:
         for n_asked in range(0, n_trials, n_at_once):
             running: Trials = {}
             try:

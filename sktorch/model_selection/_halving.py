@@ -14,7 +14,7 @@ from sktorch._private.scikit_learn import RungSearchCV
 from sktorch._rungs import PausedFits, values_of_max_epochs
 from sktorch.fused.backend import as_one_program, two_at_least
 from sktorch.model_selection._ensemble import ensemble_of
-from sktorch.model_selection._fold_models import FoldModels, WatchedScorer
+from sktorch.model_selection._fold_models import ModelLeavingScorer, by_candidate
 from sktorch.model_selection._learning_curves import LearningCurves
 from sktorch.model_selection._rung_plan import RungPlan, plan_rungs
 
@@ -130,7 +130,7 @@ class HalvingSearchCV(RungSearchCV):
     ([5, 2], [6, 18])
     """
 
-    _models: "FoldModels | None" = None  # of a search for an ensemble, while it is under way
+    _is_for_ensemble = False  # of a search that is under way
 
     def __init__(
         self,
@@ -190,21 +190,20 @@ class HalvingSearchCV(RungSearchCV):
         self._check_one_metric_decides()
         search = copy(self)
         if self.refit == "ensemble":
-            search.refit, search._models = False, FoldModels()
+            search.refit, search._is_for_ensemble = False, True
         with as_one_program(self.verbose):
             search.n_jobs = two_at_least(self.n_jobs)
             super(HalvingSearchCV, search).fit(X, y, **params)
-        if search._models is not None:
+        if search._is_for_ensemble:
             search._fit_ensemble(X, y, params.get("sample_weight"))
         self.__dict__.update(vars(search) | self.get_params(deep=False))
         return self
 
     def _fit_ensemble(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Make the ensemble of the models of the last rung, instead of a refit."""
-        assert self._models is not None
-        models = self._models.by_candidate(self.n_candidates_[-1])
-        test_indices = self._models.test_indices
-        del self._models  # The class says None.
+        del self._is_for_ensemble
+        models, test_indices = self._models, self._test_indices
+        del self._models, self._test_indices
         watched: Any = vars(self)["scorer_"]
         self.scorer_ = watched.scorer
         start = perf_counter()
@@ -222,7 +221,7 @@ class HalvingSearchCV(RungSearchCV):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
     def _watched_scorer(self, scorer: Any) -> Any:
-        return scorer if self._models is None else WatchedScorer(scorer, self._models.add)
+        return ModelLeavingScorer(scorer) if self._is_for_ensemble else scorer
 
     def _run_rungs(self, evaluate: Callable[..., Any], splitter: Any, context: Any) -> None:
         """Let the base class fit and score the candidates of each rung."""
@@ -243,8 +242,6 @@ class HalvingSearchCV(RungSearchCV):
             rung.call_on_fit_task_begin(estimator=self)
             columns = {"iter": [number] * len(left), "n_resources": [n_epochs] * len(left)}
             is_last = number + 1 == len(plan.n_epochs)
-            if self._models is not None:
-                self._models.clear()
             with fits.training_until(n_epochs, is_last=is_last):
                 results = evaluate(
                     [candidates[candidate] for candidate in left],
@@ -263,8 +260,9 @@ class HalvingSearchCV(RungSearchCV):
                 fits.keep([p * self.n_splits_ + s for p in best for s in range(self.n_splits_)])
                 left = [left[position] for position in best]
         search.call_on_fit_task_end(estimator=self)
-        if self._models is not None:
-            self._models.test_indices = [test for _, test in splitter.splits]
+        if self._is_for_ensemble:
+            self._models = by_candidate(fits.left, self.n_candidates_[-1], self.n_splits_)
+            self._test_indices = [test for _, test in splitter.splits]
         self._describe(plan, len(left), curves)
 
     def _describe(self, plan: RungPlan, n_left: int, curves: LearningCurves) -> None:

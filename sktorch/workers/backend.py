@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from numbers import Integral
 from typing import Any
 
@@ -11,6 +12,7 @@ from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBa
 
 from sktorch._private.search_tasks import search_task
 from sktorch.fused.backend import MAX_TASKS, FusedBackend
+from sktorch.fused.belongings import Package, belongings
 from sktorch.fused.displays import choose_display
 from sktorch.fused.progress import Progress
 from sktorch.training.randomness import draws_by_stream
@@ -61,6 +63,7 @@ class WorkersBackend(ParallelBackendBase):
     16
     """
 
+    trains_as_one_program = True
     supports_retrieve_callback = True
     supports_inner_max_num_threads = True
     default_n_jobs = -1
@@ -75,7 +78,7 @@ class WorkersBackend(ParallelBackendBase):
     ) -> None:
         if unknown:
             raise TypeError(
-                f"The joblib backend 'sktorch' has no option {', '.join(unknown)} with over={over!r}. "
+                f"The joblib backend 'sktorch' has no option {', '.join(unknown)} where {over=}. "
                 "Its options are n_workers and inner_max_num_threads."
             )
         if over not in ENGINES:
@@ -105,7 +108,8 @@ class WorkersBackend(ParallelBackendBase):
 
     def start_call(self) -> None:
         """Prepare for tasks."""
-        self._tasks, self._shared = [], None
+        self._tasks, self._shared, self._belongings = [], None, belongings.get()
+        self._numbers = count()
         # Each worker has a chunk that it is at, and one that is next.
         self._threads = ThreadPoolExecutor(2 * self._engine.n_workers, "sktorch worker")
         self._progress = Progress(choose_display()) if self._verbose else None
@@ -116,7 +120,7 @@ class WorkersBackend(ParallelBackendBase):
         if self._progress is not None:
             n_tasks = None if search is None else search.n_candidates * search.n_folds
             self._progress.task_submitted(n_tasks)
-        self._tasks.append(Task(func.items, search, callback))
+        self._tasks.append(Task(next(self._numbers), func.items, search, callback))
         return self._tasks[-1]
 
     @contextmanager
@@ -134,19 +138,24 @@ class WorkersBackend(ParallelBackendBase):
             self._threads.submit(self._run, chunk, self._shared)
 
     def _run(self, chunk: list[Task], shared: SharedArguments) -> None:
-        """Let a worker run a chunk; tell joblib the outcome of each task, which may submit others."""
-        calls = [[*map(shared.leave_out, task.calls)] for task in chunk]
+        """Let a worker run a chunk; tell joblib the outcomes, upon which it may submit others."""
         n_threads = self.inner_max_num_threads or self._engine.n_threads
         try:
-            outcomes = self._engine.call(run_chunk, calls, n_threads)
+            sent = [([*map(shared.leave_out, task.calls)], self._packed(task)) for task in chunk]
+            returned = self._engine.call(run_chunk, sent, n_threads)
         except Exception as error:
-            outcomes = [(False, error)] * len(chunk)
-        for task, outcome in zip(chunk, outcomes, strict=True):
+            returned = [((False, error), None)] * len(chunk)
+        for task, (outcome, package) in zip(chunk, returned, strict=True):
+            if self._belongings is not None and package is not None:
+                self._belongings.unpack(task.number, package)
             if self._progress is not None and outcome[0]:
                 self._progress.task_ended(-1, outcome[1])
             task.callback(outcome)
         if self._tasks:
             self._hand_out()
+
+    def _packed(self, task: Task) -> Package | None:
+        return None if self._belongings is None else self._belongings.pack(task.number)
 
     def retrieve_result_callback(self, out: Outcome) -> Any:
         """Return a task's value, or raise its error."""

@@ -4,11 +4,12 @@ import pickle
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import joblib
 
+from sktorch.fused.belongings import Package
 from sktorch.fused.rendezvous import TaskHandle, current_task
 from sktorch.workers.chunks import Call
 from sktorch.workers.shared import fill_in
@@ -20,32 +21,32 @@ STOP_INTERVAL = 1.0  # seconds between two questions whether to stop
 
 def run_chunk(
     shared: Sequence[Any],
-    chunk: list[list[Call]],
+    chunk: list[tuple[list[Call], Package | None]],
     n_threads: int,
     is_stopped: Callable[[], bool] | None = None,
-) -> list[Outcome]:
-    """Run the tasks of a chunk under the backend "sktorch"; return the outcome of each.
+) -> list[tuple[Outcome, Package | None]]:
+    """Run the tasks of a chunk under the backend "sktorch"; return the outcomes and belongings.
 
     Tasks end with `sktorch.fused.rendezvous.Cancelled` once they are stopped: an engine that can't
     kill its workers says so.
     """
     handles: list[TaskHandle] = []
 
-    def run(task: list[Call]) -> Outcome:
+    def run(task: list[Call], package: Package | None) -> tuple[Outcome, Package | None]:
         handle = current_task()
         assert handle is not None  # A task of the backend has one.
         handles.append(handle)
-        return _outcome([fill_in(call, shared) for call in task])
+        with nullcontext() if package is None else package.opened():
+            outcome = _outcome([fill_in(call, shared) for call in task])
+        return outcome, package
 
-    with joblib.parallel_config("sktorch", inner_max_num_threads=n_threads):
-        with _cancelling(handles, is_stopped):
-            return joblib.Parallel(pre_dispatch="all")(joblib.delayed(run)(t) for t in chunk)
+    backend = joblib.parallel_config("sktorch", inner_max_num_threads=n_threads)
+    with backend, _cancelling(handles, is_stopped):
+        return joblib.Parallel(pre_dispatch="all")(joblib.delayed(run)(*task) for task in chunk)
 
 
 @contextmanager
-def _cancelling(
-    handles: list[TaskHandle], is_stopped: Callable[[], bool] | None
-) -> Iterator[None]:
+def _cancelling(handles: list[TaskHandle], is_stopped: Callable[[], bool] | None) -> Iterator[None]:
     """Cancel tasks as soon as they are stopped."""
     if is_stopped is None:
         yield
@@ -79,7 +80,7 @@ def _portable(error: Exception) -> Exception:
     note = f"Raised in a worker:\n{''.join(traceback.format_exception(error))}"
     error.add_note(note)
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  # what this process has written itself
+        pickle.loads(pickle.dumps(error))
     except Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}")
         error.add_note(note)

@@ -21,10 +21,11 @@ CHUNKS_PER_WORKER = 3
 
 
 class Task(NamedTuple):
-    """Calls that joblib submits as one batch, what they are of, and who is told the outcome."""
+    """Calls that joblib submits as one batch, their number, and who is told the outcome."""
 
+    number: int
     calls: list[Call]
-    search: SearchTask | None
+    search: SearchTask | None  # what they are of
     callback: Callable[[Any], object]
 
 

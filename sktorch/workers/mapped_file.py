@@ -34,6 +34,6 @@ def read(path: Path) -> Any:
         content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     start = int.from_bytes(content[-8:], "little")
     # What it reads, the process that started this one has written.
-    rest, positions = pickle.loads(content[start:])  # noqa: S301
+    rest, positions = pickle.loads(content[start:])
     buffers = [content[first : first + length] for first, length in positions]
-    return pickle.loads(rest, buffers=buffers)  # noqa: S301
+    return pickle.loads(rest, buffers=buffers)

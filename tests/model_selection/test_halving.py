@@ -36,7 +36,7 @@ from sktorch.model_selection import (
     FoldEnsembleRegressor,
     HalvingSearchCV,
 )
-from sktorch.model_selection._fold_models import WatchedScorer
+from sktorch.model_selection._fold_models import ModelLeavingScorer
 
 LRS = [0.1, 0.03, 0.01, 0.003, 0.001, 0.0001]
 
@@ -557,7 +557,7 @@ def test_the_ensemble_of_the_last_rung(scaled):
     assert search.score(X_test, y_test) > 0.9
     assert search.best_params_ in search.cv_results_["params"]
     assert "_models" not in vars(search)
-    assert not isinstance(search.scorer_, WatchedScorer)
+    assert not isinstance(search.scorer_, ModelLeavingScorer)
     copied = pickle.loads(pickle.dumps(search))
     np.testing.assert_array_equal(copied.predict(X_test), search.predict(X_test))
 

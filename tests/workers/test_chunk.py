@@ -1,0 +1,62 @@
+"""A worker runs the tasks of a chunk side by side, and returns values and errors of each."""
+
+import pickle
+import threading
+
+import pytest
+from sklearn.base import clone
+
+from sktorch import TorchClassifier
+from sktorch.fused.rendezvous import Cancelled
+from sktorch.workers.chunk import run_chunk
+from sktorch.workers.shared import Place
+
+
+def fitted_score(model, X, y, lr):
+    return clone(model).set_params(lr=lr).fit(X, y).score(X, y)
+
+
+def test_fits_of_a_chunk_are_those_alone(iris):
+    X, y = iris
+    model = TorchClassifier(max_epochs=3, random_state=0)
+    rates = [0.01, 0.1, 1.0]
+    calls = [[(fitted_score, [model, Place(0), Place(1)], {"lr": lr})] for lr in rates]
+    outcomes = run_chunk((X, y), [(call, None) for call in calls], n_threads=2)
+    alone = [fitted_score(model, X, y, lr) for lr in rates]
+    assert [outcome for outcome, _ in outcomes] == [(True, [score]) for score in alone]
+
+
+class NotPicklable(Exception):
+    def __init__(self, a, b):
+        super().__init__(f"{a} and {b}")
+
+
+def fail(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("broken"), "ValueError: broken"),
+        (NotPicklable(1, 2), "NotPicklable: 1 and 2"),
+    ],
+)
+def test_an_error_is_that_of_its_task(error, text):
+    chunk = [([(fail, [error], {})], None), ([(len, ["abc"], {})], None)]
+    ((succeeded, got), _), (other, _) = run_chunk((), chunk, n_threads=1)
+    assert not succeeded
+    pickle.loads(pickle.dumps(got))
+    assert f"{type(got).__name__}: {got}".endswith(text)
+    assert "in fail" in got.__notes__[0]  # the traceback
+    assert other == (True, [3])
+
+
+def test_tasks_end_when_they_are_stopped(iris, monkeypatch):
+    monkeypatch.setattr("sktorch.workers.chunk.STOP_INTERVAL", 0.01)
+    model = TorchClassifier(max_epochs=10**6, tol=-1, random_state=0)
+    task = [(model.fit, iris, {})], None
+    n_threads = threading.active_count()
+    with pytest.raises(Cancelled):
+        run_chunk((), [task, task], n_threads=1, is_stopped=lambda: True)
+    assert threading.active_count() == n_threads
