@@ -3,7 +3,7 @@ Fused over workers, side by side
 ================================
 
 How long a search takes whose fits train as one program in each of two processes, beside the search
-in one process. Grids of 60 and of 300 fits on the digits, in turn, after the processes have started.
+in one process. Grids of 60 and of 300 fits on the digits, in turn, once the processes have started.
 Prints the ratios of the times within a turn, and whether the scores are the same.
 
 ::
@@ -70,8 +70,9 @@ def compare(n_fits, engines, n_workers, repeats):
     for name, timing in timings.items():
         same = np.allclose(scores[name], scores[ONE_PROCESS], atol=1e-3)
         print(
-            f"{n_fits:4} fits, {name:12} {timing['median']:6.2f} s, {1 / timing['ratio']:.2f} times "
-            f"as fast as one process, {'the same' if same else 'OTHER'} scores"
+            f"{n_fits:4} fits, {name:12} {timing['median']:6.2f} s, "
+            f"{1 / timing['ratio']:.2f} times as fast as one process, "
+            f"{'the same' if same else 'OTHER'} scores"
         )
     return timings
 

@@ -1,8 +1,10 @@
 """Measure how much memory is free, and whether one more model and its data have room."""
 
 import ctypes
+import gc
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -113,6 +115,13 @@ class _Mallinfo(ctypes.Structure):
             "fordblks", "keepcost",
         )
     ]  # fmt: skip
+
+
+def give_back_memory() -> None:
+    """Give memory that malloc holds for later back to the system, where the C library can."""
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _unused_of_malloc() -> int:

@@ -82,11 +82,15 @@ class Merging:
         if key.shapes is None:
             return []
         rows = {structure: row for row, structure in enumerate(map(_structure, tasks))}
-        return [row for structure, row in rows.items() if structure not in self._tried[key.model]]
+        return [
+            row
+            for structure, row in rows.items()
+            if structure not in self._tried[key.model, key.shapes]
+        ]
 
     def count_as_tried(self, key: StackKey, tasks: list[EpochTask]) -> None:
-        """Take it that padding is right for models of these sizes."""
-        self._tried[key.model].update(map(_structure, tasks))
+        """Take it that padding to these shapes is right for models of these sizes."""
+        self._tried[key.model, key.shapes].update(map(_structure, tasks))
 
     def _without_sizes(self, key: StackKey) -> StackKey:
         if key not in self._loose:

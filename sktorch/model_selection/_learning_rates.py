@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from sktorch._divergence import DivergenceError
 from sktorch._estimator import TorchEstimator
+from sktorch._parameters import check_parameters
 from sktorch._private.scikit_learn import rows_of
 from sktorch._seed import resolve_seed
 from sktorch.data.splitting import hold_out
@@ -99,6 +100,8 @@ def learning_rate_sweep(
     True
     """
     rates = _checked_rates(lrs)
+    if y is None:
+        raise ValueError("learning_rate_sweep requires y to be passed, but the target y is None.")
     check_consistent_length(X, y, sample_weight)
     seed = resolve_seed(random_state)
     rows = hold_out(np.arange(len(y)), _strata(estimator, y), validation_fraction, seed)
@@ -148,6 +151,7 @@ def _net_and_inputs(
 ) -> tuple[str, TorchEstimator, Any, Any]:
     """Return the name of the learning rate, the estimator that has it, and rows as it gets them."""
     if isinstance(estimator, TorchEstimator):
+        check_parameters(estimator)
         return f"{prefix}lr", estimator, X_train, X_valid
     if not isinstance(estimator, Pipeline):
         raise TypeError(

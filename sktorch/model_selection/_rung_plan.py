@@ -26,6 +26,11 @@ def plan_rungs(
     The last rung always trains for `max_epochs`, as a full search does. `min_epochs` is the first
     rung's, "exhaust" for as many as lead to `max_epochs` when as few candidates as the factor are
     left, or "max" for a single rung. If `aggressive`, the first rung is repeated until that is so.
+
+    Raises
+    ------
+    ValueError
+        If there are more rungs than candidates and epochs together.
     """
     n_required = 1 + floor(log(n_candidates, factor) + 1e-9)
     if min_epochs == "exhaust":
@@ -35,6 +40,11 @@ def plan_rungs(
     assert isinstance(min_epochs, int)
     n_possible = 1 + round(log(max_epochs / min_epochs, factor))
     n_rungs = n_required if aggressive else min(n_required, n_possible)
+    if n_rungs > n_candidates + max_epochs:
+        raise ValueError(
+            f"factor={factor:g} makes {n_rungs:,} rungs for {n_candidates} candidates and "
+            f"{max_epochs} epochs, most of which change nothing. Raise factor, as to 2 or 3."
+        )
     repeats = max(n_rungs - n_possible, 0)
     powers = [max(0, rung - repeats) for rung in range(n_rungs - 1)]
     n_epochs = [min(floor(min_epochs * factor**power), max_epochs) for power in powers]

@@ -10,6 +10,7 @@ from typing import Any
 import joblib
 
 from sktorch.fused.belongings import Package
+from sktorch.fused.host_memory import give_back_memory
 from sktorch.fused.rendezvous import TaskHandle, current_task
 from sktorch.workers.chunks import Call
 from sktorch.workers.shared import fill_in
@@ -42,7 +43,9 @@ def run_chunk(
 
     backend = joblib.parallel_config("sktorch", inner_max_num_threads=n_threads)
     with backend, _cancelling(handles, is_stopped):
-        return joblib.Parallel(pre_dispatch="all")(joblib.delayed(run)(*task) for task in chunk)
+        returned = joblib.Parallel(pre_dispatch="all")(joblib.delayed(run)(*task) for task in chunk)
+    give_back_memory()  # loky ends processes that grow, and a new one takes seconds.
+    return returned
 
 
 @contextmanager

@@ -217,6 +217,12 @@ WRONG = {
     "a rate of zero": ({"lrs": [0, 0.1]}, ValueError, "lrs=.* must be positive"),
     "no rate": ({"lrs": []}, ValueError, "lrs=.* must be positive"),
     "no epoch": ({"n_epochs": 0}, ValueError, "n_epochs=0 must be a positive integer"),
+    "no targets": ({"data": (cancer[0], None)}, ValueError, "requires y to be passed"),
+    "a wrong parameter": (
+        {"estimator": TorchClassifier(batch_size="auto")},
+        ValueError,
+        "batch_size must be a positive integer",
+    ),
     "rows that differ": ({"data": (cancer[0], cancer[1][:9])}, ValueError, "inconsistent"),
     "a module that fails": (
         {"estimator": TorchClassifier(nn.Linear(3, 2))},

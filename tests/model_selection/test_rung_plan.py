@@ -49,3 +49,9 @@ def test_no_rung_has_more_epochs_than_the_last():
                     assert plan.n_epochs == sorted(plan.n_epochs)
                     assert plan.n_epochs[0] >= 1
                     assert plan.n_epochs[-1] == most
+
+
+@pytest.mark.parametrize("aggressive", [True, False])
+def test_a_factor_that_changes_nothing_is_refused(aggressive):
+    with pytest.raises(ValueError, match=r"factor=1 makes 4,\d+,\d+ rungs for 60 candidates"):
+        plan_rungs(60, 1 + 1e-6, 1, 60, aggressive=aggressive)
