@@ -26,6 +26,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
+import joblib
 import numpy as np
 import torch
 from scipy.stats import loguniform
@@ -41,6 +42,7 @@ from sktorch import TorchClassifier
 from sktorch.model_selection import HalvingSearchCV
 from sktorch.modules import FourierFeatures, ScaleLayer, TabularMLP
 from sktorch.preprocessing import make_cleaner
+from sktorch.workers.engines import ENGINES
 
 # %%
 # The net and its parameters
@@ -118,12 +120,13 @@ def search_for(n_candidates):
 ENSEMBLE, BEST = "ensemble", "best candidate"
 
 
-def measure(n_candidates, others, splits):
+def measure(n_candidates, others, splits, over=None):
     """``{contestant: {measure: mean over the splits}}``, and the seconds of each search."""
     scores, seconds = {}, []
     for X_train, y_train, X_test, y_test in splits:
         start = time.perf_counter(), time.process_time()
-        search = search_for(n_candidates).fit(X_train, y_train)
+        with joblib.parallel_config("sktorch", over=over):
+            search = search_for(n_candidates).fit(X_train, y_train)
         seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
         ensemble = search.best_estimator_
         parameters = search.cv_results_["params"][ensemble.best_candidate_]
@@ -148,6 +151,7 @@ def main():
     parser.add_argument("--rows", type=int, default=4000, help="at most; default: %(default)s")
     parser.add_argument("--candidates", type=int, default=32, help="default: %(default)s")
     parser.add_argument("--others", default="RealMLP-TD-S,Tabular", help="default: %(default)s")
+    parser.add_argument("--over", choices=ENGINES, help="workers to search on; default: none")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     names = [name for name in arguments.others.split(",") if name]
@@ -161,7 +165,7 @@ def main():
     for name in arguments.sets.split(","):
         X, y = load(name, arguments.rows)
         splits = islice(folds_of(X, y, 5, is_classifier=True), arguments.folds)
-        results[name], (wall, cpu) = measure(arguments.candidates, others, splits)
+        results[name], (wall, cpu) = measure(arguments.candidates, others, splits, arguments.over)
         told = f"{name}: a search took {wall:.0f} s, {cpu:.0f} s of CPU"
         print(told, *results[name].items(), sep="\n  ", file=sys.stderr, flush=True)
     print(f"\n{tables(results)}")
