@@ -399,8 +399,7 @@ def test_a_file_is_read_a_batch_at_a_time(tmp_path):
     np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loader", [{}, {"iterator_train__num_workers": 0}])
-def test_a_memory_map_is_read_a_batch_at_a_time(tmp_path, loader):
+def test_a_loader_reads_a_memory_map_a_batch_at_a_time(tmp_path):
     shape = (4000, 1000)
     mapped = np.memmap(tmp_path / "X.dat", dtype="float32", mode="w+", shape=shape)
     mapped[:, 0] = np.random.RandomState(0).randn(shape[0])
@@ -408,6 +407,7 @@ def test_a_memory_map_is_read_a_batch_at_a_time(tmp_path, loader):
     mapped = np.memmap(tmp_path / "X.dat", dtype="float32", mode="r", shape=shape)
     y = (mapped[:, 0] > 0).astype(int)
     batch_bytes = 100 * mapped[0].nbytes
+    loader = {"iterator_train__num_workers": 0, "iterator_valid__num_workers": 0}
     estimator = classifier(max_epochs=1, batch_size=100, early_stopping=True, **loader)
     tracemalloc.start()
     try:
@@ -427,3 +427,27 @@ def test_a_tensor_dataset_beside_its_loader_settings():
     dataset = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
     fitted = classifier(iterator_train__batch_size=7).fit(dataset)
     assert fitted.history_[0, "train_batch_count"] == -(-N // 7)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"shuffle": "rows"}, "shuffle must be True, False or 'blocks', got 'rows'"),
+        ({"shuffle": "blocks", "num_workers": 0}, "is for arrays that are cut by index"),
+    ],
+)
+def test_a_shuffle_that_there_is_not(options, words):
+    options = {f"iterator_train__{name}": value for name, value in options.items()}
+    with pytest.raises(ValueError, match=words):
+        classifier(**options).fit(X, Y)
+
+
+def test_a_dataset_is_not_shuffled_in_blocks():
+    dataset = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+    with pytest.raises(ValueError, match=r"these rows go through a DataLoader.*Leave out shuffle"):
+        classifier(iterator_train__shuffle="blocks").fit(dataset)
+
+
+def test_few_rows_in_blocks_are_all_mixed(expected):
+    fitted = classifier(iterator_train__shuffle="blocks").fit(X, Y)
+    assert np.array_equal(fitted.predict_proba(X), expected)

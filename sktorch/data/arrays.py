@@ -11,7 +11,7 @@ from sktorch._errors import check_tensor_kind, errors_name
 from sktorch.data.dtypes import exceeds_float32
 from sktorch.data.rows import RowSource
 from sktorch.data.source import Settings
-from sktorch.data.tensors import is_lazy_frame
+from sktorch.data.tensors import is_in_file, is_lazy_frame
 
 CLEAN = (
     "sktorch.preprocessing.make_cleaner() before the estimator, in a pipeline, makes text, dates "
@@ -103,13 +103,7 @@ def as_rows(X: Any) -> Any:
 
 def is_lazy_array(values: Any) -> bool:
     """Say whether an array is never made dense as a whole: sparse, or a view of a memory map."""
-    if sparse.issparse(values):
-        return True
-    while isinstance(values, np.ndarray):
-        if isinstance(values, np.memmap):
-            return True
-        values = values.base
-    return False
+    return sparse.issparse(values) or is_in_file(values)
 
 
 def check_values(X: Any, name: str, input_name: str = "X", *, n_dims: int = 2) -> Any:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sktorch._errors import errors_name
+from sktorch.data.order import IN_BLOCKS, epoch_order, order_in_blocks
 from sktorch.data.structure import Batch, Inputs, split_rows, tree_leaves, tree_map
 
 # Copied in a new order at a time: small beside data that need more memory.
@@ -28,14 +29,6 @@ class _Rows(Protocol):
     def __getitem__(self, index: Tensor) -> Inputs: ...
 
 
-def epoch_order(n_rows: int, seed: int) -> Tensor:
-    """Return the order in which a ``DataLoader(shuffle=True)`` visits rows, by its sampler's seed.
-
-    The sampler draws that seed from torch's default generator, after the loader's own draw.
-    """
-    return torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed))
-
-
 def draw_loader_seed() -> int:
     """Draw the number that a ``DataLoader`` draws at the start of every pass over the data."""
     return int(torch.empty((), dtype=torch.int64).random_())
@@ -44,10 +37,11 @@ def draw_loader_seed() -> int:
 class Batches:
     """Batches of the rows of an index, in a new order every epoch if shuffled.
 
-    It has the batches of one epoch, or of `n_epochs` that follow each other.
+    With ``shuffle="blocks"`` it is one that a disk reads in few pieces. It has the batches of one epoch, or of `n_epochs` that follow each other.
     """
 
     n_epochs = 1
+    cuts_blocks = True  # Several batches can be fetched as one, and cut.
 
     def __init__(
         self,
@@ -57,7 +51,7 @@ class Batches:
         index: Tensor,
         *,
         batch_size: int,
-        shuffle: bool,
+        shuffle: bool | str,
         drop_last: bool = False,
     ) -> None:
         self.rows, self.targets, self.weights, self.index = rows, targets, weights, index
@@ -124,11 +118,24 @@ class Batches:
         return self.rows[index], self.targets.index_select(0, index), weights
 
     def n_at_once(self, block_bytes: int) -> int:
-        """Return how many batches to fetch at once: one where rows are made dense for it."""
-        if not self.rows.is_whole:
+        """Return how many batches to fetch at once."""
+        if not self.cuts_blocks:
             return 1
-        row_bytes = sum(x[:1].nbytes for x in tree_leaves(self.rows.values))
-        return max(block_bytes // max(row_bytes * self.batch_size, 1), 1)
+        return max(block_bytes // max(self.row_bytes * self.batch_size, 1), 1)
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of a row as the module gets it."""
+        rows = self.rows.values if self.rows.is_whole else self.rows[torch.tensor([0])]
+        return sum(x[:1].nbytes for x in tree_leaves(rows))
+
+    def order(self, seed: int | None) -> Tensor:
+        """Return the rows of an epoch in the order of a seed; None: in that of the index."""
+        if seed is None:
+            return self.index
+        if self.shuffle == IN_BLOCKS:
+            return order_in_blocks(self.index, seed, self.row_bytes)
+        return self.index[epoch_order(len(self.index), seed)]
 
 
 def rows_of(batch: Batch, start: int, n_rows: int) -> Batch:
@@ -161,10 +168,8 @@ class EpochBatches:
 
     @cached_property
     def _order(self) -> Tensor:
-        index = self._batches.index
-        if self.seed is not None:
-            index = index[epoch_order(len(index), self.seed)]
-        return index[: sum(self.sizes)].to(self._batches.targets.device)
+        order = self._batches.order(self.seed)
+        return order[: sum(self.sizes)].to(self._batches.targets.device)
 
     def forget_rows(self) -> None:
         """Free the order and the rows, which are drawn and fetched anew where they are needed."""

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sktorch.data.dtypes import Dtypes
+from sktorch.data.order import IN_BLOCKS
 from sktorch.data.structure import Batch, only_entry, tree_leaves
 from sktorch.data.tensors import as_tensors
 
@@ -32,6 +33,10 @@ def loader_options(batch_size: int, shuffle: bool, given: dict[str, Any]) -> dic
         del options["batch_size"]
     elif "batch_size" in given:
         _check_size(given["batch_size"])
+    if options.get("shuffle") not in (None, True, False, IN_BLOCKS):
+        raise ValueError(
+            f"shuffle must be True, False or {IN_BLOCKS!r}, got {options['shuffle']!r}"
+        )
     return options
 
 
@@ -84,6 +89,12 @@ class LoaderBatches:
         named: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
         _check_size(options.get("batch_size", 1))
+        if options.get("shuffle") == IN_BLOCKS:
+            raise ValueError(
+                f"shuffle={IN_BLOCKS!r} is for arrays that are cut by index, and these rows go "
+                "through a DataLoader, one by one. Leave out shuffle, or, for an array, the options "
+                "that only a DataLoader has"
+            )
         self.dtypes, self.device, self.weighted = dtypes, device, weighted
         self.arguments, self.named = arguments, named
         given = options.get("collate_fn")

@@ -17,6 +17,8 @@ from sktorch.targets.arrays import as_numpy
 class PaddedBatches(Batches):
     """Batches as long as the longest sequence in them: hardly two are of one shape."""
 
+    cuts_blocks = False
+
 
 class Sequences(RowSource):
     """A list, or an ndarray of objects, of arrays or lists whose first dimension differs."""

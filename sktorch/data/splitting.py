@@ -29,7 +29,7 @@ def hold_out(
     alone = np.zeros(len(index), dtype=bool)
     if strata is not None:
         alone = np.bincount(strata[index])[strata[index]] == 1
-    candidates = index[~alone]
+    candidates = index[~alone] if alone.any() else index  # Millions of rows need no copy.
     codes = None if strata is None else strata[candidates]
     n_strata = 1 if codes is None else len(np.unique(codes))
     n_valid = max(ceil(fraction * len(index)), n_strata)

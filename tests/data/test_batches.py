@@ -11,8 +11,8 @@ from sktorch.data.batches import (
     Batches,
     JoinedBatches,
     draw_loader_seed,
-    epoch_order,
 )
+from sktorch.data.order import epoch_order
 from sktorch.data.rows import Rows, row_batches
 from sktorch.data.sources import as_source
 
