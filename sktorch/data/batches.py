@@ -37,7 +37,8 @@ def draw_loader_seed() -> int:
 class Batches:
     """Batches of the rows of an index, in a new order every epoch if shuffled.
 
-    With ``shuffle="blocks"`` it is one that a disk reads in few pieces. It has the batches of one epoch, or of `n_epochs` that follow each other.
+    With ``shuffle="blocks"`` it is one that a disk reads in few pieces.
+    It has the batches of one epoch, or of `n_epochs` that follow each other.
     """
 
     n_epochs = 1

@@ -92,8 +92,8 @@ class LoaderBatches:
         if options.get("shuffle") == IN_BLOCKS:
             raise ValueError(
                 f"shuffle={IN_BLOCKS!r} is for arrays that are cut by index, and these rows go "
-                "through a DataLoader, one by one. Leave out shuffle, or, for an array, the options "
-                "that only a DataLoader has"
+                "through a DataLoader. Leave out shuffle, or, for an array, what only a DataLoader "
+                "has"
             )
         self.dtypes, self.device, self.weighted = dtypes, device, weighted
         self.arguments, self.named = arguments, named
