@@ -139,7 +139,7 @@ print(f"Test accuracy of the net trained on Parquet: {net.score(test):.3f}")
 # Rows of one dtype in one file are read ten times as fast: in blocks, and without a Python object
 # for each. ``fit``, ``predict`` and ``score`` take the map as the array that it is. By default all
 # rows are shuffled, and the model is that of the array in memory. Where the file does not fit in
-# memory, ``iterator_train__shuffle="blocks"`` reads runs of rows from 64 places, and shuffles these.
+# memory, ``iterator_train__shuffle="blocks"`` shuffles runs of rows from 64 places.
 path = folder / "X.npy"
 X = np.lib.format.open_memmap(path, "w+", np.float32, (arguments.rows, N_FEATURES))
 y = np.empty(arguments.rows, np.int64)

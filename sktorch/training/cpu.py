@@ -1,8 +1,10 @@
 """Set a CPU up for small steps: as few threads as the work is worth, no subnormal floats."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
@@ -21,6 +23,8 @@ def threads_for(n_multiply_adds: float, n_threads: int | None = None) -> Iterato
     threads that fit side by side do not disturb each other.
     """
     before = torch.get_num_threads()
+    if before > 1:
+        let_forks_compute()
     n_threads = 1 if n_multiply_adds < MIN_WORK_FOR_THREADS else n_threads or before
     if n_threads == before:
         yield
@@ -35,6 +39,21 @@ def threads_for(n_multiply_adds: float, n_threads: int | None = None) -> Iterato
     except BaseException:  # perhaps an interrupt that broke that off
         torch.set_num_threads(before)
         raise
+
+
+@cache
+def let_forks_compute() -> None:
+    """Let processes that are forked from this one compute on one thread.
+
+    A fork has none of its parent's threads. torch would share its work with those that it had, and
+    wait forever. Workers of a ``DataLoader`` compute on one thread, too.
+    """
+    if hasattr(os, "register_at_fork"):  # Windows has no forks.
+        os.register_at_fork(after_in_child=_compute_on_one_thread)
+
+
+def _compute_on_one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 def set_number_for_new_threads(n_threads: int) -> None:

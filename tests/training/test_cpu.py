@@ -1,5 +1,8 @@
 """Small steps run on one thread and without subnormals, and both settings come back."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -190,3 +193,35 @@ def test_gradients_are_flushed():
     assert gradient() > 0
     with subnormals_flushed():
         assert gradient() == 0
+
+
+FORK = """
+import multiprocessing
+
+import numpy as np
+import torch
+from sktorch import TorchClassifier
+from sktorch.modules import MLP
+
+X = np.random.RandomState(0).randn(4000, 50).astype("float32")
+y = (X[:, 0] > 0).astype(int)
+
+def score():
+    net = TorchClassifier(
+        MLP, module__hidden=(1000,), batch_size=2000, max_epochs=1, device="cpu", random_state=0
+    )
+    return net.fit(X, y).score(X, y)
+
+torch.set_num_threads(2)
+score()
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    pool.apply(score)
+    print(pool.apply(torch.get_num_threads), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
+def test_a_fork_computes_on_one_thread_after_a_fit_on_two():
+    arguments = [sys.executable, "-W", "ignore", "-c", FORK]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["1", "2"]
