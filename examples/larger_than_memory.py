@@ -72,9 +72,10 @@ class ParquetRows(IterableDataset):
         order = torch.randperm(len(self.files)) if is_shuffled else torch.arange(len(self.files))
         for numbers in order.split(self.n_mixed):
             frame = pl.read_parquet([self.files[number] for number in numbers])
-            X, y = frame.select(names).to_numpy(order="c"), frame["label"].to_numpy()
-            rows = torch.randperm(len(y)).numpy() if is_shuffled else slice(None)
-            yield from zip(torch.from_numpy(X[rows]), y[rows].tolist(), strict=True)
+            X, y = frame.select(names).to_torch(), frame["label"].to_torch()
+            rows = torch.randperm(len(y)) if is_shuffled else torch.arange(len(y))
+            for part in rows.split(1000):  # One by one, rows are slow; all at once, they are large.
+                yield from zip(X[part], y[part].tolist(), strict=True)
 
 
 # %%

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from sktorch._building import build_net, module_of, resume_net
 from sktorch._checkpoint import checkpoint_of, digests_of, seed_of
 from sktorch._components import defaults_of, forward_arguments
-from sktorch._device import resolve_device
+from sktorch._device import training_device
 from sktorch._divergence import check_outputs
 from sktorch._errors import errors_name
 from sktorch._features import check_features
@@ -115,7 +115,7 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
         """
         check_parameters(self)
         paused = None if partial else paused_fit()
-        device, seed = resolve_device(self.device), seed_of(self, paused, partial=partial)
+        device, seed = training_device(self.device), seed_of(self, paused, partial=partial)
         resume = (partial or self.warm_start) and hasattr(self, "net_")
         n_epochs = 1 if partial else self.max_epochs
 

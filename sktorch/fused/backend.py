@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any
 
 import joblib
+import torch
 from joblib.parallel import (
     FallbackToBackend,
     ParallelBackendBase,
@@ -32,6 +33,7 @@ from joblib.parallel import (
 
 from sktorch._private.search_tasks import SearchTask, search_task
 from sktorch._warnings import warn_caller
+from sktorch.fused.devices import all_devices, check_devices, placed
 from sktorch.fused.displays import choose_display, print_line
 from sktorch.fused.fuser import Fuser
 from sktorch.fused.host_memory import MemoryLimit, free_memory
@@ -72,13 +74,16 @@ class FusedBackend(ParallelBackendBase):
         out; None stops none. "median" is ``sktorch.model_selection.MedianRule()``, "halving" is
         ``HalvingRule()`` beside it. A rule of one's own has their two methods. With ``n_jobs=1``
         joblib does without the backend, and nothing is pruned.
+    devices : list of str or torch.device, default: all CUDA devices
+        Fits with ``device="auto"`` or "cuda" are spread over these: a search's candidates take
+        turns, as other tasks do. A fit that names another device keeps it.
 
     Raises
     ------
     TypeError
-        If another option is given, or `prune` is no rule.
+        If another option is given, `prune` is no rule, or `devices` no list.
     ValueError
-        If `prune` is the name of no rule.
+        If `prune` is the name of no rule, or `devices` are none, or some that the machine lacks.
 
     Warns
     -----
@@ -110,17 +115,21 @@ class FusedBackend(ParallelBackendBase):
         inner_max_num_threads: int | None = None,
         free_memory: Callable[..., dict[str, int]] = free_memory,
         prune: Any = None,
+        devices: Any = None,
         **unknown: Any,
     ) -> None:
         if unknown:
             raise TypeError(
                 f"The joblib backend 'sktorch' has no option {', '.join(unknown)}. Its options are "
-                "over, n_workers, inner_max_num_threads, free_memory and prune."
+                "over, n_workers, inner_max_num_threads, free_memory, prune and devices."
             )
         super().__init__(nesting_level or 0, inner_max_num_threads)
         self._free_memory, self._is_limited_by_memory = free_memory, True
         self._n_jobs = MAX_TASKS
         self._rule, self._tally = rule_of(prune), Tally()
+        self.devices = check_devices(devices)  # None: all CUDA devices
+        self._spread_over: tuple[torch.device, ...] = ()  # by the call that is under way
+        self._n_submitted = 0
         self._pruner: Pruner | None = None
         self._verbose = 0  # joblib's setting, while the backend prints instead
         self._progress: Progress | None = None  # of the call that is under way
@@ -163,7 +172,7 @@ class FusedBackend(ParallelBackendBase):
         """Return a backend for calls inside a task, whose tasks join those of this one."""
         level = self.nesting_level + 1
         n_threads = self.inner_max_num_threads
-        backend = FusedBackend(level, n_threads, self._free_memory, self._rule)
+        backend = FusedBackend(level, n_threads, self._free_memory, self._rule, self.devices)
         backend._tally = self._tally
         return backend, None
 
@@ -180,6 +189,8 @@ class FusedBackend(ParallelBackendBase):
         assert call is not None
         self._threads = TaskThreads(call, self._n_jobs, has_room)
         self._pruner = None if self._rule is None else Pruner(self._rule, self._tally)
+        self._spread_over = all_devices() if self.devices is None else self.devices
+        self._n_submitted = 0
 
     def _outermost_call(self) -> TaskHandle:
         """Return the handle of a call outside of any task, with a rendezvous and a fuser."""
@@ -210,6 +221,8 @@ class FusedBackend(ParallelBackendBase):
         assert self._threads is not None  # joblib has started the call.
         if self._pruner is not None and search is not None and search.n_candidates > 1:
             func = partial(_contest, self._pruner, search, func)
+        func = placed(func, self._n_submitted, search, self._spread_over)
+        self._n_submitted += 1
         return self._threads.submit(func, ended)
 
     @contextmanager
@@ -287,3 +300,9 @@ def _contest(pruner: Pruner, search: SearchTask, task: Callable[[], Any]) -> Any
     """Run a task of a search, whose fit is compared with those of the others."""
     with contesting(pruner, search):
         return task()
+
+
+def first_device() -> torch.device | None:
+    """Return the first device that is named for the backend: there a search refits."""
+    backend, _ = get_active_backend()
+    return backend.devices[0] if isinstance(backend, FusedBackend) and backend.devices else None

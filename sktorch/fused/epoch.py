@@ -43,7 +43,7 @@ class BlockedBatches(Protocol):
 class StackKey(NamedTuple):
     """What tasks of one stack have in common: their models, and the shape of their next batch."""
 
-    model: tuple  # whether it trains, its structure, settings of the engine, a schedule
+    model: tuple  # whether it trains, its structure, the engine's settings and device, a schedule
     batch_shape: Hashable
     is_scheduled: bool
     shapes: Shapes | None = None  # to which the models are padded, whose sizes are not in the key
@@ -121,6 +121,11 @@ class EpochTask:
         return self.shared_batches.example(self.n_done)[1].device
 
     @property
+    def lane(self) -> torch.device:
+        """The device of the fit: tensors don't tell two of a CPU apart, as tests do."""
+        return self.model.engine.device
+
+    @property
     def n_parameters(self) -> int:
         """Number of elements of the module's parameters."""
         return sum(p.numel() for p in self.model.net.module_.parameters())
@@ -195,7 +200,7 @@ class EpochTask:
             self.settings = stackable_settings(self.model.net.optimizer_)
         is_scheduled = self.after_step is not None
         structure = self.model.structure(self.training)
-        model = self.training, structure, engine.settings, is_scheduled
+        model = self.training, structure, engine.settings, engine.device, is_scheduled
         example = self.shared_batches.example(self.n_done)
         return StackKey(model, (self.n_rows, *shapes_of_rows(example)), is_scheduled)
 

@@ -10,15 +10,16 @@ import math
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
 
 import torch
 
+from sktorch._device import current_device
 from sktorch.fused.epoch import BlockedBatches, EpochTask, StackKey
 from sktorch.fused.lockstep import LockstepEpoch
 from sktorch.fused.merging import Merging
@@ -74,20 +75,28 @@ class Fuser:
         self._n_runs += 1
         waiting = sorted(tasks, key=lambda task: task.order)
         _share_batches(waiting)
-        on_cpu = all(task.device.type == "cpu" for task in waiting)
-        # A GPU runs one kernel after the other in any case, and several threads that start them
-        # wait for Python's lock.
-        with ThreadPoolExecutor(self.n_workers if on_cpu else 1) as pool:
+        with ExitStack() as stack:
+            lanes = {task.lane: None for task in waiting}
+            pools = {lane: stack.enter_context(self._pool(lanes)) for lane in lanes}
             while waiting := [task for task in waiting if _goes_on(task)]:
                 jobs = self._jobs(waiting)
                 n_threads = max(self.n_workers // len(jobs), 1)
-                for outcome in [pool.submit(job, n_threads) for job in jobs]:
+                for outcome in [pools[lane].submit(job, n_threads) for lane, job in jobs]:
                     outcome.result()
         first = self._n_runs - N_RUNS_KEPT
         self._stacks = {key: kept for key, kept in self._stacks.items() if kept[0] > first}
 
-    def _jobs(self, tasks: list[EpochTask]) -> list[Callable[[int], None]]:
-        """Return functions of a number of threads: those of the stacks, and of single tasks."""
+    def _pool(self, lanes: Collection[torch.device]) -> ThreadPoolExecutor:
+        """Return the threads of one of several devices, which work side by side.
+
+        A GPU has one. It runs one kernel after the other in any case, and several threads that
+        start them wait for Python's lock.
+        """
+        on_cpu = all(lane.type == "cpu" for lane in lanes)
+        return ThreadPoolExecutor(max(self.n_workers // len(lanes), 1) if on_cpu else 1)
+
+    def _jobs(self, tasks: list[EpochTask]) -> list[tuple[torch.device, Callable[[int], None]]]:
+        """Return functions of a number of threads, of each stack and single task; by devices."""
         by_key: defaultdict[StackKey, list[EpochTask]] = defaultdict(list)
         by_reason: defaultdict[str, list[EpochTask]] = defaultdict(list)
         for task in tasks:
@@ -109,8 +118,8 @@ class Fuser:
                 self._tell(alike, "alone: there is no other of its kind", 1)
             alone += alike
         return [
-            *(partial(self._run_together, stack) for stack in stacks),
-            *(partial(self._run_alone, task) for task in alone),
+            *((stack.tasks[0].lane, partial(self._run_together, stack)) for stack in stacks),
+            *((task.lane, partial(self._run_alone, task)) for task in alone),
         ]
 
     def _cut(self, key: StackKey, tasks: list[EpochTask]) -> list[list[EpochTask]]:
@@ -248,7 +257,7 @@ def _at_work(tasks: list[EpochTask], n_threads: int) -> Iterator[None]:
     first = tasks[0]
     work = first.model.net.work_.multiply_adds * first.n_rows * len(tasks)
     try:
-        with threads_for(work, n_threads), subnormals_flushed():
+        with current_device(first.lane), threads_for(work, n_threads), subnormals_flushed():
             yield
     except BaseException as error:
         for task in tasks:

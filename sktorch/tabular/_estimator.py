@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sktorch._device import current_device, resolve_device
+from sktorch._device import current_device, resolve_device, training_device
 from sktorch._seed import resolve_seed
 from sktorch.modules import rank_knots
 from sktorch.persistence.estimators import SavedEstimator
@@ -43,7 +43,7 @@ class TabularEstimator(SavedEstimator, BaseEstimator):
     @leaves_generators_as_found
     def _train(self, X: Any, y: np.ndarray, weights: np.ndarray | None, task: Task) -> np.ndarray:
         """Train on a checked table and encoded targets; return outputs for held-out rows."""
-        device, seed = resolve_device(self.device), resolve_seed(self.random_state)
+        device, seed = training_device(self.device), resolve_seed(self.random_state)
         cleaner = TableCleaner(
             categorical_features=self.categorical_features,
             outliers="smooth",

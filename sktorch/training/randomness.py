@@ -211,6 +211,8 @@ def _torch_generators(device: torch.device) -> list[_Generator]:
     """Return torch's default generators of the CPU and of another device."""
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
+    if device.type == "cpu":  # It has one generator, whatever number it is given.
+        device = torch.device("cpu")
     places = {"cpu": torch.device("cpu"), device.type: device}
     return [_torch_generator(place) for place in places.values()]
 
