@@ -203,6 +203,8 @@ def test_the_backend_is_registered():
 
 
 def test_options_that_the_backend_does_not_have_are_refused():
-    message = "no option over. Its options are inner_max_num_threads, free_memory and prune"
+    message = (
+        "no option over. Its options are inner_max_num_threads, free_memory, prune and devices"
+    )
     with pytest.raises(TypeError, match=message), joblib.parallel_config("sktorch", over="cores"):
         pass

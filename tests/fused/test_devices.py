@@ -164,11 +164,6 @@ def test_devices_that_there_are_not(devices, error, words):
         joblib.parallel_config("sktorch", devices=devices)
 
 
-def test_unknown_options_hear_of_devices():
-    with pytest.raises(TypeError, match="prune and devices"):
-        joblib.parallel_config("sktorch", device="cpu")
-
-
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 @pytest.mark.parametrize("devices", [None, ["cuda:0", "cuda:1"]])
 def test_a_search_uses_two_gpus(iris, seen, devices):
