@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochScoring, EpochTimer, LRScheduler, PrintLog
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EpochScoring,
+    EpochTimer,
+    LRScheduler,
+    PrintLog,
+    TrainEndCheckpoint,
+)
 from skorch.dataset import Dataset
 from skorch.utils import TeeGenerator
 from torch.utils.data import Subset
@@ -117,6 +125,13 @@ def raised_by_callback(interrupt: KeyboardInterrupt) -> bool:
 def are_plain(callbacks: Iterable[tuple[str, Callback]]) -> bool:
     """Say whether callbacks are those that every net has, which draw no random numbers."""
     return all(type(callback) in (EpochTimer, PrintLog) for _, callback in callbacks)
+
+
+def prints_or_writes(callback: Callback) -> bool:
+    """Say whether a callback is one of skorch's that print, log or write files."""
+    kind = type(callback)
+    writes = isinstance(callback, Checkpoint | TrainEndCheckpoint)
+    return writes or (kind.__module__ == EpochTimer.__module__ and kind is not EpochTimer)
 
 
 def listens_to_batches(callback: Callback) -> bool:

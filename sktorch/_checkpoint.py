@@ -58,7 +58,8 @@ class Checkpoint:
 
     def save(self, job: Any, n_done: int, *, is_over: bool) -> None:
         """Write the state of a job, if it is time; warn if that fails."""
-        if n_done % self.every and n_done < self.max_epochs and not is_over:
+        is_due = n_done % self.every == 0 or n_done >= self.max_epochs or is_over
+        if not is_due or not job.processes.is_first:
             return
         self._tell_left_out(job)
         progress = {"n_done": n_done, "is_over": is_over, "max_epochs": self.max_epochs}

@@ -22,6 +22,7 @@ from sktorch._errors import errors_name
 from sktorch._features import check_features
 from sktorch._job import TrainingJob
 from sktorch._net import Net, call
+from sktorch._outline import outline_of
 from sktorch._parameters import ComponentParameters, check_parameters, is_auto
 from sktorch._part import Part
 from sktorch._rungs import paused_fit
@@ -40,6 +41,7 @@ from sktorch.persistence.estimators import SavedEstimator
 from sktorch.targets.codec import Codec, LabelsOfSteps
 from sktorch.targets.own import OwnLoss
 from sktorch.training.interrupts import leaves_as_found
+from sktorch.training.processes import current_processes, together
 from sktorch.training.randomness import RandomStream, leaves_generators_as_found
 from sktorch.training.settings import OF_TRAINING
 
@@ -96,6 +98,7 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
 
     @leaves_as_found(*OF_TRAINING)
     @leaves_generators_as_found
+    @together
     def _fit(
         self,
         X: Any,
@@ -111,11 +114,13 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
         """Train on new weights or, with ``warm_start`` and for ``partial_fit``, on those there are.
 
         ``partial_fit`` is one epoch on all rows. `validation` holds the arguments of ``fit`` that
-        are rows to validate on.
+        are rows to validate on. Several processes train one model, if they call it together.
         """
+        processes = current_processes()
         check_parameters(self)
         paused = None if partial else paused_fit()
-        device, seed = training_device(self.device), seed_of(self, paused, partial=partial)
+        device = processes.local(training_device(self.device))
+        seed = processes.agreed(seed_of(self, paused, partial=partial))
         resume = (partial or self.warm_start) and hasattr(self, "net_")
         n_epochs = 1 if partial else self.max_epochs
 
@@ -131,6 +136,8 @@ class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, 
             train, valid = data.normalised(), None
             if not partial:
                 train, valid = split(self, data, sample_weight, groups, validation, seed)
+            if processes.size > 1:
+                processes.check_same(outline_of(self, train, valid))
             net = resume_net(self, seed) if resume else build_net(self, train, device, seed)
             job = TrainingJob(self, net, train, valid, n_epochs, partial=partial)
             given = {"sample_weight": sample_weight, "groups": groups, **validation}

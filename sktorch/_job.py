@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from sklearn.base import BaseEstimator
 
-from sktorch._callbacks import StopTraining, are_plain
+from sktorch._callbacks import StopTraining, are_plain, prints_or_writes
 from sktorch._callers import in_meta_estimator
 from sktorch._checkpoint import Checkpoint
 from sktorch._device import current_device
@@ -29,9 +29,11 @@ from sktorch.data.structure import Batch
 from sktorch.fused.runner import choose_runner
 from sktorch.training.ahead import AheadRunner
 from sktorch.training.cpu import subnormals_flushed, threads_for
-from sktorch.training.engine import Engine, StepSettings
+from sktorch.training.engine import StepSettings
+from sktorch.training.joint_engine import make_engine
 from sktorch.training.named_schedules import make_schedule
 from sktorch.training.optimizers import is_of_torch
+from sktorch.training.processes import current_processes
 from sktorch.training.randomness import never_draws
 from sktorch.training.schedule import Schedule
 from sktorch.training.stopping import BestWeights, Plateau
@@ -66,7 +68,8 @@ class TrainingJob:
         self.device = torch.device(net.device)
         names = [field.name for field in fields(StepSettings)]
         settings = StepSettings(**{name: getattr(estimator, name) for name in names})
-        self.engine = Engine(self.device, settings, n_epochs)
+        self.processes = current_processes()
+        self.engine = make_engine(self.processes, self.device, settings, n_epochs)
         self.runner = AheadRunner(choose_runner(self.engine, user_code=self._runs_user_code()))
 
     def run(self) -> None:
@@ -74,6 +77,9 @@ class TrainingJob:
         estimator, net, arguments = self.estimator, self.net, self._callback_arguments()
         context = callback_context(estimator, max_subtasks=self.n_epochs)
         context.call_on_fit_task_begin(estimator=estimator, **arguments)
+        self._share_weights()
+        if not self.processes.is_first:
+            net.callbacks_ = [pair for pair in net.callbacks_ if not prints_or_writes(pair[1])]
         try:
             net.notify("on_train_begin", X=self.train.source.values, y=self.train.y)
             work = net.work_.multiply_adds * estimator.batch_size
@@ -84,14 +90,16 @@ class TrainingJob:
                     epoch.call_on_fit_task_begin(estimator=estimator, **arguments)
                     stop = self._train_epoch(number)
                     stop = epoch.call_on_fit_task_end(estimator=estimator, **arguments) or stop
+                    stop = self.processes.any(bool(stop))
                     if self.checkpoint is not None:
-                        self.checkpoint.save(self, number, is_over=bool(stop))
+                        self.checkpoint.save(self, number, is_over=stop)
                     if stop or self.pruning.stops(number):
                         break
         except StopTraining:
             pass
         except KeyboardInterrupt:
-            if in_meta_estimator() or self._n_trained() == self.n_before:
+            alone = self.processes.size == 1  # Each rank would stop in another batch.
+            if in_meta_estimator() or self._n_trained() == self.n_before or not alone:
                 raise
             warn_caller(
                 f"Training was interrupted in epoch {len(net.history) - self.n_before} of "
@@ -106,8 +114,14 @@ class TrainingJob:
         if self.valid is None:  # Losses of validation show what the last step did.
             check_last_step(net, self.train.source.example)
         net.end_training(self.train.source.values, self.train.y)
+        self._share_weights()  # A callback of rank 0 may have read others from a file.
         estimator.eager_reason_ = self.runner.eager_reason
         context.call_on_fit_task_end(estimator=estimator, **arguments)
+
+    def _share_weights(self) -> None:
+        """Give every process the weights and buffers of rank 0."""
+        for part in (self.net.module_, self.net.criterion_):
+            self.processes.copy_first(chain(part.parameters(), part.buffers()))
 
     def _epochs_left(self, *, is_watched: bool) -> range:
         """Prepare the epochs, unless there are none; return the numbers of those to train.
@@ -129,18 +143,25 @@ class TrainingJob:
             self.net.fit_epoch, self.runner, train, evaluations, datasets, self.schedule
         )
         n_done = 0 if self.checkpoint is None else self.checkpoint.resume(self)
+        self.processes.check_same({"epochs in its checkpoint": n_done})
         return range(n_done + 1, self.until + 1)
 
     def _train_epoch(self, number: int) -> bool:
         """Train an epoch; return whether it should be the last."""
         if not self.is_watched:
             self.runner.n_epochs = self._n_epochs_unwatched(number)
+        self._agree_on_numbers()
         stop = self._fit_epoch()
-        value = self.net.history[-1, self.monitor]
+        value = self.processes.agreed(self.net.history[-1, self.monitor])
         self._keep_best(self.plateau.sign * value)
         if self.schedule is not None:
             self.schedule.after_epoch(value)
         return self.plateau.update(value) or stop
+
+    def _agree_on_numbers(self) -> None:
+        """Let all processes draw the numbers of rank 0: what they did apart may have drawn some."""
+        stream = self.net.stream_ = self.processes.agreed(self.net.stream_)
+        stream.device = self.device
 
     def _n_epochs_unwatched(self, number: int) -> int:
         """Return how many epochs follow, this one included, before the net is looked at."""
@@ -165,6 +186,7 @@ class TrainingJob:
         return (
             self.best is not None
             or self.schedule is not None
+            or self.processes.size > 1
             or self.estimator.verbose  # Each epoch is printed as it ends.
             or self.estimator.gradient_accumulation > 1  # The last group of an epoch is short.
             or self._runs_user_code()

@@ -118,8 +118,11 @@ class Engine:
         """Return the loss of the net's module and criterion; the same object while these are."""
         known, module, criterion = self._objective, net.module_, net.criterion_
         if known is None or known.module is not module or known.criterion is not criterion:
-            known = self._objective = Objective(module, criterion, self.precision.autocast)
+            known = self._objective = self._make_objective(module, criterion)
         return known
+
+    def _make_objective(self, module: Any, criterion: nn.Module) -> Objective:
+        return Objective(module, criterion, self.precision.autocast)
 
     def step(
         self,
@@ -141,8 +144,7 @@ class Engine:
             )
         objective = self.objective(net)
         if settings.is_compiled:
-            module = self._compile(net.module_)
-            objective = Objective(module, net.criterion_, self.precision.autocast)
+            objective = self._make_objective(self._compile(net.module_), net.criterion_)
         step = make_step(objective, optimizer, self.precision, settings.gradient_clip)
         self._reason = self._why_eager(optimizer, observed, scheduled)
         if self._reason is not None:

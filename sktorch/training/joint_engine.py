@@ -1,0 +1,138 @@
+"""The engine of a model that several processes train: each computes its share of every batch.
+
+All processes know every batch. Each calls the module on its own rows, gathers the outputs of the
+others, and computes the loss of the whole batch: so any loss is that of one process, whatever it
+makes of weights, of classes, or of several rows at once. Gradients flow back to the own rows, and
+their sum over the processes is the gradient of the batch.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sktorch.data.structure import Batch, Inputs, Outputs, call_module, tree_map
+from sktorch.training.engine import Engine
+from sktorch.training.objective import Objective
+from sktorch.training.processes import OneProcess, SeveralProcesses
+from sktorch.training.randomness import RandomStream, never_draws
+from sktorch.training.runner import Observer, Step, Trained, Trainee
+
+
+def make_engine(processes: OneProcess, *args: Any) -> Engine:
+    """Return the engine of a model, which one process trains or several."""
+    several = isinstance(processes, SeveralProcesses)
+    return JointEngine(processes, *args) if several else Engine(*args)
+
+
+class JointEngine(Engine):
+    """The runner of one model that several processes train."""
+
+    def __init__(self, processes: SeveralProcesses, *args: Any) -> None:
+        super().__init__(*args)
+        self._processes = processes
+
+    def train(
+        self,
+        net: Trainee,
+        batches: Iterable[Batch],
+        observer: Observer | None = None,
+        after_step: Callable[[], object] | None = None,
+    ) -> Trained:
+        """Fit a net to every batch once, in train mode."""
+        trained = super().train(net, batches, observer, after_step)
+        # Statistics of batches are those of each rank's rows.
+        self._processes.copy_first(net.module_.buffers())
+        return trained
+
+    def step(self, net: Trainee, **settings: Any) -> Step:
+        """Return the training step of an epoch, of the share of this process."""
+        step, objective = super().step(net, **settings), self.objective(net)
+        run: Callable = _call
+        if not all(map(never_draws, objective.modules())):
+            # Equal on every rank are the numbers that batches are drawn with, but not the masks.
+            seed = (net.stream_.next_seed() + self._processes.rank) % 2**32
+            run = RandomStream(seed, self.device).run_in_torch
+        return JointStep(step, self._processes, [*objective.parameters()], run)
+
+    def _make_objective(self, module: Any, criterion: nn.Module) -> Objective:
+        return JointObjective(self._processes, module, criterion, self.precision.autocast)
+
+    def _why_eager(self, *_: Any) -> str:
+        return "several processes train the model together"
+
+
+class JointObjective(Objective):
+    """The forward pass of a batch of which this process computes its share of the outputs."""
+
+    def __init__(self, processes: SeveralProcesses, *args: Any) -> None:
+        super().__init__(*args)
+        self._processes = processes
+
+    def forward(self, X: Inputs, y: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Outputs]:
+        """Return the mean loss of a batch and the module's output, of all its rows."""
+        processes, module, n_rows = self._processes, self.module, len(y)
+        share = processes.share(n_rows)
+        n_own = share.stop - share.start
+        # A module may not take a batch of no rows: it gets one, whose output is left out.
+        rows = share if n_own else slice(1)
+        with self.autocast():
+            output = call_module(module, tree_map(lambda x: x[rows], X))
+            output = tree_map(lambda own: _joint(own[:n_own], processes, n_rows), output)
+            return self.loss_function(output, y, weight, X=X, module=module), output
+
+
+@dataclass
+class JointStep:
+    """A training step whose gradients are those of all processes."""
+
+    step: Step
+    processes: SeveralProcesses
+    parameters: list[nn.Parameter]
+    run: Callable  # calls the step, with this rank's random numbers
+
+    def __call__(
+        self,
+        batch: Batch,
+        first: bool = True,
+        last: bool = True,
+        share: float = 1.0,
+        on_gradient: Callable[[Batch], object] | None = None,
+    ) -> tuple[Tensor, Outputs]:
+        """Step as `sktorch.training.loop.TrainStep` does."""
+        when_there = partial(self._average, last, on_gradient)
+        return self.run(self.step, batch, first, last, share, when_there)
+
+    def _average(self, last: bool, on_gradient: Callable | None, batch: Batch) -> None:
+        if last:  # Those of earlier batches are in the sum.
+            self.processes.average_gradients(self.parameters)
+        if on_gradient is not None:
+            on_gradient(batch)
+
+
+class _Joint(torch.autograd.Function):
+    """The rows of all processes, of which the gradient flows back to those of this one."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, processes: SeveralProcesses, n_rows: int) -> Tensor:
+        ctx.share, ctx.size = processes.share(n_rows), processes.size
+        return processes.gathered(own, n_rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        # Every process computes the loss, and the mean of gradients is taken: that counts terms
+        # of the parameters alone once, and outputs, which one process computes, a share of once.
+        return gradient[ctx.share] * ctx.size, None, None
+
+
+def _joint(own: Tensor, processes: SeveralProcesses, n_rows: int) -> Tensor:
+    if own.is_floating_point():
+        return _Joint.apply(own, processes, n_rows)
+    return processes.gathered(own, n_rows)
+
+
+def _call(function: Callable, *args: Any) -> Any:
+    return function(*args)
