@@ -1,9 +1,9 @@
 """Several processes that train one model: which fits they share, and what they tell each other.
 
-Each process ("rank", as torch.distributed numbers them) calls the same functions with the same
-arguments in the same order. What is sent goes through two groups: one for tensors, and one in which
-ranks meet at the end of a fit, to tell whether it failed. A rank that fails destroys its group for
-tensors, so that those that wait for it there come to the meeting as well.
+Each process (a "rank", as torch.distributed numbers them) calls the same functions with the same
+arguments in the same order. There are two groups: one to work in, and one to meet in at the end of
+a fit, to tell whether it failed. A rank that fails leaves the group to work in, so that those that
+wait for it there fail, too, and come to the meeting.
 """
 
 import atexit
@@ -69,16 +69,16 @@ class SeveralProcesses(OneProcess):
     def agreed(self, value: Any) -> Any:
         """Return the value of rank 0."""
         values = [value]
-        _reached(distributed.broadcast_object_list, values, group=self._groups.meeting)
+        _reached(distributed.broadcast_object_list, values, group=self._groups.work)
         return value if self.is_first else values[0]
 
     def any(self, flag: bool) -> bool:
         """Say whether a flag is set in any of the processes."""
-        return any(self._of_all(flag))
+        return any(self._of_all(flag, self._groups.work))
 
     def check_same(self, values: dict[str, Any]) -> None:
         """Raise ValueError in every process if values differ between them."""
-        first, *others = self._of_all(values)
+        first, *others = self._of_all(values, self._groups.work)
         for rank, other in enumerate(others, start=1):
             names = [name for name in first if other.get(name) != first[name]]
             if names:
@@ -93,7 +93,7 @@ class SeveralProcesses(OneProcess):
         for tensor in tensors:
             sent = tensor.detach().contiguous()
             sent = sent.byte() if sent.dtype is torch.bool else sent  # gloo sends no bool
-            _reached(distributed.broadcast, sent, src=0, group=self._groups.tensors)
+            _reached(distributed.broadcast, sent, src=0, group=self._groups.work)
             if not self.is_first:
                 tensor.detach().copy_(sent)
 
@@ -112,7 +112,7 @@ class SeveralProcesses(OneProcess):
         padded[: len(own)] = own
         sent = padded.flatten().view(torch.uint8)  # gloo does not send every dtype
         received = [torch.empty_like(sent) for _ in sizes]
-        _reached(distributed.all_gather, received, sent, group=self._groups.tensors)
+        _reached(distributed.all_gather, received, sent, group=self._groups.work)
         parts = [part.view(own.dtype).view(padded.shape) for part in received]
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
@@ -143,12 +143,12 @@ class SeveralProcesses(OneProcess):
                 parameter.grad = mean.view_as(parameter).clone()
 
     def _sum(self, tensor: Tensor) -> Tensor:
-        _reached(distributed.all_reduce, tensor, group=self._groups.tensors)
+        _reached(distributed.all_reduce, tensor, group=self._groups.work)
         return tensor
 
-    def _of_all(self, value: Any) -> list[Any]:
+    def _of_all(self, value: Any, group: Any) -> list[Any]:
         values = [None] * self.size
-        _reached(distributed.all_gather_object, values, value, group=self._groups.meeting)
+        _reached(distributed.all_gather_object, values, value, group=group)
         return values
 
     def run(self, function: Callable[[], Any]) -> Any:
@@ -158,19 +158,20 @@ class SeveralProcesses(OneProcess):
         except BaseException as error:
             self._tell(error)
             raise
-        self._raise_for(self._of_all(None), None)
+        self._raise_for(self._of_all(None, self._groups.meeting), None)
         return result
 
     def _tell(self, error: BaseException) -> None:
         """Tell the others of an error; raise theirs, if it is only a consequence of that."""
         is_consequence = isinstance(error, _Unreachable)
-        self._groups.close_tensors()
+        self._groups.leave_work()
         if not is_consequence and torch.cuda.is_initialized():
             return  # The others may wait for a GPU, and would not come.
         try:
-            errors = self._of_all(None if is_consequence else f"{type(error).__name__}: {error}")
+            own = None if is_consequence else f"{type(error).__name__}: {error}"
+            errors = self._of_all(own, self._groups.meeting)
         except _Unreachable:
-            errors = []
+            errors, self._groups.is_lost = [], True
         if is_consequence:
             self._raise_for(errors, error)
             raise RuntimeError(
@@ -192,16 +193,17 @@ class _Unreachable(RuntimeError):
 
 @dataclass
 class _Groups:
-    """The process groups of fits: one for tensors, which an error closes, and one to meet in."""
+    """The process groups of fits: one to work in, until an error, and one to meet in."""
 
     world: Any
     meeting: Any
-    tensors: Any
+    work: Any
+    is_lost: bool = False  # Did a process die?
 
-    def close_tensors(self) -> None:
-        """Let those that wait for tensors of this process fail."""
-        distributed.destroy_process_group(self.tensors)
-        self.tensors = None
+    def leave_work(self) -> None:
+        """Let those that wait for this process fail."""
+        distributed.destroy_process_group(self.work)
+        self.work = None
 
 
 class _Here(threading.local):
@@ -269,8 +271,13 @@ def _open_groups() -> _Groups:
     world = distributed.group.WORLD
     if _groups is None or _groups.world is not world:
         _groups = _Groups(world, distributed.new_group(backend="gloo"), None)
-    if _groups.tensors is None:
-        _groups.tensors = distributed.new_group(backend=backend)
+    if _groups.is_lost:
+        raise RuntimeError(
+            "A process of the group has died, and no further model can be trained together. Start "
+            "all processes again."
+        )
+    if _groups.work is None:
+        _groups.work = distributed.new_group(backend=backend)
     return _groups
 
 

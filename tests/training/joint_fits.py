@@ -112,7 +112,9 @@ class Batches(Callback):
         self.seen = []
 
     def on_grad_computed(self, net, named_parameters, **_):
-        self.seen.append(sum(float(p.grad.norm()) for _, p in named_parameters if p.grad is not None))
+        self.seen.append(
+            sum(float(p.grad.norm()) for _, p in named_parameters if p.grad is not None)
+        )
 
     def on_batch_end(self, net, batch, loss, y_pred, **_):
         self.seen += [float(loss), float(y_pred.sum()), len(batch[1])]
@@ -161,7 +163,10 @@ def resumed() -> dict[str, Any]:
         TorchClassifier(**settings | {"max_epochs": 2}).fit(X, Y)
         continued = made_by(TorchClassifier(**settings | {"max_epochs": 5}).fit(X, Y))
         assert continued["n_epochs"] == 5
-        return {"n_epochs": continued["n_epochs"], "weights": sum(map(np.size, continued["weights"]))}
+        return {
+            "n_epochs": continued["n_epochs"],
+            "weights": sum(map(np.size, continued["weights"])),
+        }
 
 
 def shared(folder: str) -> str:
@@ -203,14 +208,21 @@ FITS = {
     ),
     "validation": partial(classified, validation=(X[::3], Y[::3]), early_stopping=True),
     "scoring": partial(
-        classified, validation_fraction=0.3, early_stopping=True, scoring=["roc_auc_ovr", "train_f1_macro"]
+        classified,
+        validation_fraction=0.3,
+        early_stopping=True,
+        scoring=["roc_auc_ovr", "train_f1_macro"],
     ),
     "plateau": partial(classified, lr_schedule="plateau", lr=0.5, lr_schedule__patience=0),
     "one_cycle": partial(classified, lr_schedule="onecycle", lr=0.01),
     "sgd": partial(classified, optimizer="sgd", optimizer__momentum=0.9, lr=0.1),
     "lbfgs": partial(classified, optimizer=torch.optim.LBFGS, batch_size=150),
     "sparse": partial(
-        of_module, Tokens, (4 + X).round().clip(0, 8).astype(int), Y, optimizer=torch.optim.SparseAdam
+        of_module,
+        Tokens,
+        (4 + X).round().clip(0, 8).astype(int),
+        Y,
+        optimizer=torch.optim.SparseAdam,
     ),
     "clip": partial(classified, gradient_clip=0.1),
     "accumulation": partial(classified, gradient_accumulation=3),

@@ -3,48 +3,55 @@
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import multiprocessing
 
-SECONDS = 240  # Nothing takes as long: what hangs is ended.
+ROOT = Path(__file__).parents[2]
+SECONDS = 100  # Nothing takes as long: what hangs is ended.
 
 
-def run_ranks(*functions: Callable, n_ranks: int = 2) -> list[list[Any]]:
-    """Call functions one after another in several processes; return their values by rank.
+def run_ranks(*functions: Callable, n_ranks: int = 2) -> list[Any]:
+    """Call functions one after another in several processes; return a list of values by rank.
 
-    An error is a value, too; the value of a process that dies is its exit code.
+    An error is a value, too. In place of the list of a process that dies is its exit code.
     """
-    context = multiprocessing.get_context("spawn")
-    pipes = [context.Pipe(duplex=False) for _ in range(n_ranks)]
-    port = _free_port()
-    processes = [
-        context.Process(target=_work, args=(rank, n_ranks, port, pipe[1], functions))
-        for rank, pipe in enumerate(pipes)
-    ]
-    try:
-        for process, (_, sender) in zip(processes, pipes, strict=True):
-            process.start()
-            sender.close()
-        return [_received(*pair) for pair in zip(processes, pipes, strict=True)]
-    finally:
-        for process in processes:
-            process.kill()
-            process.join()
+    with TemporaryDirectory() as folder:
+        Path(folder, "functions").write_bytes(pickle.dumps(functions))
+        port = _free_port()
+        processes = [_started(rank, n_ranks, folder, port) for rank in range(n_ranks)]
+        try:
+            codes = [process.wait(SECONDS) for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        values = [Path(folder, f"values{rank}") for rank in range(n_ranks)]
+        return [
+            pickle.loads(path.read_bytes()) if path.exists() else code
+            for path, code in zip(values, codes, strict=True)
+        ]
 
 
-def _received(process: Any, pipe: tuple) -> Any:
-    receiver, _ = pipe
-    if not receiver.poll(SECONDS):
-        return ["hangs"]
-    try:
-        return pickle.loads(receiver.recv_bytes())
-    except EOFError:
-        process.join(SECONDS)
-        return [process.exitcode]
+def _started(rank: int, n_ranks: int, folder: str, port: int) -> subprocess.Popen:
+    of_torchrun = {
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": n_ranks,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__, folder],
+        cwd=ROOT,
+        env=os.environ | {name: str(value) for name, value in of_torchrun.items()},
+    )
 
 
 def _free_port() -> int:
@@ -53,17 +60,16 @@ def _free_port() -> int:
         return found.getsockname()[1]
 
 
-def _work(rank: int, n_ranks: int, port: int, sender: Any, functions: tuple) -> None:
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(n_ranks), **address)
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
-    warnings.simplefilter("ignore")
-    sender.send_bytes(pickle.dumps([_value(function) for function in functions]))
-
-
 def _value(function: Callable) -> Any:
     try:
         return function()
     except Exception as error:
         return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    told = Path(sys.argv[1])
+    values = [_value(function) for function in pickle.loads((told / "functions").read_bytes())]
+    (told / f"values{os.environ['RANK']}").write_bytes(pickle.dumps(values))

@@ -1,0 +1,144 @@
+"""Fits of several processes that differ from each other, or of which one fails."""
+
+import io
+import os
+import signal
+import time
+from contextlib import redirect_stdout
+from functools import partial
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from sktorch import TorchClassifier
+from tests.training.joint_fits import SETTINGS, Linear, X, Y, classified, made_by
+
+
+def is_second() -> bool:
+    return os.environ.get("RANK") == "1"
+
+
+class OnSecond(Callback):
+    """Do something on rank 1 at the end of epoch 2."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def on_epoch_end(self, net, **_):
+        if is_second() and len(net.history) == 2:
+            self.action()
+
+
+def raise_error():
+    raise ValueError("a callback of mine")
+
+
+class StopOnSecond(Callback):
+    """Stop rank 1 after epoch 2, as callbacks of skorch do."""
+
+    def on_epoch_end(self, net, **_):
+        if is_second() and len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def timed(function) -> Any:
+    """Return the value or the error of a function, and the seconds that it took."""
+    start = time.monotonic()
+    try:
+        return function(), time.monotonic() - start
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}", time.monotonic() - start
+
+
+def on_second(given, otherwise):
+    """Fit on other data on rank 1."""
+    return classified(*(given if is_second() else otherwise))
+
+
+def with_own(**parameters):
+    """Fit with parameters of each rank."""
+    return classified(**{name: values[is_second()] for name, values in parameters.items()})
+
+
+def spoiled():
+    with_nan = X.copy()
+    with_nan[7, 1] = np.nan
+    return with_nan
+
+
+class Noisy(Linear):
+    """Draws in training, and begins with weights that no seed decides."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, X):
+        return self.layer(self.dropout(X))
+
+
+def from_own_weights():
+    torch.manual_seed(int(os.environ["RANK"]))
+    module = Noisy()
+    net = TorchClassifier(module, **SETTINGS | {"random_state": None, "early_stopping": True})
+    return made_by(net.fit(X, Y))
+
+
+def masks():
+    """Return the outputs of a dropout that the first batch of this rank went through."""
+    seen = []
+    module = Noisy()
+    module.dropout.register_forward_hook(lambda layer, args, output: seen.append(output == 0))
+    TorchClassifier(module, **SETTINGS | {"batch_size": 50, "max_epochs": 1}).fit(X, Y)
+    return next(mask.numpy() for mask in seen if len(mask) == 25)
+
+
+def printed():
+    printing = io.StringIO()
+    with redirect_stdout(printing):
+        classified(verbose=1)
+    return printing.getvalue()
+
+
+def in_threads():
+    fits = [joblib.delayed(reason)() for _ in range(2)]
+    return joblib.Parallel(n_jobs=2, backend="threading")(fits)
+
+
+def reason():
+    """Return why steps are not replayed: it tells who trains."""
+    return TorchClassifier(**SETTINGS).fit(X, Y).eager_reason_
+
+
+CASES = {
+    "other X": partial(on_second, (X + 1, Y), (X, Y)),
+    "another order": partial(on_second, (X[::-1], Y[::-1]), (X, Y)),
+    "other y": partial(on_second, (X, np.roll(Y, 1)), (X, Y)),
+    "other parameter": partial(with_own, batch_size=(30, 20)),
+    "bad row": partial(on_second, (spoiled(), Y), (X, Y)),
+    "bad parameter": partial(with_own, lr=(0.1, "high")),
+    "callback raises": partial(classified, callbacks=[OnSecond(raise_error)]),
+    "bad everywhere": partial(classified, spoiled(), Y),
+    "after failures": classified,
+    "callback stops": partial(classified, callbacks=[StopOnSecond]),
+    "own weights": from_own_weights,
+    "masks": masks,
+    "printed": printed,
+    "in threads": in_threads,
+    "who trains": reason,
+}
+DEATH = partial(timed, partial(classified, callbacks=[OnSecond(die)]))
+AFTER_DEATH = partial(timed, classified)
+
+
+def cases() -> dict[str, Any]:
+    """Return the value or the error of each case."""
+    return {name: timed(function)[0] for name, function in CASES.items()}
