@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator
 
 from sktorch._digest import digest
 from sktorch._part import Part
+from sktorch.data.rows import RowSource
 
 # Rows that are compared, over the whole of the data: to read all takes as long as an epoch.
 N_ROWS = 1000
@@ -40,7 +41,7 @@ def _values(part: Part) -> dict[str, Any]:
 def _some_rows(part: Part) -> Any:
     """Return rows of X; its type, where the user's code makes them."""
     source = part.source
-    if source.runs_user_code or source.n_rows is None:
+    if source.runs_user_code or not isinstance(source, RowSource):
         return type(source.given).__name__
     rows = np.unique(np.linspace(0, source.n_rows - 1, N_ROWS).astype(np.int64))
     return source.n_rows, source.take(rows)

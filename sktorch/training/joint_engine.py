@@ -24,8 +24,9 @@ from sktorch.training.runner import Observer, Step, Trained, Trainee
 
 def make_engine(processes: OneProcess, *args: Any) -> Engine:
     """Return the engine of a model, which one process trains or several."""
-    several = isinstance(processes, SeveralProcesses)
-    return JointEngine(processes, *args) if several else Engine(*args)
+    if isinstance(processes, SeveralProcesses):
+        return JointEngine(processes, *args)
+    return Engine(*args)
 
 
 class JointEngine(Engine):
@@ -113,25 +114,17 @@ class JointStep:
             on_gradient(batch)
 
 
-class _Joint(torch.autograd.Function):
-    """The rows of all processes, of which the gradient flows back to those of this one."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor, processes: SeveralProcesses, n_rows: int) -> Tensor:
-        ctx.share, ctx.size = processes.share(n_rows), processes.size
-        return processes.gathered(own, n_rows)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        # Every process computes the loss, and the mean of gradients is taken: that counts terms
-        # of the parameters alone once, and outputs, which one process computes, a share of once.
-        return gradient[ctx.share] * ctx.size, None, None
-
-
 def _joint(own: Tensor, processes: SeveralProcesses, n_rows: int) -> Tensor:
-    if own.is_floating_point():
-        return _Joint.apply(own, processes, n_rows)
-    return processes.gathered(own, n_rows)
+    """Return the outputs of all rows, of which the gradient flows back to those of this process.
+
+    Every process computes the loss, and the mean of their gradients is taken. So a term of the
+    parameters alone counts once, and an output, which one process computes, has to count for all.
+    """
+    share, joint = processes.share(n_rows), processes.gathered(own.detach(), n_rows)
+    if not own.requires_grad:
+        return joint
+    own.register_hook(lambda gradient: gradient * processes.size)
+    return torch.cat([joint[: share.start], own, joint[share.stop :]])
 
 
 def _call(function: Callable, *args: Any) -> Any:

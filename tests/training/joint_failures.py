@@ -15,7 +15,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sktorch import TorchClassifier
-from tests.training.joint_fits import SETTINGS, Linear, X, Y, classified, made_by
+from tests.training.joint_fits import SETTINGS, Linear, X, Y, classified, made_by, resumed
 
 
 def is_second() -> bool:
@@ -130,6 +130,7 @@ CASES = {
     "after failures": classified,
     "callback stops": partial(classified, callbacks=[StopOnSecond]),
     "own weights": from_own_weights,
+    "resumed without a seed": partial(resumed, random_state=None),
     "masks": masks,
     "printed": printed,
     "in threads": in_threads,

@@ -14,9 +14,21 @@ from tests.training.ranks import run_ranks
 
 
 @pytest.fixture(scope="module")
-def by_ranks():
-    """The values of all fits, by name, of each rank."""
-    return [dict(zip(FITS, values, strict=False)) for values in run_ranks(*FITS.values())]
+def values_by_rank():
+    """The values of all functions, of each rank: they are started once."""
+    return run_ranks(cases, *FITS.values())
+
+
+@pytest.fixture(scope="module")
+def fits_by_rank(values_by_rank):
+    """The models of `joint_fits` by name."""
+    return [dict(zip(FITS, values[1:], strict=True)) for values in values_by_rank]
+
+
+@pytest.fixture(scope="module")
+def cases_by_rank(values_by_rank):
+    """The values and errors of `joint_failures` by name."""
+    return [values[0] for values in values_by_rank]
 
 
 def assert_same(value, expected):
@@ -36,16 +48,10 @@ def assert_same(value, expected):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FITS)
-def test_processes_train_the_model_of_one(name, by_ranks):
+def test_processes_train_the_model_of_one(name, fits_by_rank):
     expected = FITS[name]()
-    for values in by_ranks:
+    for values in fits_by_rank:
         assert_same(values[name], expected)
-
-
-@pytest.fixture(scope="module")
-def cases_by_rank():
-    """The values and errors of `joint_failures`, by rank."""
-    return [values for (values,) in run_ranks(cases)]
 
 
 SAME = "Rank 1 has other {} than rank 0. Processes that train one model call fit with the same"
@@ -82,7 +88,7 @@ def test_processes_stop_together(cases_by_rank):
     assert [values["callback stops"]["n_epochs"] for values in cases_by_rank] == [2, 2]
 
 
-@pytest.mark.parametrize("name", ["callback stops", "own weights"])
+@pytest.mark.parametrize("name", ["callback stops", "own weights", "resumed without a seed"])
 def test_processes_have_the_same_model(name, cases_by_rank):
     first, second = cases_by_rank
     assert_same(first[name], second[name])
