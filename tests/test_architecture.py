@@ -166,6 +166,7 @@ TESTED_IN = {
     "training.joint_engine": "tests/training/test_processes.py",
     "training.objective": "tests/training/test_step.py",
     "training.runner": "tests/fused/test_runner.py",
+    "training.shared_batches": "tests/training/test_processes.py",
     "training.settings": "tests/training/test_interrupts.py",
 }
 

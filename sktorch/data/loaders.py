@@ -3,12 +3,13 @@
 A batch is ``(X, y, weight)`` as in `sktorch.data.batches`.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from numbers import Integral
 from operator import length_hint
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -103,9 +104,27 @@ class LoaderBatches:
         if device.type in ("cpu", "mps"):  # Only a warning would come of it.
             options.pop("pin_memory", None)
         self.loader: DataLoader = DataLoader(samples, **options)
+        self._options, self._own_collate_fn = options, given is not None
 
     def __len__(self) -> int:
         return len(self.loader)
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether each row of a batch is the same without the others, and batches keep order."""
+        in_order = self._options.get("in_order", True)
+        return self.loader.batch_sampler is not None and in_order and not self._own_collate_fn
+
+    def cut(self, choose: Callable[[list], list], draw: Callable) -> Self:
+        """Return the batches with some of their rows alone, which a function chooses.
+
+        The order of rows is drawn inside of `draw(function, *arguments)`.
+        """
+        batches = copy.copy(self)
+        options = {k: v for k, v in self._options.items() if k not in ("batch_size", *REORDERING)}
+        sampler: Any = _CutBatches(self.loader.batch_sampler, choose, draw)
+        batches.loader = DataLoader(self.loader.dataset, batch_sampler=sampler, **options)
+        return batches
 
     def __iter__(self) -> Iterator[Batch]:
         with self.named():
@@ -117,6 +136,23 @@ class LoaderBatches:
                 y.to(self.device, non_blocking=True),
                 weight.to(self.device, non_blocking=True) if self.weighted else None,
             )
+
+
+@dataclass
+class _CutBatches:
+    """A sampler of parts of the batches of another."""
+
+    batch_sampler: Any
+    choose: Callable[[list], list]
+    draw: Callable
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[list]:
+        batches = self.draw(iter, self.batch_sampler)
+        while batch := self.draw(next, batches, None):
+            yield self.choose([*batch])
 
 
 @dataclass

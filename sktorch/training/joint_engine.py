@@ -1,9 +1,9 @@
 """The engine of a model that several processes train: each computes its share of every batch.
 
-All processes know every batch. Each calls the module on its own rows, gathers the outputs of the
-others, and computes the loss of the whole batch: so any loss is that of one process, whatever it
-makes of weights, of classes, or of several rows at once. Gradients flow back to the own rows, and
-their sum over the processes is the gradient of the batch.
+All processes know every batch, or at least its targets. Each calls the module on its own rows,
+gathers the outputs of the others, and computes the loss of the whole batch: so any loss is that of
+one process, whatever it makes of weights, of classes, or of several rows at once. Gradients flow
+back to the own rows, and those of the processes together are the gradient of the batch.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sktorch.data.structure import Batch, Inputs, Outputs, call_module, tree_map
+from sktorch.data.structure import Batch, Inputs, Outputs, call_module, n_rows_of, tree_map
 from sktorch.training.engine import Engine
 from sktorch.training.objective import Objective
 from sktorch.training.processes import OneProcess, SeveralProcesses
 from sktorch.training.randomness import RandomStream, never_draws
-from sktorch.training.runner import Observer, Step, Trained, Trainee
+from sktorch.training.runner import Evaluated, Observer, Step, Trained, Trainee
+from sktorch.training.shared_batches import SharedBatches, can_be_shared
 
 
 def make_engine(processes: OneProcess, *args: Any) -> Engine:
@@ -35,6 +36,7 @@ class JointEngine(Engine):
     def __init__(self, processes: SeveralProcesses, *args: Any) -> None:
         super().__init__(*args)
         self._processes = processes
+        self._known: dict[int, SharedBatches] = {}  # by the batches that a job keeps
 
     def train(
         self,
@@ -44,19 +46,34 @@ class JointEngine(Engine):
         after_step: Callable[[], object] | None = None,
     ) -> Trained:
         """Fit a net to every batch once, in train mode."""
-        trained = super().train(net, batches, observer, after_step)
+        # Equal on every rank are the numbers that the order of rows is drawn with, but not others.
+        seed = (net.stream_.next_seed() + self._processes.rank) % 2**32
+        self._own_stream = RandomStream(seed, self.device)
+        trained = super().train(net, self._shared(net, batches), observer, after_step)
         # Statistics of batches are those of each rank's rows.
         self._processes.copy_first(net.module_.buffers())
         return trained
+
+    def evaluate(
+        self, net: Trainee, batches: Iterable[Batch], observer: Observer | None = None
+    ) -> Evaluated:
+        """Evaluate a net on every batch, in eval mode."""
+        return super().evaluate(net, self._shared(net, batches), observer)
+
+    def _shared(self, net: Trainee, batches: Iterable[Batch]) -> Iterable[Batch]:
+        """Return batches of an epoch, of which this process loads its share if that is possible."""
+        if not can_be_shared(batches):
+            return batches
+        if id(batches) not in self._known:
+            self._known[id(batches)] = SharedBatches(batches, self._processes)
+        return self._known[id(batches)].drawing(net.stream_, self._own_stream)
 
     def step(self, net: Trainee, **settings: Any) -> Step:
         """Return the training step of an epoch, of the share of this process."""
         step, objective = super().step(net, **settings), self.objective(net)
         run: Callable = _call
         if not all(map(never_draws, objective.modules())):
-            # Equal on every rank are the numbers that batches are drawn with, but not the masks.
-            seed = (net.stream_.next_seed() + self._processes.rank) % 2**32
-            run = RandomStream(seed, self.device).run_in_torch
+            run = self._own_stream.run_in_torch
         return JointStep(step, self._processes, [*objective.parameters()], run)
 
     def _make_objective(self, module: Any, criterion: nn.Module) -> Objective:
@@ -76,13 +93,20 @@ class JointObjective(Objective):
     def forward(self, X: Inputs, y: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Outputs]:
         """Return the mean loss of a batch and the module's output, of all its rows."""
         processes, module, n_rows = self._processes, self.module, len(y)
-        share = processes.share(n_rows)
-        n_own = share.stop - share.start
-        # A module may not take a batch of no rows: it gets one, whose output is left out.
-        rows = share if n_own else slice(1)
+        n_own = processes.n_own(n_rows)
+
+        def joint(own: Tensor) -> Tensor:
+            return _joint(own[:n_own], processes, n_rows)
+
+        own = X
+        if n_rows_of(X) == n_rows:  # else these are the rows that this process has loaded
+            # A module may not take a batch of no rows: it gets one, whose output is left out.
+            rows = processes.share(n_rows) if n_own else slice(1)
+            own = tree_map(lambda x: x[rows], X)
+        elif "X" in self.loss_function.arguments.context:
+            X = tree_map(joint, X)
         with self.autocast():
-            output = call_module(module, tree_map(lambda x: x[rows], X))
-            output = tree_map(lambda own: _joint(own[:n_own], processes, n_rows), output)
+            output = tree_map(joint, call_module(module, own))
             return self.loss_function(output, y, weight, X=X, module=module), output
 
 

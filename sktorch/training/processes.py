@@ -103,6 +103,11 @@ class SeveralProcesses(OneProcess):
         start, stop = (-(-n_rows * end // self.size) for end in (rank, rank + 1))
         return slice(start, stop)
 
+    def n_own(self, n_rows: int) -> int:
+        """Return the number of rows of a batch that are this rank's; it may be zero."""
+        share = self.share(n_rows)
+        return share.stop - share.start
+
     def gathered(self, own: Tensor, n_rows: int) -> Tensor:
         """Return the rows of a batch, of which each rank has computed its share."""
         shares = [self.share(n_rows, rank) for rank in range(self.size)]

@@ -15,7 +15,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sktorch import TorchClassifier
-from tests.training.joint_fits import SETTINGS, Linear, X, Y, classified, made_by, resumed
+from tests.training.joint_fits import SETTINGS, Flowers, Linear, X, Y, classified, made_by, resumed
 
 
 def is_second() -> bool:
@@ -101,6 +101,29 @@ def masks():
     return next(mask.numpy() for mask in seen if len(mask) == 25)
 
 
+class Loaded(Flowers):
+    """Flowers that are counted, and come with noise."""
+
+    def __init__(self):
+        self.n_loaded, self.noise = 0, []
+
+    def __getitem__(self, row):
+        self.n_loaded += 1
+        self.noise.append(float(torch.rand(())))
+        return super().__getitem__(row)[0]
+
+
+def loaded():
+    """Return how many samples an epoch loads, with what noise, and the model."""
+    flowers = Loaded()
+    net = TorchClassifier(**SETTINGS | {"max_epochs": 1, "batch_size": 50}).fit(flowers, Y)
+    before = flowers.n_loaded
+    flowers.noise.clear()
+    net.partial_fit(flowers, Y)
+    n_examples = 2
+    return flowers.n_loaded - before - n_examples, flowers.noise[n_examples:], made_by(net)
+
+
 def printed():
     printing = io.StringIO()
     with redirect_stdout(printing):
@@ -132,6 +155,7 @@ CASES = {
     "own weights": from_own_weights,
     "resumed without a seed": partial(resumed, random_state=None),
     "masks": masks,
+    "loaded": loaded,
     "printed": printed,
     "in threads": in_threads,
     "who trains": reason,

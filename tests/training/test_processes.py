@@ -100,6 +100,15 @@ def test_processes_draw_masks_of_their_own(cases_by_rank):
     assert not np.array_equal(first["masks"], second["masks"])
 
 
+def test_processes_load_their_share_of_a_dataset(cases_by_rank):
+    (n_first, noise, model), (n_second, other_noise, same_model) = (
+        values["loaded"] for values in cases_by_rank
+    )
+    assert (n_first, n_second) == (75, 75), (n_first, len(noise))
+    assert set(noise).isdisjoint(other_noise)
+    assert_same(model, same_model)
+
+
 def test_one_process_prints(cases_by_rank):
     first, second = cases_by_rank
     assert "train_loss" in first["printed"]
