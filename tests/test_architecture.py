@@ -163,6 +163,7 @@ TESTED_IN = {
     "persistence.tree": "tests/persistence/test_archive.py",
     "preprocessing._containers": "tests/preprocessing/test_columns.py",
     "preprocessing._parameters": "tests/preprocessing/test_cleaner.py",
+    "training.joint_batch_norm": "tests/training/test_processes.py",
     "training.joint_engine": "tests/training/test_processes.py",
     "training.objective": "tests/training/test_step.py",
     "training.runner": "tests/fused/test_runner.py",

@@ -90,7 +90,7 @@ def test_no_other_file_uses_a_private_name_of_the_libraries(name):
 
 
 def test_no_other_class_overrides_a_private_method_of_the_libraries():
-    by_metaclass = {"_abc_impl", "_sklearn_auto_wrap_output_keys"}
+    by_metaclass = {"_abc_impl", "_backward_cls", "_sklearn_auto_wrap_output_keys"}
     for module in walk_packages(sktorch.__path__, "sktorch."):
         for cls in vars(import_module(module.name)).values():
             if not inspect.isclass(cls) or not cls.__module__.startswith("sktorch."):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sktorch.data.structure import Batch, Inputs, Outputs, call_module, n_rows_of, tree_map
 from sktorch.training.engine import Engine
+from sktorch.training.joint_batch_norm import joint_batch_norms
 from sktorch.training.objective import Objective
 from sktorch.training.processes import OneProcess, SeveralProcesses
 from sktorch.training.randomness import RandomStream, never_draws
@@ -50,7 +51,7 @@ class JointEngine(Engine):
         seed = (net.stream_.next_seed() + self._processes.rank) % 2**32
         self._own_stream = RandomStream(seed, self.device)
         trained = super().train(net, self._shared(net, batches), observer, after_step)
-        # Statistics of batches are those of each rank's rows.
+        # Layers of the user's own may keep what they see of a rank's rows.
         self._processes.copy_first(net.module_.buffers())
         return trained
 
@@ -105,7 +106,8 @@ class JointObjective(Objective):
             own = tree_map(lambda x: x[rows], X)
         elif "X" in self.loss_function.arguments.context:
             X = tree_map(joint, X)
-        with self.autocast():
+        norms = joint_batch_norms(module, processes, has_rows=n_own > 0)
+        with self.autocast(), norms:
             output = tree_map(joint, call_module(module, own))
             return self.loss_function(output, y, weight, X=X, module=module), output
 

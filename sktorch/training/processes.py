@@ -127,7 +127,7 @@ class SeveralProcesses(OneProcess):
         by_dtype: dict[torch.dtype, list[nn.Parameter]] = {}
         for parameter in parameters:
             if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = self._sum(parameter.grad.coalesce()) / self.size
+                parameter.grad = self.summed(parameter.grad.coalesce()) / self.size
             elif parameter.requires_grad:
                 by_dtype.setdefault(parameter.dtype, []).append(parameter)
         for alike in by_dtype.values():
@@ -139,7 +139,7 @@ class SeveralProcesses(OneProcess):
         has_gradient = parameters[0].new_tensor([g is not None for g in gradients])
         pairs = zip(parameters, gradients, strict=True)
         values = [torch.zeros_like(p) if g is None else g for p, g in pairs]
-        sums = self._sum(torch.cat([has_gradient, *(value.flatten() for value in values)]))
+        sums = self.summed(torch.cat([has_gradient, *(value.flatten() for value in values)]))
         counts, *means = (sums / self.size).split([len(values), *map(Tensor.numel, values)])
         for number, (parameter, mean) in enumerate(zip(parameters, means, strict=True)):
             if parameter.grad is not None:
@@ -147,7 +147,8 @@ class SeveralProcesses(OneProcess):
             elif counts[number] > 0:
                 parameter.grad = mean.view_as(parameter).clone()
 
-    def _sum(self, tensor: Tensor) -> Tensor:
+    def summed(self, tensor: Tensor) -> Tensor:
+        """Return a tensor to which those of the other processes were added."""
         _reached(distributed.all_reduce, tensor, group=self._groups.work)
         return tensor
 

@@ -43,6 +43,26 @@ class Named(Linear):
         return self.layer(torch.cat([length, width], 1))
 
 
+class Normalised(nn.Module):
+    """Batch norms with and without parameters, and with several values a row."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(4, affine=False),
+            nn.Linear(4, 12),
+            nn.BatchNorm1d(12, momentum=None),
+            nn.Tanh(),
+            nn.Unflatten(1, (3, 2, 2)),
+            nn.BatchNorm2d(3, track_running_stats=False),
+            nn.Flatten(),
+            nn.Linear(12, 3),
+        ).double()
+
+    def forward(self, X):
+        return self.layers(X)
+
+
 class Tokens(nn.Module):
     """A sparse embedding of whole numbers."""
 
@@ -219,6 +239,10 @@ FITS = {
         Y,
         optimizer=torch.optim.SparseAdam,
     ),
+    "batch_norm": partial(of_module, Normalised, early_stopping=True),
+    "batch_norm_last_row": partial(of_module, Normalised, batch_size=149),
+    "batch_norm_of_dataset": partial(of_module, Normalised, Flowers(), batch_size=50),
+    "mlp_with_batch_norm": partial(classified, module__normalization="batch"),
     "clip": partial(classified, gradient_clip=0.1),
     "accumulation": partial(classified, gradient_accumulation=3),
     "augment": partial(classified, augment=torch.sin),
