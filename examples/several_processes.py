@@ -2,14 +2,15 @@
 One fit in several processes
 ============================
 
-A net whose steps are long trains in several processes, each of which computes its share of every
-batch. Run this file by itself, and then with two processes::
+A net trains in several processes, each of which computes its share of every batch. That pays where
+steps are long; here they are short, so that the example is. Run this file by itself, and then with
+two processes::
 
     python examples/several_processes.py
     torchrun --nproc-per-node 2 examples/several_processes.py
 
-Nothing in it knows of processes: under torchrun (or ``accelerate launch``) every process calls ``fit``
-with the same arguments, and has the same fitted estimator afterwards.
+Under torchrun every process calls ``fit`` with the same arguments, and has the same fitted estimator
+afterwards.
 """
 
 # %%
@@ -30,7 +31,7 @@ X_train, X_test, y_train, y_test = train_test_split(images, digits.target, rando
 
 net = TorchClassifier(
     ConvNet,
-    module__channels=(32, 64),
+    module__hidden=(32, 64),
     max_epochs=10,
     batch_size=128,
     early_stopping=True,
