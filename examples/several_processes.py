@@ -9,8 +9,8 @@ two processes::
     python examples/several_processes.py
     torchrun --nproc-per-node 2 examples/several_processes.py
 
-Under torchrun every process calls ``fit`` with the same arguments, and has the same fitted estimator
-afterwards.
+Under torchrun every process calls ``fit`` with the same arguments, and has the same fitted
+estimator afterwards.
 """
 
 # %%

@@ -25,8 +25,13 @@ def outline_of(estimator: BaseEstimator, train: Part, valid: Part | None) -> dic
         for name, value in _values(part).items()
     }
     parameters = estimator.get_params(deep=False)
-    plain = {k: v for k, v in parameters.items() if isinstance(v, _PLAIN) and k not in _FREE}
+    plain = {k: v for k, v in parameters.items() if _is_plain(v) and k not in _FREE}
     return data | {name: repr(value) for name, value in plain.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    parts = value if isinstance(value, tuple | list) else [value]
+    return all(isinstance(part, _PLAIN) for part in parts)
 
 
 def _values(part: Part) -> dict[str, Any]:

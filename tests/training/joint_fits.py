@@ -209,6 +209,12 @@ def continued() -> dict[str, Any]:
     return made_by(net.partial_fit(X[:50], Y[:50]))
 
 
+# Of two rows, the last batch, three processes compute none in one of them.
+FITS_OF_THREE = {
+    "plain": partial(of_module, Linear, batch_size=74),
+    "batch_norm": partial(of_module, Normalised, batch_size=74, early_stopping=True),
+    "dataset": partial(of_module, Linear, Flowers(), batch_size=74),
+}
 FITS = {
     "plain": classified,
     "last_row_alone": partial(classified, batch_size=149),

@@ -9,7 +9,7 @@ import torch
 
 from sktorch import TorchClassifier
 from tests.training.joint_failures import AFTER_DEATH, CASES, DEATH, cases, reason
-from tests.training.joint_fits import FITS
+from tests.training.joint_fits import FITS, FITS_OF_THREE
 from tests.training.ranks import run_ranks
 
 
@@ -52,6 +52,13 @@ def test_processes_train_the_model_of_one(name, fits_by_rank):
     expected = FITS[name]()
     for values in fits_by_rank:
         assert_same(values[name], expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_process_may_have_no_row_of_a_batch():
+    for values in run_ranks(*FITS_OF_THREE.values(), n_ranks=3):
+        for value, fit in zip(values, FITS_OF_THREE.values(), strict=True):
+            assert_same(value, fit())
 
 
 SAME = "Rank 1 has other {} than rank 0. Processes that train one model call fit with the same"
