@@ -63,7 +63,6 @@ class TrainingJob:
         self.n_before = len(net.history)
         self.best = BestWeights() if estimator.early_stopping and not partial else None
         self.schedule: Schedule | None = None
-        self.pruning = Pruning(self)
         self.score_name = estimator.codec_.score_name(net.criterion_)
         self.device = torch.device(net.device)
         names = [field.name for field in fields(StepSettings)]
@@ -75,6 +74,7 @@ class TrainingJob:
     def run(self) -> None:
         """Train, between the hooks of the callbacks, and keep the best weights."""
         estimator, net, arguments = self.estimator, self.net, self._callback_arguments()
+        pruning = Pruning(self)
         context = callback_context(estimator, max_subtasks=self.n_epochs)
         context.call_on_fit_task_begin(estimator=estimator, **arguments)
         self._share_weights()
@@ -93,7 +93,7 @@ class TrainingJob:
                     stop = self.processes.any(bool(stop))
                     if self.checkpoint is not None:
                         self.checkpoint.save(self, number, is_over=stop)
-                    if stop or self.pruning.stops(number):
+                    if stop or pruning.stops(number):
                         break
         except StopTraining:
             pass
@@ -108,8 +108,8 @@ class TrainingJob:
         finally:
             if self.schedule is not None:  # The next training begins at the learning rate given.
                 self.schedule.restore()
-        self.pruning.end()
-        estimator.pruned_ = self.pruning.has_stopped
+        pruning.end()
+        estimator.pruned_ = pruning.has_stopped
         estimator.best_epoch_ = self._restore_best()
         if self.valid is None:  # Losses of validation show what the last step did.
             check_last_step(net, self.train.source.example)

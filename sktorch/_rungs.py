@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import groupby
 from numbers import Integral
@@ -19,6 +18,7 @@ from typing import Any
 
 from sktorch._digest import digest
 from sktorch._job_state import restore_job, state_of_job
+from sktorch._object_state import copied
 from sktorch.fused.belongings import belongings
 from sktorch.fused.rendezvous import current_task
 
@@ -68,7 +68,7 @@ class PausedFit:
         """Keep the state of a job that pauses here."""
         is_over = is_over or n_done == job.n_epochs
         if self.goes_on and (n_done == self.until or is_over):
-            self._state, self._n_done, self._is_over = deepcopy(state_of_job(job)), n_done, is_over
+            self._state, self._n_done, self._is_over = copied(state_of_job(job)), n_done, is_over
 
     def record(self, history: Iterable[dict[str, Any]]) -> None:
         """Keep what the epochs so far recorded as numbers."""

@@ -140,8 +140,9 @@ class StackStep:
         self._loops: dict[bool, Loop | None] = {}
         written = stack.trained, stack.gradients
         self._tensors = tree_leaves((*written, stack.fixed, stack.buffers, stack.masks))
-        self._renew_settings = stack.renew_settings
         self._is_scheduled = tasks[0].after_step is not None
+        if self._is_scheduled:  # The stack holds its steps: without a cycle it goes at once.
+            self._renew_settings = stack.renew_settings
         self._after_steps: list[Callable[[], object]] = []
         stack.use_gradients(program.without_gradient)
         self._optimizer = without_hooks(stack.optimizer)
