@@ -44,7 +44,7 @@ class StackKey(NamedTuple):
     """What tasks of one stack have in common: their models, and the shape of their next batch."""
 
     model: tuple  # whether it trains, its structure, the engine's settings and device, a schedule
-    batch_shape: Hashable
+    batch_shape: tuple[Hashable, ...]  # number of rows, then the layout of a row
     is_scheduled: bool
     shapes: Shapes | None = None  # to which the models are padded, whose sizes are not in the key
 

@@ -25,6 +25,7 @@ from sktorch.fused.lockstep import LockstepEpoch
 from sktorch.fused.merging import Merging
 from sktorch.fused.stack import Stack
 from sktorch.fused.trial import Program, make_program, try_program
+from sktorch.fused.uneven_step import PartProgram
 from sktorch.training.cpu import subnormals_flushed, threads_for
 
 # The memory of a stack's models on a CPU: about its caches. Between a quarter and twice as much the
@@ -34,6 +35,8 @@ CACHE_BYTES = 16 * 2**20
 N_RUNS_KEPT = 4
 # Reuse a program up to 25 % wider than needed. Recording another costs about 100 steps.
 MAX_WIDTH_RATIO = 1.25
+# Of a program for the last batches of some models, which takes a single step of an epoch.
+MAX_PART_WIDTH_RATIO = 4.0
 # The share of a GPU's free memory that a stack may take.
 STACK_GPU_FRACTION = 0.4
 
@@ -141,12 +144,10 @@ class Fuser:
         cuts = [round(number * len(tasks) / n_stacks) for number in range(n_stacks + 1)]
         return [tasks[start:end] for start, end in pairwise(cuts)]
 
-    def _width(self, key: StackKey, n_tasks: int) -> int:
+    def _width(self, key: StackKey, n_tasks: int, max_ratio: float = MAX_WIDTH_RATIO) -> int:
         """Return a width that there was before, if it is not much more: it has a program."""
         known = self._widths[key]
-        width = min(
-            (w for w in known if n_tasks <= w <= MAX_WIDTH_RATIO * n_tasks), default=n_tasks
-        )
+        width = min((w for w in known if n_tasks <= w <= max_ratio * n_tasks), default=n_tasks)
         known.add(width)
         return width
 
@@ -193,10 +194,20 @@ class Fuser:
                 return True
         draws = program.recording.random
         seed = sum(task.model.net.stream_.next_seed() for task in job.tasks) % 2**63 if draws else 0
-        LockstepEpoch(job.tasks, stack, program, seed).run()
+        LockstepEpoch(job.tasks, stack, program, seed, partial(self._part_program, job)).run()
         if stack.optimizer is not None:
             self._stacks[_stack_id(job)] = self._n_runs, stack
         return True
+
+    def _part_program(self, job: StackJob, tasks: list[EpochTask]) -> PartProgram | None:
+        """Return a program for some tasks of a stack, whose next batches are of one length."""
+        if tasks[0].fills_up:
+            return None
+        key = job.key._replace(batch_shape=(tasks[0].n_rows, *job.key.batch_shape[1:]))
+        part = StackJob(tasks, key, self._width(key, len(tasks), MAX_PART_WIDTH_RATIO))
+        program = self._programs.get((key, part.width)) or self._program(part, self._stack(part))
+        usable = program.recording is not None
+        return PartProgram(program, part.width) if usable else None
 
     def _was_merged(self, job: StackJob) -> bool:
         """Say whether a stack was padded that can't be trained; from now on its tasks are not."""
@@ -233,7 +244,7 @@ class Fuser:
         how = f"together, {len(job.tasks)} in a stack" if reason is None else f"alone: {reason}"
         if job.key.shapes is not None:
             how = f"padded {how}" if reason is None else f"not padded: {reason}"
-        self._tell(job.tasks, how, self._n_tasks[job.key])
+        self._tell(job.tasks, how, self._n_tasks.get(job.key, len(job.tasks)))
         return self._programs[key]
 
     def _tell(self, tasks: list[EpochTask], how: str, n_models: int) -> None:

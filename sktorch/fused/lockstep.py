@@ -14,6 +14,7 @@ from sktorch.fused.epoch import EpochTask
 from sktorch.fused.stack import Stack
 from sktorch.fused.stacked_block import StackedBlock, stacked_block
 from sktorch.fused.trial import Program
+from sktorch.fused.uneven_step import FindProgram, uneven_gradients
 from sktorch.recording.replayed_optimizer import ReplayedOptimizer, Update
 from sktorch.recording.torchscript import Source, looped
 from sktorch.training.cuda_graph import Capturable, CapturedStep, is_capturable
@@ -27,36 +28,58 @@ Loop = Callable[[StackedBlock], Tensor]
 class LockstepEpoch:
     """The batches of several tasks, each step one of all of them."""
 
-    def __init__(self, tasks: list[EpochTask], stack: Stack, program: Program, seed: int) -> None:
+    def __init__(
+        self,
+        tasks: list[EpochTask],
+        stack: Stack,
+        program: Program,
+        seed: int,
+        find_program: FindProgram,
+    ) -> None:
         self.tasks, self.stack = tasks, stack
+        self._n_rows = tasks[0].n_rows  # of the batches that the program takes
         self.losses: list[Tensor] = []
         self.outputs: list[Outputs] = []
         self._cancelled = {task.cancelled for task in tasks}
         self._find_loop: Callable[[StackedBlock], Loop | None] = _no_loop
+        self._uneven_step: Callable[[], Tensor | None] = _nothing
         if stack.optimizer is None:
             self._step = _evaluation_step(tasks, stack, program, seed)
         else:
             step, self._step = _training_steps(tasks, stack, program, seed)
             self._find_loop = step.loop
+            if self._step is step:  # A captured one goes from batch to batch by itself.
+                self._uneven_step = partial(step.uneven, tasks, stack, find_program)
 
     def run(self) -> None:
-        """Go on while all have a batch of as many rows; then give every task what is its own.
+        """Go on while all have a batch and a program for it; then give every task what is its own.
 
         What fails leaves all models and tasks as they were before: only a stack has changed.
         """
-        n_rows, n_before = self.tasks[0].n_rows, [task.n_done for task in self.tasks]
+        n_before = [task.n_done for task in self.tasks]
         try:
-            while all(task.n_rows == n_rows and not task.is_over for task in self.tasks):
-                block = stacked_block(self.tasks, self.stack.width)
-                self._run_block(block)
-                self._advance(len(block))
-                if all(cancelled() for cancelled in self._cancelled):
+            while not any(task.is_over for task in self.tasks):
+                n_batches = self._run_batches()
+                self._advance(n_batches)
+                if not n_batches or all(cancelled() for cancelled in self._cancelled):
                     break
         except BaseException:
             for task, n_done in zip(self.tasks, n_before, strict=True):
                 task.n_done = n_done
             raise
         self._finish()
+
+    def _run_batches(self) -> int:
+        """Do the steps of the next batches; return how many of each task are done."""
+        if all(task.n_rows == self._n_rows for task in self.tasks):
+            block = stacked_block(self.tasks, self.stack.width)
+            self._run_block(block)
+            return len(block)
+        losses = self._uneven_step()
+        if losses is None:
+            return 0
+        self.losses.append(losses)
+        return 1
 
     def _run_block(self, block: StackedBlock) -> None:
         """Do the steps of a block: one by one, until it is known how to do all that are left."""
@@ -124,6 +147,10 @@ def _no_loop(block: StackedBlock) -> None:
     """Say that the steps of a block are done one by one."""
 
 
+def _nothing() -> None:
+    """Say that batches of other lengths are left to other stacks."""
+
+
 def _can_be_captured(task: EpochTask, stack: Stack) -> bool:
     """Say whether a CUDA graph may hold a stack's step: a schedule changes the settings in it."""
     on_cuda = task.device.type == "cuda"
@@ -159,12 +186,24 @@ class StackStep:
     def __call__(self, batch: StackBatch) -> tuple[Tensor, Tensor]:
         """Step every model; return the losses, also in the place of the outputs."""
         (loss,) = self._run(*self._tensors, *batch)
+        self._update()
+        return loss, loss
+
+    def uneven(
+        self, tasks: list[EpochTask], stack: Stack, find_program: FindProgram
+    ) -> Tensor | None:
+        """Step every model on batches of several lengths; return the losses, None if it can't."""
+        losses = uneven_gradients(tasks, stack, self.generator, find_program)
+        if losses is not None:
+            self._update()
+        return losses
+
+    def _update(self) -> None:
         self._optimizer.step()
         for after_step in self._after_steps:
             after_step()
         if self._is_scheduled:
             self._renew_settings()
-        return loss, loss
 
     def loop(self, block: StackedBlock) -> Loop | None:
         """Return a function that does all steps of a block, if it is known how."""
