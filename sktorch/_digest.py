@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial, singledispatch
-from hashlib import blake2b
+from hashlib import sha256
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -31,7 +31,7 @@ def digest(value: Any) -> str:
 
 def _digested(value: Any, known: dict[int, tuple[str, Any]]) -> str:
     """Return a digest; `known` has those of objects by their ids, and keeps these alive."""
-    hashed = blake2b(digest_size=16)
+    hashed = sha256()  # Processors have instructions for it: data take half of blake2b's time.
     if isinstance(value, _PLAIN):
         hashed.update(f"{type(value).__name__} {value!r}".encode())
     elif isinstance(value, bytes):

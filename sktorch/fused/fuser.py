@@ -36,7 +36,7 @@ N_RUNS_KEPT = 4
 # Reuse a program up to 25 % wider than needed. Recording another costs about 100 steps.
 MAX_WIDTH_RATIO = 1.25
 # Of a program for the last batches of some models, which takes a single step of an epoch.
-MAX_PART_WIDTH_RATIO = 4.0
+MAX_PART_WIDTH_RATIO = 8.0
 # The share of a GPU's free memory that a stack may take.
 STACK_GPU_FRACTION = 0.4
 
@@ -201,7 +201,7 @@ class Fuser:
 
     def _part_program(self, job: StackJob, tasks: list[EpochTask]) -> PartProgram | None:
         """Return a program for some tasks of a stack, whose next batches are of one length."""
-        if tasks[0].fills_up:
+        if tasks[0].fills_up or not tasks[0].shared_batches.is_whole:
             return None
         key = job.key._replace(batch_shape=(tasks[0].n_rows, *job.key.batch_shape[1:]))
         part = StackJob(tasks, key, self._width(key, len(tasks), MAX_PART_WIDTH_RATIO))
