@@ -118,14 +118,16 @@ def tensor_has_hooks(tensor: torch.Tensor) -> bool:
     return bool(tensor._backward_hooks or tensor._post_accumulate_grad_hooks)
 
 
+_HOOKS = [name for name in vars(nn.Module()) if name.endswith("_hooks")]
+
+
 def module_has_hooks(module: nn.Module) -> bool:
     """Say whether a module (not its children) has hooks, or all modules have.
 
     Under other names, stacks and recordings skip a module's hooks; without the second name, fits
     fail.
     """
-    own = any(hooks for name, hooks in vars(module).items() if name.endswith("_hooks"))
-    return own or torch.nn.modules.module._has_any_global_hook()
+    return any(map(vars(module).get, _HOOKS)) or torch.nn.modules.module._has_any_global_hook()
 
 
 def optimizer_has_hooks(optimizer: Optimizer) -> bool:

@@ -206,8 +206,8 @@ class Fuser:
         key = job.key._replace(batch_shape=(tasks[0].n_rows, *job.key.batch_shape[1:]))
         part = StackJob(tasks, key, self._width(key, len(tasks), MAX_PART_WIDTH_RATIO))
         program = self._programs.get((key, part.width)) or self._program(part, self._stack(part))
-        usable = program.recording is not None
-        return PartProgram(program, part.width) if usable else None
+        alike = program.is_like(self._programs[job.key, job.width])
+        return PartProgram(program, part.width) if alike else None
 
     def _was_merged(self, job: StackJob) -> bool:
         """Say whether a stack was padded that can't be trained; from now on its tasks are not."""

@@ -60,8 +60,10 @@ class LockstepEpoch:
         try:
             while not any(task.is_over for task in self.tasks):
                 n_batches = self._run_batches()
+                if not n_batches:
+                    break
                 self._advance(n_batches)
-                if not n_batches or all(cancelled() for cancelled in self._cancelled):
+                if all(cancelled() for cancelled in self._cancelled):
                     break
         except BaseException:
             for task, n_done in zip(self.tasks, n_before, strict=True):

@@ -53,6 +53,13 @@ class Program:
     takes_filled_up: bool = False
     reason: str | None = None
 
+    def is_like(self, other: "Program") -> bool:
+        """Say whether two programs train the same parameters, and both draw numbers or none."""
+        if self.recording is None or other.recording is None:
+            return False
+        facts = [(p.without_gradient, p.usable_recording().random) for p in (self, other)]
+        return facts[0] == facts[1]
+
     def usable_recording(self) -> Recording:
         """Return the recording; raise `NotWorthStacking` if there is none."""
         if self.recording is None:

@@ -70,6 +70,26 @@ def test_lengths_that_differ(make, optimizer, sizes, n_stacks, n_unstacked):
     torch.testing.assert_close(together, alone, rtol=1e-7, atol=1e-9)
 
 
+class ByLength(nn.Module):
+    """A net that trains other parameters in a short batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.full, self.short = (nn.Linear(16, 3, dtype=torch.float64) for _ in range(2))
+
+    def forward(self, X):
+        return (self.full if len(X) == 12 else self.short)(X.flatten(1))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "momentum"])
+def test_lengths_that_train_other_parameters_go_on_in_other_stacks(optimizer, n_unstacked):
+    sizes, _ = SIZES["of two lengths"]
+    together = trained(ByLength, optimizer, sizes, n_epochs=2, together=True)
+    assert len(n_unstacked) > 2
+    alone = trained(ByLength, optimizer, sizes, n_epochs=2, together=False)
+    torch.testing.assert_close(together, alone, rtol=1e-7, atol=1e-9)
+
+
 def test_lengths_without_a_program_go_on_in_other_stacks(n_unstacked, monkeypatch):
     monkeypatch.setattr(Fuser, "_part_program", lambda self, job, tasks: None)
     sizes, _ = SIZES["of two lengths"]
