@@ -12,6 +12,7 @@ from torch import nn
 from sktorch._object_state import (
     NotPlain,
     attributes_left_out,
+    copied,
     decoded,
     encoded,
     restore,
@@ -34,6 +35,22 @@ def test_plain_values_come_back(name):
     back = decoded(encoded(value))
     assert str(back) == str(value)
     assert [*map(type, back)] == [*map(type, value)]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_copy_is_equal(name):
+    tree = encoded(PLAIN[name])
+    assert str(copied(tree)) == str(tree)
+    assert [*map(type, copied(tree))] == [*map(type, tree)]
+
+
+def test_a_copy_shares_nothing_that_can_change():
+    tensor, array, inner = torch.ones(2), np.ones(2), [1]
+    tree = {"tensors": (tensor, array), "lists": [inner], "ordered": OrderedDict(a=tensor)}
+    copy, before = copied(tree), str(tree)
+    tensor[0], array[0] = 5, 5
+    inner.append(2)
+    assert str(copy) == before != str(tree)
 
 
 @pytest.mark.parametrize(
