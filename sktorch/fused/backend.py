@@ -31,6 +31,7 @@ from joblib.parallel import (
     get_active_backend,
 )
 
+from sktorch._device import add_default
 from sktorch._private.search_tasks import SearchTask, search_task
 from sktorch._warnings import warn_caller
 from sktorch.fused.devices import all_devices, check_devices, placed
@@ -302,7 +303,12 @@ def _contest(pruner: Pruner, search: SearchTask, task: Callable[[], Any]) -> Any
         return task()
 
 
-def first_device() -> torch.device | None:
+def place_fits_outside_of_tasks() -> None:
+    """Let fits that no task makes, as a search's refit, train where the backend is told to."""
+    add_default(_first_device)
+
+
+def _first_device() -> torch.device | None:
     """Return the first device that is named for the backend: there a search refits."""
     backend, _ = get_active_backend()
     return backend.devices[0] if isinstance(backend, FusedBackend) and backend.devices else None

@@ -10,9 +10,8 @@ from typing import Any
 import joblib
 from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBackend
 
-from sktorch._device import add_default
 from sktorch._private.search_tasks import search_task
-from sktorch.fused.backend import MAX_TASKS, FusedBackend, first_device
+from sktorch.fused.backend import MAX_TASKS, FusedBackend, place_fits_outside_of_tasks
 from sktorch.fused.belongings import Package, belongings
 from sktorch.fused.displays import choose_display
 from sktorch.fused.progress import Progress
@@ -202,5 +201,5 @@ def backend(
 
 def register() -> None:
     """Make the backend known to joblib under the name "sktorch"."""
-    add_default(first_device)
+    place_fits_outside_of_tasks()
     joblib.register_parallel_backend("sktorch", backend)
