@@ -201,8 +201,7 @@ class Fuser:
 
     def _part_program(self, job: StackJob, tasks: list[EpochTask]) -> PartProgram | None:
         """Return a program for some tasks of a stack, whose next batches are of one length."""
-        n_batches = {len(task.batches.sizes) for task in job.tasks}
-        if len(n_batches) > 1 or tasks[0].fills_up or not tasks[0].shared_batches.is_whole:
+        if tasks[0].fills_up or not tasks[0].shared_batches.is_whole:
             return None
         key = job.key._replace(batch_shape=(tasks[0].n_rows, *job.key.batch_shape[1:]))
         part = StackJob(tasks, key, self._width(key, len(tasks), MAX_PART_WIDTH_RATIO))

@@ -153,13 +153,25 @@ class Stack:
     def renew(self) -> bool:
         """Take over the models' values; return False if they or their optimizers are others.
 
-        Values are copied anew, since writing to `parameter.data` leaves no trace.
+        Values are copied anew, those of the optimizers as well: neither writing to `parameter.data`
+        nor TorchScript, by which a model steps alone, leaves a trace.
         """
         if self._seen is None or self._seen != self._look():
             return False
         with torch.no_grad():
             _stack_into(self.trained | self.fixed, self._parameters)
             _stack_into(self.buffers, self._buffers)
+            return all(self._renew_state(*run) for run in self._runs)
+
+    def _renew_state(self, models: list[int], name: str, piece: Tensor) -> bool:
+        """Take over an optimizer's state of a parameter; return False if its counters differ."""
+        states = [self._state(model, name) for model in models]
+        for key, value in self.optimizer.state.get(piece, {}).items():
+            own = [state[key] for state in states]
+            if _is_stacked(key, value):
+                stack_into(value, own)
+            elif any(_number(number) != _number(value) for number in own):
+                return False
         return True
 
     def _look(self) -> list:

@@ -203,8 +203,6 @@ def test_the_backend_is_registered():
 
 
 def test_options_that_the_backend_does_not_have_are_refused():
-    message = (
-        "no option over. Its options are inner_max_num_threads, free_memory, prune and devices"
-    )
-    with pytest.raises(TypeError, match=message), joblib.parallel_config("sktorch", over="cores"):
+    message = "no option cores. Its options are over, n_workers, .*free_memory, prune and devices"
+    with pytest.raises(TypeError, match=message), joblib.parallel_config("sktorch", cores=2):
         pass

@@ -192,3 +192,25 @@ def test_widths_of_a_search_are_padded(iris, parameters, monkeypatch, capsys):
         together = search()
     np.testing.assert_allclose(together, alone, rtol=1e-9)
     assert "train padded together" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("one_epoch_at_a_time")
+@pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])
+@pytest.mark.parametrize("n_rows", [(64, 70), (64, 64, 64, 70), (40, 70, 100)])
+def test_a_model_that_ends_its_epochs_alone_keeps_what_its_optimizer_learns_there(
+    iris, optimizer, n_rows
+):
+    X, y = (part[::-1] for part in iris)
+    momentum = {"optimizer__momentum": 0.9} if optimizer == "SGD" else {}
+
+    def weights(n_rows):
+        model = classifier(optimizer=optimizer, max_epochs=5, **momentum)
+        module = model.fit(X[:n_rows], y[:n_rows]).module_
+        return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+    def of_all():
+        return joblib.Parallel()(joblib.delayed(weights)(n) for n in n_rows)
+
+    of_all()  # From now on a step alone is a replay, in which torch counts no writes.
+    for alone, together in zip(*both(of_all), strict=True):
+        torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
