@@ -33,7 +33,7 @@ def others(n_tasks):
         (tasks_of({"optimizer": ["Adam", "SGD"], "lr": [0.1, 0.2]}), 1, [10, 10]),
         (others(4), 2, [4]),
         (others(5 * MIN_TASKS), 2, [20, 20]),
-        (others(300), 2, [50] * 2 * CHUNKS_PER_WORKER),
+        (others(600), 2, [100] * 2 * CHUNKS_PER_WORKER),
         (others(100), 4, [25] * 4),
         ([], 2, []),
     ],
