@@ -5,6 +5,7 @@ again what a worker has left that died. Nothing of that is done here.
 """
 
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError
 from functools import partial
@@ -14,8 +15,8 @@ from typing import Any, Protocol
 
 import joblib
 
-# joblib's copy of loky, whose processes joblib itself uses: they outlive a call for some minutes.
-from joblib.externals.loky import get_reusable_executor
+# joblib takes any processes of its copy of loky for those that this function has started.
+from joblib.executor import get_memmapping_executor
 
 from sktorch.workers.mapped_file import read, write
 
@@ -51,7 +52,7 @@ class Loky:
         self.n_workers = n_workers or joblib.cpu_count()
         self.n_threads = max(joblib.cpu_count() // self.n_workers, 1)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._is_stopped = False
+        self._is_stopped, self._lock = False, threading.Lock()
 
     def share(self, values: tuple[Any, ...]) -> None:
         """Write objects to a file, whose arrays the processes map."""
@@ -64,23 +65,34 @@ class Loky:
         work = partial(_call_with_file, function, self._path(), *arguments)
         for n_tries_left in reversed(range(MAX_TRIES)):
             try:
-                return self._processes().submit(work).result()
+                return self._begun(work).result()
             except BrokenExecutor:  # If one process dies, loky gives up the others, too.
                 if self._is_stopped or not n_tries_left:
                     raise
+
+    def _begun(self, work: Callable[[], Any]) -> Any:
+        """Return the future of work; begin none once it is stopped, as nothing would end that."""
+        with self._lock:
+            if self._is_stopped:
+                raise CancelledError
+            return self._processes().submit(work)
 
     def _path(self) -> Path:
         assert self._folder is not None
         return Path(self._folder.name) / "shared"
 
     def _processes(self) -> Any:
+        """Return joblib's processes, which outlive a call for some minutes; start them if need be."""
         environment = {"OMP_NUM_THREADS": str(self.n_threads)}
-        return get_reusable_executor(self.n_workers, timeout=IDLE_SECONDS, env=environment)
+        return get_memmapping_executor(
+            self.n_workers, timeout=IDLE_SECONDS, env=environment, max_nbytes=None
+        )
 
     def stop(self) -> None:
         """Kill the processes."""
-        self._is_stopped = True
-        self._processes().shutdown(kill_workers=True)
+        with self._lock:
+            self._is_stopped = True
+            self._processes().shutdown(kill_workers=True)
 
     def forget(self) -> None:
         """Delete the file."""

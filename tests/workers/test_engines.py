@@ -2,7 +2,9 @@
 
 import os
 import sys
+from concurrent.futures import CancelledError
 
+import joblib
 import numpy as np
 import pytest
 
@@ -48,3 +50,21 @@ def test_dask_needs_a_client(monkeypatch):
     monkeypatch.setattr(distributed, "get_client", no_client)
     with pytest.raises(ValueError, match=r"needs a Dask client.*distributed.Client\(n_workers=2"):
         Dask()
+
+
+def test_joblib_s_own_processes_work_before_and_afterwards():
+    for _ in range(2):
+        engine = Loky(N_WORKERS)
+        engine.share(())
+        assert engine.call(places_of, 1)[2] == (1,)
+        engine.forget()
+        assert joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-n) for n in range(3)) == [0, 1, 2]
+
+
+def test_work_does_not_begin_once_it_is_stopped():
+    engine = Loky(N_WORKERS)
+    engine.share(())
+    engine.stop()
+    with pytest.raises(CancelledError):
+        engine.call(places_of)
+    engine.forget()
