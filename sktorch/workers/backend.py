@@ -39,7 +39,7 @@ class WorkersBackend(ParallelBackendBase):
     n_workers : int, default=None
         Number of workers to cut chunks for. None is as many as there are: for "loky" one for each
         core, else one for each thread of Dask's workers or core of Ray's cluster. A positive
-        ``n_jobs`` is how many tasks run side by side on each of them.
+        ``n_jobs`` is how many tasks run side by side on each of them, two at least.
     inner_max_num_threads : int, default=None
         Number of threads that compute in each worker. None is a worker's share of the cores with
         "loky", else 1.
@@ -87,6 +87,7 @@ class WorkersBackend(ParallelBackendBase):
             raise ValueError(f"n_workers={n_workers!r}: set at least 1, or None for all there are.")
         super().__init__(nesting_level or 0, inner_max_num_threads)
         self._engine: Engine = ENGINES[over](n_workers)
+        self._n_jobs: int | None = None  # tasks side by side on a worker
         self._verbose = 0  # joblib's setting, while the backend prints instead
         self._progress: Progress | None = None  # of the call that is under way
         self._tasks: list[Task] = []  # submitted, and not yet handed out
@@ -99,12 +100,14 @@ class WorkersBackend(ParallelBackendBase):
         return self._engine.n_workers * (MAX_TASKS if n_jobs is None or n_jobs < 0 else n_jobs)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
-        """Take joblib's settings; return how many tasks run at once."""
+        """Take joblib's settings; return by which number joblib is to submit tasks."""
         if draws_by_stream():  # In a callback, whose fit keeps others from drawing numbers.
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
-        self.parallel, self._verbose = parallel, parallel.verbose
+        self.effective_n_jobs(n_jobs)  # It refuses zero.
+        self.parallel, self._n_jobs, self._verbose = parallel, n_jobs, parallel.verbose
         parallel.verbose = 0  # joblib would count tasks as workers.
-        return self.effective_n_jobs(n_jobs)
+        # Chunks are cut of all tasks that are submitted, of which each worker gets its share.
+        return self.effective_n_jobs(None)
 
     def start_call(self) -> None:
         """Prepare for tasks."""
@@ -142,8 +145,8 @@ class WorkersBackend(ParallelBackendBase):
         n_threads = self.inner_max_num_threads or self._engine.n_threads
         try:
             sent = [([*map(shared.leave_out, task.calls)], self._packed(task)) for task in chunk]
-            returned = self._engine.call(run_chunk, sent, n_threads)
-        except Exception as error:
+            returned = self._engine.call(run_chunk, sent, self._n_jobs, n_threads)
+        except BaseException as error:  # A task may end a program, as pytest.fail() does.
             returned = [((False, error), None)] * len(chunk)
         for task, (outcome, package) in zip(chunk, returned, strict=True):
             if self._belongings is not None and package is not None:

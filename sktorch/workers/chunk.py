@@ -9,6 +9,7 @@ from typing import Any
 
 import joblib
 
+from sktorch.fused.backend import two_at_least
 from sktorch.fused.belongings import Package
 from sktorch.fused.host_memory import give_back_memory
 from sktorch.fused.rendezvous import TaskHandle, current_task
@@ -23,6 +24,7 @@ STOP_INTERVAL = 1.0  # seconds between two questions whether to stop
 def run_chunk(
     shared: Sequence[Any],
     chunk: list[tuple[list[Call], Package | None]],
+    n_jobs: int | None,
     n_threads: int,
     is_stopped: Callable[[], bool] | None = None,
 ) -> list[tuple[Outcome, Package | None]]:
@@ -43,7 +45,8 @@ def run_chunk(
 
     backend = joblib.parallel_config("sktorch", inner_max_num_threads=n_threads)
     with backend, _cancelling(handles, is_stopped):
-        returned = joblib.Parallel(pre_dispatch="all")(joblib.delayed(run)(*task) for task in chunk)
+        parallel = joblib.Parallel(n_jobs=two_at_least(n_jobs), pre_dispatch="all")
+        returned = parallel(joblib.delayed(run)(*task) for task in chunk)
     give_back_memory()  # loky ends processes that grow, and a new one takes seconds.
     return returned
 

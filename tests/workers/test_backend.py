@@ -4,6 +4,7 @@ import _thread
 import os
 import signal
 import threading
+import time
 import warnings
 
 import joblib
@@ -98,6 +99,32 @@ def test_more_tasks_than_are_submitted_at_once(iris):
     with over_workers("loky"):
         values = joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-n) for n in range(100))
     assert values == [*range(100)]
+
+
+def workers_met(folder):
+    """Return how many workers run such tasks, as soon as there are two."""
+    (folder / str(os.getpid())).touch()
+    give_up = time.monotonic() + 20
+    while len(there := [*folder.iterdir()]) < N_WORKERS and time.monotonic() < give_up:
+        time.sleep(0.01)
+    return len(there)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, None])
+def test_all_workers_are_at_work_whatever_the_number_of_jobs(n_jobs, tmp_path):
+    with over_workers("loky"):
+        met = joblib.Parallel(n_jobs)(joblib.delayed(workers_met)(tmp_path) for _ in range(32))
+    assert met == [N_WORKERS] * 32
+
+
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt])
+def test_what_ends_a_program_ends_the_call(ending, over):
+    def end():
+        raise ending
+
+    with over_workers(over), pytest.raises(BaseException) as caught:
+        joblib.Parallel()(joblib.delayed(end)() for _ in range(3))
+    assert ending.__name__ in repr(caught.value)
 
 
 def broken_score(model, X, y):

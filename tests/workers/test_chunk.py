@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+import time
 
 import pytest
 from sklearn.base import clone
@@ -21,9 +22,23 @@ def test_fits_of_a_chunk_are_those_alone(iris):
     model = TorchClassifier(max_epochs=3, random_state=0)
     rates = [0.01, 0.1, 1.0]
     calls = [[(fitted_score, [model, Place(0), Place(1)], {"lr": lr})] for lr in rates]
-    outcomes = run_chunk((X, y), [(call, None) for call in calls], n_threads=2)
+    outcomes = run_chunk((X, y), [(call, None) for call in calls], n_jobs=-1, n_threads=2)
     alone = [fitted_score(model, X, y, lr) for lr in rates]
     assert [outcome for outcome, _ in outcomes] == [(True, [score]) for score in alone]
+
+
+@pytest.mark.parametrize(("n_jobs", "n_most"), [(3, 3), (1, 2)])
+def test_as_many_tasks_run_side_by_side_as_are_allowed(n_jobs, n_most):
+    running, most = [], []
+
+    def run():
+        running.append(None)
+        time.sleep(0.02)
+        most.append(len(running))
+        running.pop()
+
+    run_chunk((), [([(run, [], {})], None)] * 9, n_jobs=n_jobs, n_threads=9)
+    assert max(most) == n_most
 
 
 class NotPicklable(Exception):
@@ -44,7 +59,7 @@ def fail(error):
 )
 def test_an_error_is_that_of_its_task(error, text):
     chunk = [([(fail, [error], {})], None), ([(len, ["abc"], {})], None)]
-    ((succeeded, got), _), (other, _) = run_chunk((), chunk, n_threads=1)
+    ((succeeded, got), _), (other, _) = run_chunk((), chunk, n_jobs=-1, n_threads=1)
     assert not succeeded
     pickle.loads(pickle.dumps(got))
     assert f"{type(got).__name__}: {got}".endswith(text)
@@ -58,5 +73,5 @@ def test_tasks_end_when_they_are_stopped(iris, monkeypatch):
     task = [(model.fit, iris, {})], None
     n_threads = threading.active_count()
     with pytest.raises(Cancelled):
-        run_chunk((), [task, task], n_threads=1, is_stopped=lambda: True)
+        run_chunk((), [task, task], n_jobs=-1, n_threads=1, is_stopped=lambda: True)
     assert threading.active_count() == n_threads
