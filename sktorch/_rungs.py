@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import groupby
 from numbers import Integral
 from operator import itemgetter
 from typing import Any
@@ -22,8 +21,8 @@ from sktorch._object_state import copied
 from sktorch.fused.belongings import belongings
 from sktorch.fused.rendezvous import current_task
 
-# Where a fit is made: the path to its task below the call, and its number among those of the path,
-# which the tasks of further calls share.
+# Where a task of the search makes a fit: the path below it, empty unless tasks call others, and the
+# number among the fits of the path, which the tasks of further calls share.
 Place = tuple[tuple[int, ...], int]
 
 
@@ -89,18 +88,18 @@ class _Rung:
     n_epochs: int
     is_last: bool
     depth: int  # of the call in the tree of tasks
-    fits: dict[Place, PausedFit]
+    fits: dict[int, dict[Place, PausedFit]]  # by the numbers of the search's tasks
     left: dict[int, Any] = field(default_factory=dict)  # what tasks leave, by their numbers
     n_begun: Counter[tuple[int, ...]] = field(default_factory=Counter)  # fits by the path
 
     def pack(self, number: int) -> "RungOfTask":
         """Return what a task needs of the rung in another process."""
-        of_task = {(path[1:], n): fit for (path, n), fit in self.fits.items() if path[0] == number}
-        return RungOfTask(self.n_epochs, self.is_last, of_task)
+        return RungOfTask(self.n_epochs, self.is_last, self.fits.get(number, {}))
 
     def unpack(self, number: int, package: "RungOfTask") -> None:
         """Take the fits of a task back, and what it has left."""
-        self.fits.update({((number, *path), n): fit for (path, n), fit in package.fits.items()})
+        if package.fits:
+            self.fits[number] = package.fits
         for value in package.left:
             self.left[number] = value
 
@@ -111,7 +110,7 @@ class RungOfTask:
 
     n_epochs: int
     is_last: bool
-    fits: dict[Place, PausedFit]  # by the paths below the task
+    fits: dict[Place, PausedFit]
     left: list[Any] = field(default_factory=list)  # at most one value
 
     @contextmanager
@@ -120,14 +119,13 @@ class RungOfTask:
         task = current_task()
         assert task is not None
         *outer, number = task.order
-        fits = {((number, *path), n): fit for (path, n), fit in self.fits.items()}
-        rung = _Rung(self.n_epochs, self.is_last, len(outer), fits)
+        rung = _Rung(self.n_epochs, self.is_last, len(outer), {number: self.fits})
         token = _rung.set(rung)
         try:
             yield
         finally:
             _rung.reset(token)
-        self.fits, self.left = rung.pack(number).fits, [*rung.left.values()]
+        self.left = [*rung.left.values()]
 
 
 _rung: ContextVar[_Rung | None] = ContextVar("_rung", default=None)
@@ -137,7 +135,7 @@ class PausedFits:
     """The fits of a search that pause at each rung, by their places."""
 
     def __init__(self) -> None:
-        self._fits: dict[Place, PausedFit] = {}
+        self._fits: dict[int, dict[Place, PausedFit]] = {}  # by the numbers of tasks
         self.left: dict[int, Any] = {}  # what the tasks of the last rung left, by their numbers
 
     def __bool__(self) -> bool:
@@ -159,18 +157,13 @@ class PausedFits:
 
     def keep(self, tasks: Sequence[int]) -> None:
         """Keep the fits of some tasks: the n-th of these goes on as task n of the next call."""
-        numbers = {old: new for new, old in enumerate(tasks)}
-        self._fits = {
-            ((numbers[task], *inner), number): fit
-            for ((task, *inner), number), fit in self._fits.items()
-            if task in numbers
-        }
+        self._fits = {new: self._fits[old] for new, old in enumerate(tasks) if old in self._fits}
 
     def histories(self) -> Iterator[tuple[int, list[list[dict[str, float]]]]]:
         """Yield the number of each task, and the histories of its fits."""
-        fits = sorted(self._fits.items(), key=itemgetter(0))
-        for task, of_task in groupby(fits, key=lambda item: item[0][0][0]):
-            yield task, [fit.rows for _, fit in of_task if fit.rows]
+        for task, fits in sorted(self._fits.items(), key=itemgetter(0)):
+            in_order = [fits[place] for place in sorted(fits)]
+            yield task, [fit.rows for fit in in_order if fit.rows]
 
 
 def paused_fit() -> PausedFit | None:
@@ -179,9 +172,10 @@ def paused_fit() -> PausedFit | None:
     if rung is None:
         return None
     path = path_of_task()  # Only one thread at a time runs tasks of a path.
-    place = path, rung.n_begun[path]
+    number, *inner = path
+    place = tuple(inner), rung.n_begun[path]
     rung.n_begun[path] += 1
-    fit = rung.fits.setdefault(place, PausedFit())
+    fit = rung.fits.setdefault(number, {}).setdefault(place, PausedFit())
     fit.until, fit.goes_on = rung.n_epochs, not rung.is_last
     return fit
 

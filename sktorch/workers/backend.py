@@ -1,5 +1,6 @@
 """A joblib backend whose tasks run on several workers, in chunks that each train as one program."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -91,6 +92,7 @@ class WorkersBackend(ParallelBackendBase):
         self._verbose = 0  # joblib's setting, while the backend prints instead
         self._progress: Progress | None = None  # of the call that is under way
         self._tasks: list[Task] = []  # submitted, and not yet handed out
+        self._lock = threading.Lock()
         self._shared: SharedArguments | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
@@ -123,8 +125,10 @@ class WorkersBackend(ParallelBackendBase):
         if self._progress is not None:
             n_tasks = None if search is None else search.n_candidates * search.n_folds
             self._progress.task_submitted(n_tasks)
-        self._tasks.append(Task(next(self._numbers), func.items, search, callback))
-        return self._tasks[-1]
+        task = Task(next(self._numbers), func.items, search, callback)
+        with self._lock:
+            self._tasks.append(task)
+        return task
 
     @contextmanager
     def retrieval_context(self) -> Iterator[None]:
@@ -133,7 +137,8 @@ class WorkersBackend(ParallelBackendBase):
         yield
 
     def _hand_out(self) -> None:
-        tasks, self._tasks = self._tasks, []
+        with self._lock:  # Other threads submit tasks and hand them out, too.
+            tasks, self._tasks = self._tasks, []
         if self._shared is None:
             self._shared = SharedArguments(call for task in tasks for call in task.calls)
             self._engine.share(self._shared.values)

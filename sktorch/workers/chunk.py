@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import joblib
+from cloudpickle import dumps
 
 from sktorch.fused.backend import two_at_least
 from sktorch.fused.belongings import Package
@@ -86,7 +87,7 @@ def _portable(error: Exception) -> Exception:
     note = f"Raised in a worker:\n{''.join(traceback.format_exception(error))}"
     error.add_note(note)
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(dumps(error))
     except Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}")
         error.add_note(note)

@@ -82,7 +82,7 @@ class Loky:
         return Path(self._folder.name) / "shared"
 
     def _processes(self) -> Any:
-        """Return joblib's processes, which outlive a call for some minutes; start them if need be."""
+        """Return joblib's processes, which outlive a call for some minutes, or new ones."""
         environment = {"OMP_NUM_THREADS": str(self.n_threads)}
         return get_memmapping_executor(
             self.n_workers, timeout=IDLE_SECONDS, env=environment, max_nbytes=None

@@ -5,8 +5,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-# joblib's copy of cloudpickle, which pickles classes of a script or a notebook by their code.
-from cloudpickle import dumps
+from cloudpickle import dumps  # It pickles classes of a script or a notebook by their code.
 
 ALIGNMENT = 64  # bytes, as numpy and torch align arrays of their own
 

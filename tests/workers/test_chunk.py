@@ -4,6 +4,7 @@ import pickle
 import threading
 import time
 
+import cloudpickle
 import pytest
 from sklearn.base import clone
 
@@ -46,6 +47,15 @@ class NotPicklable(Exception):
         super().__init__(f"{a} and {b}")
 
 
+def class_of_a_script():
+    """Return a class that only code can be pickled of, as of those in a script or a notebook."""
+
+    class ScriptError(Exception):
+        pass
+
+    return ScriptError
+
+
 def fail(error):
     raise error
 
@@ -54,15 +64,16 @@ def fail(error):
     ("error", "text"),
     [
         (ValueError("broken"), "ValueError: broken"),
-        (NotPicklable(1, 2), "NotPicklable: 1 and 2"),
+        (NotPicklable(1, 2), "RuntimeError: NotPicklable: 1 and 2"),
+        (class_of_a_script()("broken"), "ScriptError: broken"),
     ],
 )
 def test_an_error_is_that_of_its_task(error, text):
     chunk = [([(fail, [error], {})], None), ([(len, ["abc"], {})], None)]
     ((succeeded, got), _), (other, _) = run_chunk((), chunk, n_jobs=-1, n_threads=1)
     assert not succeeded
-    pickle.loads(pickle.dumps(got))
-    assert f"{type(got).__name__}: {got}".endswith(text)
+    pickle.loads(cloudpickle.dumps(got))
+    assert f"{type(got).__name__}: {got}" == text
     assert "in fail" in got.__notes__[0]  # the traceback
     assert other == (True, [3])
 
