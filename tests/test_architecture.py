@@ -99,7 +99,7 @@ PACKAGES = {
 ONLY = {  # the only file of a room that imports a package
     ("fused", "joblib"): "fused.backend",
     ("fused", "rich"): "fused.displays",
-    ("workers", "cloudpickle"): "workers.mapped_file",
+    ("workers", "cloudpickle"): "workers.pickling",
     ("integration", "optuna"): "integration.optuna",
     ("data", "skorch"): "data.mappings",  # its dict that indexes by rows, for its callbacks
     ("estimators", "skops"): "_skops",

@@ -8,13 +8,13 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import joblib
-from cloudpickle import dumps
 
 from sktorch.fused.backend import two_at_least
 from sktorch.fused.belongings import Package
 from sktorch.fused.host_memory import give_back_memory
 from sktorch.fused.rendezvous import TaskHandle, current_task
 from sktorch.workers.chunks import Call
+from sktorch.workers.pickling import dumps
 from sktorch.workers.shared import fill_in
 
 # Whether a task succeeded, and what its calls returned or the error of one.

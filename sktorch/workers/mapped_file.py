@@ -5,7 +5,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from cloudpickle import dumps  # It pickles classes of a script or a notebook by their code.
+from sktorch.workers.pickling import dumps
 
 ALIGNMENT = 64  # bytes, as numpy and torch align arrays of their own
 
