@@ -13,6 +13,8 @@ import torch
 # weights so far, stacks and scoring come on top and can't be measured in advance: at worst they are
 # as large again as the model and its data.
 TASK_FRACTION = 0.5
+# To collect garbage and give memory back takes about a quarter of a second.
+MUCH_UNUSED = 128 * 2**20
 
 
 class MemoryLimit:
@@ -118,7 +120,9 @@ class _Mallinfo(ctypes.Structure):
 
 
 def give_back_memory() -> None:
-    """Give memory that malloc holds for later back to the system, where the C library can."""
+    """Give memory that malloc holds for later back to the system, if it is much."""
+    if _unused_of_malloc() < MUCH_UNUSED:
+        return
     gc.collect()
     with suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

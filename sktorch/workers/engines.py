@@ -145,15 +145,17 @@ class Dask:
                 if self._stop.is_set() or not n_tries_left:
                     raise
                 self._scattered = self._scatter()
+            finally:
+                self._futures.remove(future)
 
     def stop(self) -> None:
         """Cancel the calls, and tell the workers, which Dask does not kill."""
         self._stop.set()
-        self._client.cancel(self._futures)
+        self._client.cancel([*self._futures])
 
     def forget(self) -> None:
         """Let Dask forget the objects."""
-        self._futures, self._scattered, self._values = [], None, ()
+        self._scattered, self._values = None, ()
 
 
 def _call_until(event: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -184,16 +186,19 @@ class Ray:
         remote = self._ray.remote(max_retries=MAX_TRIES - 1)(function)
         reference = remote.remote(self._shared, *arguments)
         self._references.append(reference)
-        return self._ray.get(reference)
+        try:
+            return self._ray.get(reference)
+        finally:
+            self._references.remove(reference)
 
     def stop(self) -> None:
         """Kill the workers that are at it."""
-        for reference in self._references:
+        for reference in [*self._references]:
             self._ray.cancel(reference, force=True)
 
     def forget(self) -> None:
         """Let Ray forget the objects."""
-        self._references, self._shared = [], None
+        self._shared = None
 
 
 def _imported(name: str, extra: str) -> Any:

@@ -1,11 +1,12 @@
 """Free memory is what the system tells, and tasks leave half of it."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sktorch.fused.host_memory import MemoryLimit, free_memory, free_on_host
+from sktorch.fused.host_memory import MemoryLimit, free_memory, free_on_host, give_back_memory
 
 GB = 2**30
 
@@ -118,3 +119,17 @@ def test_a_device_that_has_failed_holds_no_task_back():
         raise RuntimeError("the device has failed")
 
     assert MemoryLimit(failing).has_room(1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory it has given")
+def test_memory_is_given_back():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    blocks = [bytes(100_000) for _ in range(4000)]  # too small for a place of their own
+    pins = blocks[::50]
+    before = resident()
+    blocks = None
+    give_back_memory()
+    assert before - resident() > 200e6
+    assert len(pins) == 80
