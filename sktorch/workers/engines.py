@@ -121,6 +121,7 @@ class Dask:
             ) from error
         self.n_workers = n_workers or sum(self._client.ncores().values())
         self._futures: list[Any] = []
+        self._stop = self._distributed.Event(client=self._client)  # of the call that is under way
 
     def share(self, values: tuple[Any, ...]) -> None:
         """Send the objects to every worker, so that they outlive a worker that dies."""

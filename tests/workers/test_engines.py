@@ -68,3 +68,12 @@ def test_work_does_not_begin_once_it_is_stopped():
     with pytest.raises(CancelledError):
         engine.call(places_of)
     engine.forget()
+
+
+def test_a_call_that_shares_nothing_yet_is_stopped(over):
+    engine = ENGINES[over](N_WORKERS)
+    engine.stop()
+    engine.forget()
+    engine.share((np.ones(4),))
+    assert engine.call(places_of)[1] == [4.0]
+    engine.forget()
