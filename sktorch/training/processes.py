@@ -80,7 +80,8 @@ class SeveralProcesses(OneProcess):
         """Raise ValueError in every process if values differ between them."""
         first, *others = self._of_all(values, self._groups.work)
         for rank, other in enumerate(others, start=1):
-            names = [name for name in first if other.get(name) != first[name]]
+            both = first | other  # What only one of them has differs, too.
+            names = [name for name in both if other.get(name) != first.get(name)]
             if names:
                 raise ValueError(
                     f"Rank {rank} has other {' and '.join(names)} than rank 0. Processes that "

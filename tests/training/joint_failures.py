@@ -68,6 +68,11 @@ def with_own(**parameters):
     return classified(**{name: values[is_second()] for name, values in parameters.items()})
 
 
+def validated_on_second():
+    rows = {"X_val": X[:30], "y_val": Y[:30]} if is_second() else {}
+    return TorchClassifier(**SETTINGS).fit(X, Y, **rows).n_epochs_
+
+
 def spoiled():
     with_nan = X.copy()
     with_nan[7, 1] = np.nan
@@ -146,6 +151,7 @@ CASES = {
     "another order": partial(on_second, (X[::-1], Y[::-1]), (X, Y)),
     "other y": partial(on_second, (X, np.roll(Y, 1)), (X, Y)),
     "other parameter": partial(with_own, batch_size=(30, 20)),
+    "rows to validate on": validated_on_second,
     "bad row": partial(on_second, (spoiled(), Y), (X, Y)),
     "bad parameter": partial(with_own, lr=(0.1, "high")),
     "callback raises": partial(classified, callbacks=[OnSecond(raise_error)]),

@@ -69,6 +69,12 @@ ERRORS = {
     "another order": [SAME.format("X and y")] * 2,
     "other y": [SAME.format("y")] * 2,
     "other parameter": [SAME.format("batch_size")] * 2,
+    "rows to validate on": [
+        SAME.format(
+            " and ".join(f"{n} to validate on" for n in ("X", "y", "sample_weight", "rows"))
+        )
+    ]
+    * 2,
     "bad row": [f"{FAILED}ValueError: X holds values that are no numbers", "ValueError: X holds"],
     "bad parameter": [f"{FAILED}ParameterError: lr must be", "ParameterError: lr must be"],
     "callback raises": [
