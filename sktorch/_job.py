@@ -96,7 +96,11 @@ class TrainingJob:
                     if stop or pruning.stops(number):
                         break
         except StopTraining:
-            pass
+            if self.processes.size > 1:  # The others wait for this one in the same batch.
+                raise RuntimeError(
+                    "A callback ended training within an epoch. Where several processes train one "
+                    "model, end it in on_epoch_end, which stops them all."
+                ) from None
         except KeyboardInterrupt:
             alone = self.processes.size == 1  # Each rank would stop in another batch.
             if in_meta_estimator() or self._n_trained() == self.n_before or not alone:
@@ -120,8 +124,11 @@ class TrainingJob:
 
     def _share_weights(self) -> None:
         """Give every process the weights and buffers of rank 0."""
-        for part in (self.net.module_, self.net.criterion_):
-            self.processes.copy_first(chain(part.parameters(), part.buffers()))
+        parts = self.net.module_, self.net.criterion_
+        tensors = [t for part in parts for t in chain(part.parameters(), part.buffers())]
+        shapes = [(t.shape, t.dtype) for t in tensors]
+        self.processes.check_same({"shapes of weights": shapes})
+        self.processes.copy_first(tensors)
 
     def _epochs_left(self, *, is_watched: bool) -> range:
         """Prepare the epochs, unless there are none; return the numbers of those to train.

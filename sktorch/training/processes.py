@@ -92,11 +92,11 @@ class SeveralProcesses(OneProcess):
     def copy_first(self, tensors: Iterable[Tensor]) -> None:
         """Write the values of rank 0 to tensors."""
         for tensor in tensors:
-            sent = tensor.detach().contiguous()
-            sent = sent.byte() if sent.dtype is torch.bool else sent  # gloo sends no bool
+            # As bytes, since gloo does not send every dtype.
+            sent = tensor.detach().flatten().contiguous().view(torch.uint8)
             _reached(distributed.broadcast, sent, src=0, group=self._groups.work)
             if not self.is_first:
-                tensor.detach().copy_(sent)
+                tensor.detach().copy_(sent.view(tensor.dtype).view(tensor.shape))
 
     def share(self, n_rows: int, rank: int | None = None) -> slice:
         """Return the rows of a batch that are this rank's, or another's."""

@@ -15,7 +15,8 @@ Call = tuple[Callable[..., Any], Sequence[Any], dict[str, Any]]
 # Fewer fits than this gain little by being one program.
 MIN_TASKS = 8
 # Fits of one kind take about as long as each other, so that each worker has its share at once.
-# Beyond what it runs side by side, or where kinds differ, those who are done sooner take more chunks.
+# Beyond what it runs side by side, or where kinds differ, those who are done sooner take further
+# chunks.
 TASKS_AT_ONCE = 256
 CHUNKS_PER_WORKER = 3
 

@@ -45,6 +45,37 @@ class StopOnSecond(Callback):
             raise KeyboardInterrupt
 
 
+class StopSecondWithin(Callback):
+    """Stop rank 1 in a batch of epoch 2."""
+
+    def on_batch_end(self, net, training=False, **_):
+        if is_second() and len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+class Buffered(nn.Linear):
+    """Has buffers of dtypes that gloo does not send."""
+
+    def __init__(self, width=3):
+        super().__init__(X.shape[1], 3, dtype=torch.float64)
+        for dtype in (torch.int16, torch.bool, torch.complex64, torch.bfloat16):
+            self.register_buffer(str(dtype).replace("torch.", "of_"), torch.ones(width, dtype=dtype))
+
+
+def buffered():
+    """Return buffers, which rank 1 begins with as rank 0 does."""
+    module = Buffered()
+    if is_second():
+        module.of_int16 += 1
+    net = TorchClassifier(module, **SETTINGS).fit(X, Y)
+    return [buffer.tolist() for buffer in net.module_.buffers()]
+
+
+def shaped():
+    """Fit a module that is wider on rank 1."""
+    return TorchClassifier(Buffered(4 if is_second() else 3), **SETTINGS).fit(X, Y)
+
+
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -156,7 +187,10 @@ CASES = {
     "bad parameter": partial(with_own, lr=(0.1, "high")),
     "callback raises": partial(classified, callbacks=[OnSecond(raise_error)]),
     "bad everywhere": partial(classified, spoiled(), Y),
+    "callback stops within": partial(classified, callbacks=[StopSecondWithin]),
+    "other shapes": shaped,
     "after failures": classified,
+    "buffers": buffered,
     "callback stops": partial(classified, callbacks=[StopOnSecond]),
     "own weights": from_own_weights,
     "resumed without a seed": partial(resumed, random_state=None),

@@ -81,6 +81,11 @@ ERRORS = {
         f"{FAILED}ValueError: a callback of mine",
         "ValueError: a callback of mine",
     ],
+    "callback stops within": [
+        f"{FAILED}RuntimeError: A callback ended training within an epoch",
+        "RuntimeError: A callback ended training within an epoch",
+    ],
+    "other shapes": [SAME.format("shapes of weights")] * 2,
     "bad everywhere": ["ValueError: X holds values that are no numbers"] * 2,
 }
 
@@ -95,6 +100,11 @@ def test_an_error_of_one_process_ends_all(name, cases_by_rank):
 def test_processes_train_after_an_error(cases_by_rank):
     for values in cases_by_rank:
         assert_same(values["after failures"], CASES["after failures"]())
+
+
+def test_buffers_of_any_dtype_are_those_of_the_first(cases_by_rank):
+    for values in cases_by_rank:
+        assert values["buffers"] == [[1] * 3, [True] * 3, [1 + 0j] * 3, [1.0] * 3]
 
 
 def test_processes_stop_together(cases_by_rank):
