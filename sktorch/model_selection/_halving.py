@@ -7,7 +7,9 @@ from numbers import Integral, Real
 from time import perf_counter
 from typing import Any, Self
 
+import joblib
 import numpy as np
+from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from sktorch._private.scikit_learn import RungSearchCV
@@ -16,7 +18,7 @@ from sktorch.fused.backend import as_one_program, two_at_least
 from sktorch.model_selection._ensemble import ensemble_of
 from sktorch.model_selection._fold_models import ModelLeavingScorer, by_candidate
 from sktorch.model_selection._learning_curves import LearningCurves
-from sktorch.model_selection._rung_plan import RungPlan, plan_rungs
+from sktorch.model_selection._rung_plan import NoScores, RungPlan, plan_rungs
 
 
 class HalvingSearchCV(RungSearchCV):
@@ -193,11 +195,22 @@ class HalvingSearchCV(RungSearchCV):
             search.refit, search._is_for_ensemble = False, True
         with as_one_program(self.verbose):
             search.n_jobs = two_at_least(self.n_jobs)
-            super(HalvingSearchCV, search).fit(X, y, **params)
+            try:
+                super(HalvingSearchCV, search).fit(X, y, **params)
+            except NoScores:
+                if self.refit:
+                    search._fit_for_an_epoch(X, y)
+                raise
         if search._is_for_ensemble:
             search._fit_ensemble(X, y, params.get("sample_weight"))
         self.__dict__.update(vars(search) | self.get_params(deep=False))
         return self
+
+    def _fit_for_an_epoch(self, X: Any, y: Any) -> None:
+        """Fit a candidate to all rows, as a refit would: its error may say what is wrong."""
+        model = clone(self.estimator).set_params(**self._sampled_candidates()[0])
+        with PausedFits().training_until(1, is_last=True):
+            joblib.Parallel()([joblib.delayed(model.fit)(X, y)])
 
     def _fit_ensemble(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Make the ensemble of the models of the last rung, instead of a refit."""
@@ -356,7 +369,7 @@ class HalvingSearchCV(RungSearchCV):
         scores = results[f"mean_test_{name}"][-n_candidates:]
         scored = np.flatnonzero(~np.isnan(scores))
         if not len(scored):
-            raise ValueError(
+            raise NoScores(
                 f"None of {n_candidates} candidates has a score after {results['n_resources'][-1]} "
                 "epochs, so none can go on or win. error_score='raise' shows why."
             )

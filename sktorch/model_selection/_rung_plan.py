@@ -4,6 +4,10 @@ from math import ceil, floor, log
 from typing import NamedTuple
 
 
+class NoScores(ValueError):
+    """No candidate of a rung has a score by which it could go on."""
+
+
 class RungPlan(NamedTuple):
     """The rungs of a search: how many candidates train until which epoch."""
 

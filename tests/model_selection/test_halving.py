@@ -350,6 +350,19 @@ def test_the_end_is_clear_when_no_candidate_is_left(iris):
         search.fit(*iris)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+@pytest.mark.filterwarnings("ignore:Scoring failed:UserWarning")
+@pytest.mark.filterwarnings("ignore:One or more of the:UserWarning")
+def test_where_a_refit_would_fail_its_error_says_why(iris):
+    X, y = iris
+    X = np.where(np.arange(len(X))[:, None] == 0, np.nan, X)  # in the test rows of a fold, too
+    with pytest.raises(ValueError, match="NaN") as caught:
+        halving(classifier(), {"lr": LRS}).fit(X, y)
+    assert "has a score after" in str(caught.value.__context__)
+    with pytest.raises(ValueError, match="None of 6 candidates has a score"):
+        halving(classifier(), {"lr": LRS}, refit=False).fit(X, y)
+
+
 @pytest.mark.filterwarnings("ignore:One or more of the:UserWarning")
 @pytest.mark.parametrize("min_resources", [2, "max"])
 def test_the_end_is_clear_when_the_last_rung_has_no_score(iris, min_resources):

@@ -59,7 +59,8 @@ class Buffered(nn.Linear):
     def __init__(self, width=3):
         super().__init__(X.shape[1], 3, dtype=torch.float64)
         for dtype in (torch.int16, torch.bool, torch.complex64, torch.bfloat16):
-            self.register_buffer(str(dtype).replace("torch.", "of_"), torch.ones(width, dtype=dtype))
+            name = str(dtype).replace("torch.", "of_")
+            self.register_buffer(name, torch.ones(width, dtype=dtype))
 
 
 def buffered():
