@@ -42,7 +42,7 @@ def start_cluster(engine, n_workers):
     if engine == "dask":
         from distributed import Client
 
-        return Client(n_workers=n_workers, threads_per_worker=1, dashboard_address=None)
+        return Client(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
     if engine == "ray":
         import ray
 

@@ -18,6 +18,8 @@ from sktorch.data.structure import Batch, Inputs, split_rows, tree_leaves, tree_
 
 # Copied in a new order at a time: small beside data that need more memory.
 BLOCK_BYTES = 16 * 2**20
+# Rows that stay where they are, as in a file, are fetched in so many parts at least.
+MIN_BLOCKS = 32
 
 
 class _Rows(Protocol):
@@ -122,6 +124,8 @@ class Batches:
         """Return how many batches to fetch at once."""
         if not self.cuts_blocks:
             return 1
+        if not self.rows.is_whole:  # They are not in memory: little of them should be.
+            block_bytes = min(block_bytes, len(self.index) * self.row_bytes // MIN_BLOCKS)
         return max(block_bytes // max(self.row_bytes * self.batch_size, 1), 1)
 
     @property

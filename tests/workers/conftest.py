@@ -9,7 +9,7 @@ N_WORKERS = 2
 def dask_client():
     distributed = pytest.importorskip("distributed")
     client = distributed.Client(
-        n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     )
     yield client
     client.close()
