@@ -138,4 +138,5 @@ def test_memory_is_bounded(large, parameters):
         estimator.predict_proba(X)
         estimator.score(X, y)
     assert X.nbytes == 400_000_000
-    assert peak.growth < X.nbytes / 2  # 75 to 160 MiB, by what the process has used before
+    # A fresh process takes 80 MB; the C library's heap, where others have left holes, up to 200.
+    assert peak.growth < 0.75 * X.nbytes
