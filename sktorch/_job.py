@@ -124,6 +124,8 @@ class TrainingJob:
 
     def _share_weights(self) -> None:
         """Give every process the weights and buffers of rank 0."""
+        if self.processes.size == 1:
+            return
         parts = self.net.module_, self.net.criterion_
         tensors = [t for part in parts for t in chain(part.parameters(), part.buffers())]
         shapes = [(t.shape, t.dtype) for t in tensors]

@@ -25,7 +25,7 @@ ARROWS = {
     "export": {"estimators", "data", "targets", "persistence"},
     "integration": {"estimators", "fused"},
     "model_selection": {"estimators", "fused", "data", "persistence"},
-    "workers": {"fused", "training"},
+    "workers": {"fused"},
     "fused": {"training", "recording", "data"},
     "tabular": {"training", "targets", "data", "modules", "preprocessing", "persistence"},
     "training": {"recording", "data", "losses"},

@@ -49,7 +49,59 @@ from sktorch.training.randomness import draws_by_stream
 MAX_TASKS = 256
 
 
-class FusedBackend(ParallelBackendBase):
+class ProgramBackend(ParallelBackendBase):
+    """What joblib backends have in common whose tasks train as one program, here or on workers."""
+
+    supports_retrieve_callback = True
+    supports_inner_max_num_threads = True
+    default_n_jobs = -1
+
+    def __init__(self, nesting_level: int | None, inner_max_num_threads: int | None) -> None:
+        super().__init__(nesting_level or 0, inner_max_num_threads)
+        self._verbose = 0  # joblib's setting, while the backend prints instead
+        self._progress: Progress | None = None  # of the call that is under way
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Return how many tasks run at once."""
+        if n_jobs == 0:
+            raise ValueError("n_jobs=0 has no meaning. Set n_jobs=-1 for as many as fit.")
+        if n_jobs is None:
+            return MAX_TASKS
+        return n_jobs if n_jobs > 0 else max(MAX_TASKS + 1 + n_jobs, 1)
+
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
+        """Take joblib's settings; return how many tasks run at once."""
+        if draws_by_stream():  # In a callback, whose fit keeps others from drawing numbers.
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        self.parallel = parallel
+        # joblib would count threads or tasks as workers, and tasks once more.
+        if getattr(parallel, "verbose", 0):
+            self._verbose, parallel.verbose = parallel.verbose, 0
+        return self.effective_n_jobs(n_jobs)
+
+    def retrieve_result_callback(self, out: Outcome) -> Any:
+        """Return a task's value, or raise its error."""
+        succeeded, value = out
+        if not succeeded:
+            raise value
+        return value
+
+    def terminate(self) -> None:
+        """Give joblib its setting back, at the end of the last call."""
+        if self._verbose:
+            self.parallel.verbose, self._verbose = self._verbose, 0
+
+    def _begin_progress(self) -> None:
+        self._progress = Progress(choose_display()) if self._verbose else None
+
+    def _end_progress(self) -> None:
+        """Give the terminal back."""
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            progress.end()
+
+
+class FusedBackend(ProgramBackend):
     """A joblib backend of threads, in which fits of sktorch's estimators train together.
 
     ``n_jobs`` is how many tasks run side by side. Of these, fits whose modules, losses and
@@ -103,12 +155,8 @@ class FusedBackend(ParallelBackendBase):
     8
     """
 
-    trains_as_one_program = True
-    supports_retrieve_callback = True
     supports_sharedmem = True
-    supports_inner_max_num_threads = True
     uses_threads = True
-    default_n_jobs = -1
 
     def __init__(
         self,
@@ -124,7 +172,7 @@ class FusedBackend(ParallelBackendBase):
                 f"The joblib backend 'sktorch' has no option {', '.join(unknown)}. Its options are "
                 "over, n_workers, inner_max_num_threads, free_memory, prune and devices."
             )
-        super().__init__(nesting_level or 0, inner_max_num_threads)
+        super().__init__(nesting_level, inner_max_num_threads)
         self._free_memory, self._is_limited_by_memory = free_memory, True
         self._n_jobs = MAX_TASKS
         self._rule, self._tally = rule_of(prune), Tally()
@@ -132,42 +180,23 @@ class FusedBackend(ParallelBackendBase):
         self._spread_over: tuple[torch.device, ...] = ()  # by the call that is under way
         self._n_submitted = 0
         self._pruner: Pruner | None = None
-        self._verbose = 0  # joblib's setting, while the backend prints instead
-        self._progress: Progress | None = None  # of the call that is under way
         self._call: TaskHandle | None = None  # outside of any task; of all calls of one `Parallel`
         self._threads: TaskThreads | None = None  # of the call that is under way
 
-    def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Return how many tasks run at once."""
-        if n_jobs == 0:
-            raise ValueError("n_jobs=0 has no meaning. Set n_jobs=-1 for as many as fit.")
-        if n_jobs is None:
-            return MAX_TASKS
-        return n_jobs if n_jobs > 0 else max(MAX_TASKS + 1 + n_jobs, 1)
-
     def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
         """Take joblib's settings; return how many tasks run at once."""
-        if draws_by_stream():  # In a callback, whose fit keeps others from drawing numbers.
-            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if self.inner_max_num_threads is not None and self.inner_max_num_threads < 1:
             raise ValueError(
                 f"inner_max_num_threads={self.inner_max_num_threads}: set at least 1, or leave it "
                 "out for as many as there are cores."
             )
-        self._take_over_verbosity(parallel)
-        self._n_jobs = self.effective_n_jobs(n_jobs)
+        self._n_jobs = super().configure(n_jobs, parallel)
         self._is_limited_by_memory = n_jobs < 0
         if str(getattr(parallel, "pre_dispatch", "")).replace(" ", "") == "2*n_jobs":
             # joblib would parse the text in the threads of tasks, several at once, and there
             # Python 3.11 fails now and then (its issue 106905).
             parallel.pre_dispatch = 2 * self._n_jobs
         return self._n_jobs
-
-    def _take_over_verbosity(self, parallel: Any) -> None:
-        """Let joblib print nothing: it would count threads as workers, and tasks once more."""
-        self.parallel = parallel
-        if getattr(parallel, "verbose", 0):
-            self._verbose, parallel.verbose = parallel.verbose, 0
 
     def get_nested_backend(self) -> tuple["FusedBackend", None]:
         """Return a backend for calls inside a task, whose tasks join those of this one."""
@@ -184,7 +213,7 @@ class FusedBackend(ParallelBackendBase):
         outer = current_task()
         if outer is None:
             self._tally = Tally()
-            self._progress = Progress(choose_display()) if self._verbose else None
+            self._begin_progress()
             self._call = self._call or self._outermost_call()
         call = self._call if outer is None else outer.call()
         assert call is not None
@@ -234,13 +263,6 @@ class FusedBackend(ParallelBackendBase):
         with waiting_for_tasks():
             yield
 
-    def retrieve_result_callback(self, out: Outcome) -> Any:
-        """Return a task's value, or raise its error."""
-        succeeded, value = out
-        if not succeeded:
-            raise value
-        return value
-
     def stop_call(self) -> None:
         """Clean up after the last result."""
         try:
@@ -266,14 +288,7 @@ class FusedBackend(ParallelBackendBase):
     def terminate(self) -> None:
         """Forget what was recorded, at the end of the last call."""
         self._call = None
-        if self._verbose:
-            self.parallel.verbose, self._verbose = self._verbose, 0
-
-    def _end_progress(self) -> None:
-        """Give the terminal back."""
-        progress, self._progress = self._progress, None
-        if progress is not None:
-            progress.end()
+        super().terminate()
 
 
 def as_one_program(verbose: int = 0, *, here: bool = False) -> AbstractContextManager:
@@ -283,7 +298,7 @@ def as_one_program(verbose: int = 0, *, here: bool = False) -> AbstractContextMa
     The number of jobs of another backend, such as one of processes, is not meant for this one.
     """
     backend, _ = get_active_backend()
-    if isinstance(backend, FusedBackend) if here else hasattr(backend, "trains_as_one_program"):
+    if isinstance(backend, FusedBackend if here else ProgramBackend):
         return nullcontext()
     return joblib.parallel_config("sktorch", n_jobs=None, verbose=verbose)
 

@@ -170,7 +170,7 @@ class Stack:
             own = [state[key] for state in states]
             if _is_stacked(key, value):
                 stack_into(value, own)
-            elif any(_number(number) != _number(value) for number in own):
+            elif {*map(_number, own)} != {_number(value)}:
                 return False
         return True
 

@@ -9,21 +9,18 @@ from numbers import Integral
 from typing import Any
 
 import joblib
-from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBackend
+from joblib.parallel import ParallelBackendBase
 
 from sktorch._private.search_tasks import search_task
-from sktorch.fused.backend import MAX_TASKS, FusedBackend, place_fits_outside_of_tasks
+from sktorch.fused.backend import FusedBackend, ProgramBackend, place_fits_outside_of_tasks
 from sktorch.fused.belongings import Package, belongings
-from sktorch.fused.displays import choose_display
-from sktorch.fused.progress import Progress
-from sktorch.training.randomness import draws_by_stream
 from sktorch.workers.chunk import Outcome, run_chunk
 from sktorch.workers.chunks import Task, cut
 from sktorch.workers.engines import ENGINES, Engine
 from sktorch.workers.shared import SharedArguments
 
 
-class WorkersBackend(ParallelBackendBase):
+class WorkersBackend(ProgramBackend):
     """A joblib backend of processes or machines, each of which trains fits as one program.
 
     The tasks of a call are cut in chunks, by what can be stacked, and handed out as workers become
@@ -64,11 +61,6 @@ class WorkersBackend(ParallelBackendBase):
     16
     """
 
-    trains_as_one_program = True
-    supports_retrieve_callback = True
-    supports_inner_max_num_threads = True
-    default_n_jobs = -1
-
     def __init__(
         self,
         nesting_level: int | None = None,
@@ -86,28 +78,21 @@ class WorkersBackend(ParallelBackendBase):
             raise ValueError(f"over={over!r}: expected {', '.join(map(repr, ENGINES))}.")
         if n_workers is not None and not (isinstance(n_workers, Integral) and n_workers >= 1):
             raise ValueError(f"n_workers={n_workers!r}: set at least 1, or None for all there are.")
-        super().__init__(nesting_level or 0, inner_max_num_threads)
+        super().__init__(nesting_level, inner_max_num_threads)
         self._engine: Engine = ENGINES[over](n_workers)
         self._n_jobs: int | None = None  # tasks side by side on a worker
-        self._verbose = 0  # joblib's setting, while the backend prints instead
-        self._progress: Progress | None = None  # of the call that is under way
         self._tasks: list[Task] = []  # submitted, and not yet handed out
         self._lock = threading.Lock()
         self._shared: SharedArguments | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many tasks run at once, on all workers together."""
-        if n_jobs == 0:
-            raise ValueError("n_jobs=0 has no meaning. Set n_jobs=-1 for as many as fit.")
-        return self._engine.n_workers * (MAX_TASKS if n_jobs is None or n_jobs < 0 else n_jobs)
+        return self._engine.n_workers * super().effective_n_jobs(n_jobs)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **settings: Any) -> int:
         """Take joblib's settings; return by which number joblib is to submit tasks."""
-        if draws_by_stream():  # In a callback, whose fit keeps others from drawing numbers.
-            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
-        self.effective_n_jobs(n_jobs)  # It refuses zero.
-        self.parallel, self._n_jobs, self._verbose = parallel, n_jobs, parallel.verbose
-        parallel.verbose = 0  # joblib would count tasks as workers.
+        super().configure(n_jobs, parallel)
+        self._n_jobs = n_jobs
         # Chunks are cut of all tasks that are submitted, of which each worker gets its share.
         return self.effective_n_jobs(None)
 
@@ -117,7 +102,7 @@ class WorkersBackend(ParallelBackendBase):
         self._numbers = count()
         # Each worker has a chunk that it is at, and one that is next.
         self._threads = ThreadPoolExecutor(2 * self._engine.n_workers, "sktorch worker")
-        self._progress = Progress(choose_display()) if self._verbose else None
+        self._begin_progress()
 
     def submit(self, func: Any, callback: Callable[[Outcome], object]) -> Task:
         """Queue a task until all that joblib has are queued."""
@@ -165,32 +150,18 @@ class WorkersBackend(ParallelBackendBase):
     def _packed(self, task: Task) -> Package | None:
         return None if self._belongings is None else self._belongings.pack(task.number)
 
-    def retrieve_result_callback(self, out: Outcome) -> Any:
-        """Return a task's value, or raise its error."""
-        succeeded, value = out
-        if not succeeded:
-            raise value
-        return value
-
     def stop_call(self) -> None:
         """Clean up after the last result."""
         self._threads.shutdown(cancel_futures=True)
         self._engine.forget()
         self._shared = None
-        progress, self._progress = self._progress, None
-        if progress is not None:
-            progress.end()
+        self._end_progress()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """End what is under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._engine.stop()
         self.stop_call()
-
-    def terminate(self) -> None:
-        """Give joblib its setting back."""
-        if self._verbose:
-            self.parallel.verbose, self._verbose = self._verbose, 0
 
 
 def backend(

@@ -78,7 +78,7 @@ def _cancelling(handles: list[TaskHandle], is_stopped: Callable[[], bool] | None
 def _outcome(calls: list[Call]) -> Outcome:
     try:
         return True, [function(*arguments, **keywords) for function, arguments, keywords in calls]
-    except Exception as error:
+    except Exception as error:  # It is raised where the task was submitted.
         return False, _portable(error)
 
 
@@ -88,7 +88,7 @@ def _portable(error: Exception) -> Exception:
     error.add_note(note)
     try:
         pickle.loads(dumps(error))
-    except Exception:
+    except Exception:  # of whatever the class does when it is made again
         error = RuntimeError(f"{type(error).__name__}: {error}")
         error.add_note(note)
     return error

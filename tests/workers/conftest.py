@@ -1,4 +1,4 @@
-"""Local clusters of two processes."""
+"""Local clusters of two processes; without one where the package has no wheel for this Python."""
 
 import pytest
 
