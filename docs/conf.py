@@ -35,6 +35,7 @@ highlight_language = "none"  # Python has to say so, by which it is run in the t
 suppress_warnings = [
     "ref.ref",  # inherited docstrings refer to scikit-learn's manual
     "ref.term",
+    "codeautolink.match_block",  # of doctests without their flags
     "codeautolink.match_name",  # in examples the gallery has linked the names already
     "sphinx_gallery.duplicate_filename",  # a benchmark is none of the gallery, but is counted
 ]
@@ -43,6 +44,7 @@ suppress_warnings = [
 intersphinx_mapping = inventories.write(DOCS / "_inventories")
 intersphinx_disabled_reftypes = ["std:*"]
 
+toc_object_entries_show_parents = "hide"
 html_theme = "pydata_sphinx_theme"
 html_title = project
 html_static_path = ["_static"]
@@ -93,6 +95,6 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "show_memory": False,
     "show_signature": False,
-    "min_reported_time": 1e9,  # no times on pages: they differ from build to build
+    "write_computation_times": False,
     "copyfile_regex": r".*\.csv$",
 }

@@ -1,4 +1,4 @@
-"""Descriptions of the parameters: the two estimators', the README's and the guide's agree."""
+"""Descriptions of the parameters: the two estimators', those of the tables and the guide agree."""
 
 import ast
 import inspect
@@ -12,7 +12,7 @@ from sktorch import TorchClassifier, TorchRegressor
 from sktorch._parameters import COMPONENTS, RULES
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
+PARAMETERS = (ROOT / "docs" / "parameters.md").read_text("utf-8")
 GUIDE = (ROOT / "docs" / "user_guide.rst").read_text("utf-8")
 ESTIMATORS = [TorchClassifier, TorchRegressor]
 # The classifier's labels and the regressor's numbers are described in different words.
@@ -44,8 +44,8 @@ def value_of(text):
 
 
 def table(heading):
-    """Return the rows of the README's table below a heading, without those of its head."""
-    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    """Return the rows of the table below a heading, without those of its head."""
+    section = PARAMETERS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
@@ -81,7 +81,7 @@ def test_a_fitted_estimator_has_the_attributes_of_its_docstring(estimator):
     }
 
 
-def test_the_readme_has_the_parameters_of_the_signature_with_their_defaults():
+def test_the_table_has_the_parameters_of_the_signature_with_their_defaults():
     rows = table("Parameters")
     written = {
         name.strip("`"): value_of(default.strip("`")) for name, default, _ in rows if default
@@ -91,7 +91,7 @@ def test_the_readme_has_the_parameters_of_the_signature_with_their_defaults():
     assert sorted(of_components) == sorted(COMPONENTS)
 
 
-def test_the_readme_names_the_attributes_of_the_docstring():
+def test_the_table_names_the_attributes_of_the_docstring():
     named = re.findall(r"`(\w+_)`", " ".join(row[0] for row in table("After `fit`")))
     assert len(named) == len(set(named))
     assert set(named) <= entries(TorchClassifier, "Attributes").keys()

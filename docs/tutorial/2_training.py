@@ -7,7 +7,7 @@ that trains the same net.
 """
 
 # %%
-# The data of :doc:`part 1 <1_data>`, in short: rows that train, and rows to validate on, as numbers.
+# The data of :doc:`part 1 <1_data>`, in short: as numbers, rows that train and rows to validate on.
 import pandas as pd
 import torch
 from sklearn.model_selection import train_test_split
@@ -59,8 +59,8 @@ for name, layer in net.named_children():
 # %%
 # .. rst-class:: by-sktorch
 #
-# With sktorch the class itself is the first argument. ``n_features`` and ``n_outputs`` are filled in
-# from the data; other parameters are named after a double underscore.
+# With sktorch the class itself is the first argument. ``n_features`` and ``n_outputs`` are filled
+# in from the data; other parameters are named after a double underscore.
 from sktorch import TorchClassifier
 
 TorchClassifier(Net, module__width=32)

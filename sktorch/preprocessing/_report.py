@@ -23,6 +23,16 @@ class CleaningReport(list):
     "most_frequent_share" and "n_rare" (in fewer than 1 % of the rows) of categories, "becomes",
     "outputs" (names of the columns that came out) and "warnings". What a kind does not have is
     None. ``pandas.DataFrame(report)`` and ``polars.DataFrame(report)`` make a table of it.
+
+    Examples
+    --------
+    >>> from sktorch.preprocessing import make_cleaner
+    >>> rows = [[39.1, "Torgersen"], [None, "Biscoe"], [40.3, "Biscoe"]]
+    >>> report = make_cleaner().fit(rows).report()
+    >>> [entry["kind"] for entry in report]
+    ['number', 'category']
+    >>> round(report[0]["missing"], 2), report[1]["most_frequent"]
+    (0.33, 'Biscoe')
     """
 
     def __repr__(self):
