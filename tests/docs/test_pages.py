@@ -98,6 +98,6 @@ def test_each_block_of_a_page_says_its_language(page):
         assert re.findall(r"^(?!\.\. ).*::\n\n +\S.*", text, flags=re.MULTILINE) == []
     else:
         languages = re.findall(r"^```(.*)$", text, flags=re.MULTILINE)[::2]
-        assert {language.split()[0] for language in languages} <= {
+        assert {language.partition(" ")[0] for language in languages} <= {
             *("bash", "output", "python", "text", "{include}")
         }
