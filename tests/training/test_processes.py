@@ -170,3 +170,11 @@ def test_one_rank_of_torchrun_is_alone(monkeypatch, iris):
         monkeypatch.setenv(name, value)
     assert TorchClassifier(max_epochs=1).fit(*iris).n_epochs_ == 1
     assert not torch.distributed.is_initialized()
+
+
+def test_a_number_of_processes_is_asked_for(monkeypatch, iris):
+    given = {"RANK": "0", "WORLD_SIZE": "two", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="WORLD_SIZE is 'two'; expected the number of processes"):
+        TorchClassifier(max_epochs=1).fit(*iris)
