@@ -2,7 +2,7 @@
 Larger than memory
 ==================
 
-A net trains on rows that stay on the disk: in a folder of Parquet files, which a small ``Dataset``
+A net trains on rows that stay on the disk: in a folder of Parquet files, which a small dataset
 reads, and in a memory map. Data: made up, 100,000 rows of 50 numbers; ``--rows 10000000`` is 2 GB,
 ``--folder`` says where to put them.
 """
@@ -54,15 +54,17 @@ files = sorted(folder.glob("*.parquet"))
 # %%
 # A dataset
 # ---------
-# Every pass shuffles the files, reads a few of them, and shuffles their rows. What an
-# ``IterableDataset`` draws from torch's generator follows the estimator's ``random_state``. Files
-# whose rows are sorted by their labels are the reason to read a few at once.
+# A file with columns is read many rows at a time, and a ``ChunkedDataset`` takes them so: the
+# estimator cuts them to batches. Every pass shuffles the files, reads a few of them, and shuffles
+# their rows; files whose rows are sorted by their labels are the reason to read a few at once. What
+# is drawn from torch's generator follows the estimator's ``random_state``.
 import torch
-from torch.utils.data import IterableDataset
+
+from sktorch.data import ChunkedDataset
 
 
-class ParquetRows(IterableDataset):
-    """The rows of Parquet files, ``n_mixed`` files at a time; in order where that is 1."""
+class ParquetFiles:
+    """Features and labels of Parquet files, ``n_mixed`` files at a time; in order if that is 1."""
 
     def __init__(self, files, n_mixed):
         self.files, self.n_mixed = files, n_mixed
@@ -72,10 +74,9 @@ class ParquetRows(IterableDataset):
         order = torch.randperm(len(self.files)) if is_shuffled else torch.arange(len(self.files))
         for numbers in order.split(self.n_mixed):
             frame = pl.read_parquet([self.files[number] for number in numbers])
-            X, y = frame.select(names).to_torch(), frame["label"].to_torch()
-            rows = torch.randperm(len(y)) if is_shuffled else torch.arange(len(y))
-            for part in rows.split(1000):  # One by one, rows are slow; all at once, they are large.
-                yield from zip(X[part], y[part].tolist(), strict=True)
+            X, y = frame.select(names).to_numpy(order="c"), frame["label"].to_numpy()
+            rows = torch.randperm(len(y)).numpy() if is_shuffled else slice(None)
+            yield X[rows], y[rows]
 
 
 # %%
@@ -126,7 +127,8 @@ def private_megabytes():
 from sktorch import TorchClassifier
 
 net = TorchClassifier(max_epochs=3, batch_size=256, lr=0.01, random_state=0)
-train, test = ParquetRows(files[:-1], n_mixed=4), ParquetRows(files[-1:], n_mixed=1)
+train = ChunkedDataset(ParquetFiles(files[:-1], n_mixed=4))
+test = ChunkedDataset(ParquetFiles(files[-1:], n_mixed=1))
 n_train = N_IN_FILE * (len(files) - 1)
 with Measured("Parquet, fit", n_train * (net.max_epochs + 2)):
     net.fit(train)
@@ -137,9 +139,8 @@ print(f"Test accuracy of the net trained on Parquet: {net.score(test):.3f}")
 # %%
 # Training on a memory map
 # ------------------------
-# Rows of one dtype in one file are read ten times as fast: in blocks, and without a Python object
-# for each. ``fit``, ``predict`` and ``score`` take the map as the array that it is. By default all
-# rows are shuffled, and the model is that of the array in memory. Where the file does not fit in
+# ``fit``, ``predict`` and ``score`` take a memory map as the array that it is. By default all rows
+# are shuffled, and the model is that of the array in memory. Where the file does not fit in
 # memory, ``iterator_train__shuffle="blocks"`` shuffles runs of rows from 64 places.
 path = folder / "X.npy"
 X = np.lib.format.open_memmap(path, "w+", np.float32, (arguments.rows, N_FEATURES))

@@ -1,5 +1,6 @@
 """What processes that train one model compare before they begin."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,21 @@ def outline_of(estimator: BaseEstimator, train: Part, valid: Part | None) -> dic
         for suffix, part in parts.items()
         for name, value in _values(part).items()
     }
-    parameters = estimator.get_params(deep=False)
-    plain = {k: v for k, v in parameters.items() if _is_plain(v) and k not in _FREE}
-    return data | {name: repr(value) for name, value in plain.items()}
+    parameters = estimator.get_params(deep=False).items()
+    return data | {name: repr(_outline(value)) for name, value in parameters if name not in _FREE}
 
 
-def _is_plain(value: Any) -> bool:
-    parts = value if isinstance(value, tuple | list) else [value]
-    return all(isinstance(part, _PLAIN) for part in parts)
+def _outline(value: Any) -> Any:
+    """Return numbers and text as they are, and the names of classes and functions."""
+    if isinstance(value, tuple | list):
+        return [*map(_outline, value)]
+    if isinstance(value, Mapping):
+        return {name: _outline(part) for name, part in value.items()}
+    if isinstance(value, np.generic):  # equal to Python's number, but another repr
+        value = value.item()
+    if isinstance(value, _PLAIN):
+        return value
+    return getattr(value, "__qualname__", type(value).__qualname__)
 
 
 def _values(part: Part) -> dict[str, Any]:

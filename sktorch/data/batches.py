@@ -294,7 +294,7 @@ class JoinedBatches:
                     "iterator_train__drop_last=True, or choose another normalization."
                 )
             else:
-                held = _joined(held, batch)
+                held = joined(held, batch)
         if held is not None:
             yield held
 
@@ -305,7 +305,7 @@ def _can_be_joined(batch: Batch, other: Batch) -> bool:
     return all(x.shape[1:] == other_x.shape[1:] for x, other_x in pairs)
 
 
-def _joined(batch: Batch, other: Batch) -> Batch:
+def joined(batch: Batch, other: Batch) -> Batch:
     """Return the rows of both batches as one."""
     (X, y, weights), (other_X, other_y, other_weights) = batch, other
     parts = [torch.cat(pair) for pair in zip(tree_leaves(X), tree_leaves(other_X), strict=True)]

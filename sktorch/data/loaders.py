@@ -33,7 +33,7 @@ def loader_options(batch_size: int, shuffle: bool, given: dict[str, Any]) -> dic
     if "batch_sampler" in given:
         del options["batch_size"]
     elif "batch_size" in given:
-        _check_size(given["batch_size"])
+        check_size(given["batch_size"])
     if options.get("shuffle") not in (None, True, False, IN_BLOCKS):
         raise ValueError(
             f"shuffle must be True, False or {IN_BLOCKS!r}, got {options['shuffle']!r}"
@@ -41,7 +41,8 @@ def loader_options(batch_size: int, shuffle: bool, given: dict[str, Any]) -> dic
     return options
 
 
-def _check_size(batch_size: Any) -> None:
+def check_size(batch_size: Any) -> None:
+    """Raise if a batch size is not a positive integer."""
     if not isinstance(batch_size, Integral) or batch_size <= 0:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
 
@@ -89,7 +90,7 @@ class LoaderBatches:
         arguments: tuple[str, ...] | None = None,
         named: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
-        _check_size(options.get("batch_size", 1))
+        check_size(options.get("batch_size", 1))
         if options.get("shuffle") == IN_BLOCKS:
             raise ValueError(
                 f"shuffle={IN_BLOCKS!r} is for arrays that are cut by index, and these rows go "

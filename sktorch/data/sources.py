@@ -6,6 +6,7 @@ from typing import Any
 from scipy import sparse
 
 from sktorch.data.arrays import Array, Frame, LazyFrame, Sparse, Tensor
+from sktorch.data.chunks import Chunks
 from sktorch.data.data_loaders import Loaded
 from sktorch.data.datasets import Samples
 from sktorch.data.mappings import Named
@@ -18,6 +19,7 @@ from sktorch.data.structure import only_entry
 # The first that accepts X takes it: arrays of several inputs may look like sequences, sequences may
 # come as an array or a tensor, scipy's dok arrays are dicts, and a LazyFrame has columns, too.
 KINDS: tuple[type[Source], ...] = (
+    Chunks,
     Stream,
     Samples,
     Loaded,

@@ -1,6 +1,6 @@
 """Streams: an ``IterableDataset``, whose samples come in its own order, once a pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import chain, islice
 from math import ceil
@@ -13,7 +13,15 @@ from torch.utils.data import IterableDataset, default_collate
 from sktorch.data.datasets import holds_target, inputs_and_target
 from sktorch.data.dtypes import Dtypes
 from sktorch.data.loaders import LoaderBatches, check_keeps_rows, collated_inputs, with_own_seed
-from sktorch.data.source import BatchSettings, Settings, Shape, Source, no_samples, shape_of_samples
+from sktorch.data.source import (
+    BatchSettings,
+    Loader,
+    Settings,
+    Shape,
+    Source,
+    no_samples,
+    shape_of_samples,
+)
 from sktorch.data.structure import Inputs
 from sktorch.data.tensors import as_array
 
@@ -27,6 +35,7 @@ class Stream(Source):
     is_indexable = False
     runs_user_code = True
     n_rows = None
+    n_looked_at = 2  # samples, for an example
 
     def __init__(self, X: IterableDataset, settings: Settings) -> None:
         super().__init__(X, settings)
@@ -45,6 +54,11 @@ class Stream(Source):
         # For workers: iterators don't pickle.
         return vars(self) | {"_iterator": None, "_begun": None}
 
+    @property
+    def _passes(self) -> Iterable:
+        """What is iterated for a pass over the data."""
+        return self.values
+
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Yield the inputs and the target of each sample, and keep the targets."""
         self._targets = targets = []
@@ -54,16 +68,16 @@ class Stream(Source):
             yield inputs, target
 
     def _samples(self) -> Iterator:
-        """Return all samples: of the pass of which two were looked at, or of another one."""
+        """Return all samples: of the pass whose first were looked at, or of another one."""
         first = self._look()
         begun, self._begun = self._begun, None
         return self._open() if begun is None else chain(first, begun)
 
     def _open(self) -> Iterator:
-        iterator = iter(self.values)
+        iterator = iter(self._passes)
         if iterator is self._iterator:
             raise ValueError(
-                f"{type(self.values).__name__}.__iter__ returns the same iterator every time, "
+                f"{type(self._passes).__name__}.__iter__ returns the same iterator every time, "
                 "which can be read only once. Let it return a new one, which begins with the first "
                 "sample."
             )
@@ -71,14 +85,14 @@ class Stream(Source):
         return iterator
 
     def _look(self) -> list[Any]:
-        """Return up to two samples, of a pass that may go on after them."""
+        """Return the first samples, of a pass that may go on after them."""
         if self._first_samples is None:
             self._begun = self._open()
-            self._first_samples = [*islice(self._begun, 2)]
+            self._first_samples = [*islice(self._begun, self.n_looked_at)]
         return self._first_samples
 
     def _first(self) -> list[Any]:
-        """Return up to two samples; raise if there are none."""
+        """Return the first samples; raise if there are none."""
         if not self._look():
             raise no_samples(self.settings)
         return self._look()
@@ -126,14 +140,14 @@ class Stream(Source):
         weights: torch.Tensor | None,
         index: torch.Tensor,
         settings: BatchSettings,
-    ) -> LoaderBatches:
+    ) -> Loader:
         """Return batches of all samples in the stream's order, which workers may change."""
         self._begun = None  # Training begins with the first sample, and its own random numbers.
         beside, options = None if self.holds_targets else targets, settings.options
         if beside is not None or weights is not None:
-            _check_one_reader(options, "y and sample_weight have")
+            check_one_reader(options, "y and sample_weight have")
         elif settings.keep_order:
-            _check_one_reader(options, _PREDICTED)
+            check_one_reader(options, PREDICTED)
         return StreamBatches(
             _StreamSamples(self, beside, weights),
             settings.dtypes,
@@ -153,7 +167,7 @@ class Stream(Source):
     ) -> Iterator[Inputs]:
         """Yield the inputs of all samples in the order of the stream."""
         check_keeps_rows(options)
-        _check_one_reader(options, _PREDICTED)
+        check_one_reader(options, PREDICTED)
         batches = LoaderBatches(
             _StreamSamples(self, None, None),
             dtypes,
@@ -169,10 +183,10 @@ class Stream(Source):
             yield X
 
 
-_PREDICTED = "its predictions are returned in"
+PREDICTED = "its predictions are returned in"
 
 
-def _check_one_reader(options: dict[str, Any], order: str) -> None:
+def check_one_reader(options: dict[str, Any], order: str) -> None:
     """Raise if workers would read a stream side by side, each its part."""
     if options.get("num_workers"):
         raise ValueError(
@@ -208,16 +222,18 @@ class _StreamSamples(IterableDataset):
         one, count = torch.ones(()), 0
         for inputs, target in self.stream:
             if beside is not None and count == len(beside):
-                raise self._another_length("more", count)
+                raise another_length("more", count, self.targets is not None)
             target = target if self.targets is None else self.targets[count]
             yield inputs, target, one if self.weights is None else self.weights[count]
             count += 1
         if beside is not None and count < len(beside):
-            raise self._another_length("fewer", len(beside))
+            raise another_length("fewer", len(beside), self.targets is not None)
 
-    def _another_length(self, comparison: str, expected: int) -> ValueError:
-        name = "sample_weight" if self.targets is None else "y"
-        return ValueError(
-            f"The IterableDataset gives {comparison} samples than the {expected} of {name}. "
-            f"Give {name} as many rows."
-        )
+
+def another_length(comparison: str, expected: int, of_targets: bool) -> ValueError:
+    """Return the error of a stream with more or fewer samples than y or sample_weight."""
+    name = "y" if of_targets else "sample_weight"
+    return ValueError(
+        f"The IterableDataset gives {comparison} samples than the {expected} of {name}. "
+        f"Give {name} as many rows."
+    )

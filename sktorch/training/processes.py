@@ -264,7 +264,17 @@ def _takes_part() -> bool:
 def _is_of_torchrun() -> bool:
     """Say whether torchrun, or what sets its variables, began this very process, and others."""
     given = all(os.environ.get(name) for name in _OF_TORCHRUN)
-    return given and int(os.environ["WORLD_SIZE"]) > 1 and parent_process() is None
+    return given and _world_size() > 1 and parent_process() is None
+
+
+def _world_size() -> int:
+    size = os.environ["WORLD_SIZE"]
+    if not size.isdecimal():
+        raise ValueError(
+            f"The environment variable WORLD_SIZE is {size!r}; expected the number of processes "
+            "that train one model. Set it as torchrun does, or unset it to train in this process."
+        )
+    return int(size)
 
 
 def _open_groups() -> _Groups:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from sktorch import TorchClassifier, TorchRegressor
-from sktorch.data import pad_sequences
+from sktorch.data import ChunkedDataset, pad_sequences
 
 X, Y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)
@@ -86,6 +86,14 @@ class Stream(IterableDataset):
     def __iter__(self):
         for row in np.random.permutation(len(X)):
             yield torch.tensor(X[row]), int(Y[row])
+
+
+class Chunks:
+    """The flowers in seven parts, in an order that torch's generator draws."""
+
+    def __iter__(self):
+        for part in torch.randperm(7).tolist():
+            yield X[part::7], Y[part::7]
 
 
 class Flowers(Dataset):
@@ -271,6 +279,7 @@ FITS = {
         early_stopping=True,
     ),
     "stream": partial(classified, Stream(), validation=Stream()),
+    "chunks": partial(classified, ChunkedDataset(Chunks()), validation=Stream()),
     "regressor": regressed,
     "regressor_stops": partial(regressed, early_stopping=True, criterion="huber"),
     "continued": continued,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sktorch import TorchClassifier
-from tests.training.joint_failures import AFTER_DEATH, CASES, DEATH, cases, reason
+from tests.training.joint_failures import AFTER_DEATH, CASES, DEATH, cases, reason, with_own
 from tests.training.joint_fits import FITS, FITS_OF_THREE
 from tests.training.ranks import run_ranks
 
@@ -69,6 +69,8 @@ ERRORS = {
     "another order": [SAME.format("X and y")] * 2,
     "other y": [SAME.format("y")] * 2,
     "other parameter": [SAME.format("batch_size")] * 2,
+    "other optimizer": [SAME.format("optimizer")] * 2,
+    "other criterion": [SAME.format("criterion")] * 2,
     "rows to validate on": [
         SAME.format(
             " and ".join(f"{n} to validate on" for n in ("X", "y", "sample_weight", "rows"))
@@ -100,6 +102,12 @@ def test_an_error_of_one_process_ends_all(name, cases_by_rank):
 def test_processes_train_after_an_error(cases_by_rank):
     for values in cases_by_rank:
         assert_same(values["after failures"], CASES["after failures"]())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_equal_numbers_of_other_types_are_the_same(cases_by_rank):
+    for values in cases_by_rank:
+        assert_same(values["equal numbers"], with_own(lr=(0.1, 0.1)))
 
 
 def test_buffers_of_any_dtype_are_those_of_the_first(cases_by_rank):
@@ -170,3 +178,11 @@ def test_one_rank_of_torchrun_is_alone(monkeypatch, iris):
         monkeypatch.setenv(name, value)
     assert TorchClassifier(max_epochs=1).fit(*iris).n_epochs_ == 1
     assert not torch.distributed.is_initialized()
+
+
+def test_a_number_of_processes_is_asked_for(monkeypatch, iris):
+    given = {"RANK": "0", "WORLD_SIZE": "two", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="WORLD_SIZE is 'two'; expected the number of processes"):
+        TorchClassifier(max_epochs=1).fit(*iris)
