@@ -6,6 +6,7 @@ set-up in a comment, ``.. invisible-code-block: python``, and name what can't ru
 ``.. skip: next "reason"``.
 """
 
+import os
 import sys
 from contextlib import redirect_stdout, suppress
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE
@@ -13,16 +14,18 @@ from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from unittest import SkipTest
+from unittest.mock import patch
 
 import matplotlib
 import pytest
+import sklearn
 from sybil.document import Document
 from sybil.evaluators.doctest import NUMBER, OutputChecker
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers import markdown, rest
 
 ROOT = Path(__file__).parents[2]
-BUILT = {"_build", "_templates", "auto_examples", "generated"}
+BUILT = {"_build", "_templates", "auto_examples", "auto_tutorial", "generated"}
 PAGES = [
     ROOT / "README.md",
     *(
@@ -67,15 +70,14 @@ PARSERS = {
 
 @pytest.fixture
 def script(monkeypatch, tmp_path):
-    """A module that stands for a script, in a folder of its own, as where pickle looks for it."""
+    """A module that stands for a script: it is ``__main__``, and its settings end with it."""
     module = ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", module)
     monkeypatch.chdir(tmp_path)
-    before = matplotlib.get_backend()
-    matplotlib.use("agg")
-    yield module
+    with patch.dict(os.environ), sklearn.config_context(), matplotlib.rc_context():
+        matplotlib.use("agg")
+        yield module
     matplotlib.pyplot.close("all")
-    matplotlib.use(before)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
