@@ -17,6 +17,7 @@ from unittest import SkipTest
 from unittest.mock import patch
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 import sklearn
 from sybil.document import Document
@@ -77,7 +78,7 @@ def script(monkeypatch, tmp_path):
     with patch.dict(os.environ), sklearn.config_context(), matplotlib.rc_context():
         matplotlib.use("agg")
         yield module
-    matplotlib.pyplot.close("all")
+    plt.close("all")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
