@@ -6,6 +6,7 @@ set-up in a comment, ``.. invisible-code-block: python``, and name what can't ru
 ``.. skip: next "reason"``.
 """
 
+import os
 import re
 import sys
 from contextlib import redirect_stdout, suppress
@@ -14,9 +15,12 @@ from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from unittest import SkipTest
+from unittest.mock import patch
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
+import sklearn
 from sybil.document import Document
 from sybil.evaluators.doctest import NUMBER, OutputChecker
 from sybil.evaluators.python import PythonEvaluator
@@ -70,16 +74,15 @@ PARSERS = {
 
 @pytest.fixture
 def script(monkeypatch, tmp_path):
-    """A module that stands for a script, in a folder of its own, as where pickle looks for it."""
+    """A module that stands for a script: it is ``__main__``, and its settings end with it."""
     module = ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", module)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").symlink_to(ROOT / "docs")  # whose data some pages read
-    before = matplotlib.get_backend()
-    matplotlib.use("agg")
-    yield module
-    matplotlib.pyplot.close("all")
-    matplotlib.use(before)
+    with patch.dict(os.environ), sklearn.config_context(), matplotlib.rc_context():
+        matplotlib.use("agg")
+        yield module
+    plt.close("all")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
