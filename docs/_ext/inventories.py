@@ -6,6 +6,7 @@ come from the installed packages, and each kind of name has a pattern of its add
 
 import re
 import zlib
+from importlib import import_module
 
 import skorch.callbacks
 import torch
@@ -14,9 +15,14 @@ from sklearn.utils.discovery import all_displays, all_estimators, all_functions
 
 def sklearn_names():
     """Return the public names of scikit-learn, each of which has a page."""
-    found = [*all_estimators(), *all_functions(), *all_displays()]
     private = re.compile(r"\._.*|(?<=\.metrics)\.cluster")
-    return {f"{private.sub('', thing.__module__)}.{name}" for name, thing in found} | {
+    found = {
+        (private.sub("", thing.__module__), name)
+        for name, thing in [*all_estimators(), *all_functions(), *all_displays()]
+    }
+    return {
+        f"{module}.{name}" for module, name in found if hasattr(import_module(module), name)
+    } | {
         *("sklearn.base.BaseEstimator", "sklearn.base.ClassifierMixin", "sklearn.base.clone"),
         *("sklearn.base.RegressorMixin", "sklearn.base.TransformerMixin"),
         *("sklearn.callback.ProgressBar", "sklearn.exceptions.ConvergenceWarning"),
