@@ -59,7 +59,7 @@ def _version(package: str) -> str | None:
 
 
 def _devices() -> dict[str, object]:
-    devices = {
+    devices: dict[str, object] = {
         "cpu": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
         "CUDA build": torch.version.cuda,
         "mps": torch.backends.mps.is_available(),
