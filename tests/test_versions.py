@@ -1,4 +1,4 @@
-"""What show_versions prints."""
+"""What show_versions prints; where versions stand, they agree."""
 
 import configparser
 import re
@@ -12,8 +12,14 @@ import torch
 import sktorch
 from sktorch._versions import PACKAGES
 
+ROOT = Path(__file__).parents[1]
 OPTIONS = configparser.ConfigParser()
-OPTIONS.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")
+OPTIONS.read(ROOT / "setup.cfg", encoding="utf-8")
+REQUIRED = OPTIONS["options"]["install_requires"].split()
+
+
+def text(name):
+    return (ROOT / name).read_text("utf-8")
 
 
 def printed(capsys, show=sktorch.show_versions):
@@ -45,10 +51,42 @@ def test_a_missing_package_is_none(capsys, monkeypatch):
 
 def test_it_prints_every_requirement_and_extra(capsys):
     extras = OPTIONS["options.extras_require"]
-    lists = [OPTIONS["options"]["install_requires"]]
-    lists += [extras[name] for name in extras if name not in ("docs", "test")]
-    required = re.findall(r"^[\w-]+", "\n".join(lists), re.M)
+    optional = [extras[name] for name in extras if name not in ("docs", "test")]
+    required = re.findall(r"^[\w-]+", "\n".join([*REQUIRED, *optional]), re.M)
     assert {"torch", "ray", "matplotlib"} <= {*required}
     shown = printed(capsys).replace("sklearn:", "scikit-learn:")
     assert [name for name in required if not re.search(rf"^ *{name}: ", shown, re.M)] == []
     assert {*PACKAGES} <= {*required, "sktorch"}
+
+
+def test_citation_and_changelog_agree_on_the_newest_release():
+    cited = dict(re.findall(r"^(version|date-released): (\S+)$", text("CITATION.cff"), re.M))
+    headings = re.findall(r"^## \[(.+?)\](?: - (\S+))?$", text("CHANGELOG.md"), re.M)
+    if sktorch.__version__.endswith(".dev0"):
+        assert headings.pop(0) == ("Unreleased", "")
+    else:
+        assert cited["version"] == sktorch.__version__
+    assert headings[0] == (cited["version"], cited["date-released"])
+
+
+def test_constraints_lowest_are_the_bounds_of_setup_cfg():
+    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)", text("constraints-lowest.txt"), re.M))
+    for requirement in REQUIRED:
+        name, bound = requirement.split(">=")
+        assert pins[name].removesuffix(".0") == bound, requirement
+
+
+@pytest.mark.parametrize("package", ["torch", "scikit-learn", "numpy"])
+def test_constraints_pin_no_less_than_the_lowest(package):
+    newest, lowest = (
+        [int(n) for n in re.search(rf"^{package}==([\d.]+)", text(name), re.M)[1].split(".")]
+        for name in ("constraints.txt", "constraints-lowest.txt")
+    )
+    assert newest >= lowest
+
+
+def test_tested_pythons_are_those_of_the_classifiers():
+    classified = re.findall(r":: (3\.\d+)", OPTIONS["metadata"]["classifiers"])
+    assert f">={classified[0]}" == OPTIONS["options"]["python_requires"]
+    tested = re.search(r"python: \[(.*)\]", text(".github/workflows/tests.yml"))[1]
+    assert {*classified} <= {*re.findall(r"3\.\d+", tested)}
