@@ -6,6 +6,7 @@ from sktorch._regressor import TorchRegressor
 from sktorch._saved_types import KNOWN as _KNOWN
 from sktorch._saving import load, save
 from sktorch._skops import support_skops as _support_skops
+from sktorch._versions import show_versions
 from sktorch.model_selection._saved_types import SAVED_TYPES as _SAVED_TYPES
 from sktorch.tabular import TabularClassifier, TabularRegressor
 from sktorch.workers.backend import register as _register
@@ -22,5 +23,6 @@ __all__ = [
     "export",
     "load",
     "save",
+    "show_versions",
 ]
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"

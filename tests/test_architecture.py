@@ -71,6 +71,7 @@ ESTIMATORS = {
     "_trial_call",
     "_undo",
     "_validation",
+    "_versions",
 }
 
 # What a room imports beside Python and the package.

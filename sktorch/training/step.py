@@ -51,15 +51,16 @@ class ClosureStep(TrainStep):
 
         def closure() -> Tensor:
             self.zero_grad()
-            evaluations.append(self.forward_backward(batch, on_gradient=on_gradient))
+            loss, output = self.forward_backward(batch, on_gradient=on_gradient)
+            # Optimizers convert the loss to a float, of which torch warns if it has a gradient.
+            evaluations.append((loss.detach(), output))
             if self.clip_norm is not None:
                 self.clip(self.clip_norm)
             return evaluations[-1][0]
 
         optimizer: Any = self.optimizer  # torch's annotation asks for a closure of floats
         optimizer.step(closure)
-        loss, output = evaluations[0]
-        return loss.detach(), output
+        return evaluations[0]
 
 
 def demands_closure(optimizer_class: type[torch.optim.Optimizer]) -> bool:

@@ -150,7 +150,7 @@ def loop(module, criterion, optimizer, batches, clip_norm=None):
             loss.backward()
             if clip_norm is not None:
                 nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
-            return loss
+            return loss.detach()
 
         if isinstance(optimizer, torch.optim.LBFGS):
             losses.append(optimizer.step(partial(closure, *batch)).item())

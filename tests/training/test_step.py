@@ -132,6 +132,20 @@ def test_a_closure_sees_clipped_gradients():
     assert norms == [pytest.approx(0.01, rel=1e-3)]
 
 
+def test_a_closure_returns_a_loss_that_is_converted_without_a_warning():
+    module, (X, y) = make_module(), make_data()
+    losses = []
+
+    class Converting(torch.optim.SGD):
+        def step(self, closure):
+            losses.append(float(closure()))  # torch warns of it if the loss has a gradient
+            super().step()
+
+    loss, _ = step_of(module, Converting(module.parameters(), lr=0.1))((X, y, None))
+    assert losses == [loss.item()]
+    assert not loss.requires_grad
+
+
 def test_which_step_an_optimizer_gets():
     assert demands_closure(torch.optim.LBFGS)
     assert not demands_closure(torch.optim.AdamW)
@@ -244,7 +258,7 @@ def test_clipped_lbfgs_is_the_hand_written_closure():
         loss = nn.functional.cross_entropy(by_hand(X), y)
         loss.backward()
         nn.utils.clip_grad_norm_(by_hand.parameters(), 0.05)
-        return loss
+        return loss.detach()
 
     step = step_of(module, optimizers[0], clip_norm=0.05)
     for _ in range(3):
