@@ -20,6 +20,7 @@ from skorch.setter import optimizer_setter
 from skorch.utils import freeze_parameter, noop, to_numpy, unfreeze_parameter
 from torch import nn
 
+from sktorch._callbacks import EpochLog
 from sktorch._classifier import TorchClassifier
 from sktorch._components import adapted
 from sktorch._history import Batches, blocks_of
@@ -85,6 +86,7 @@ KNOWN: dict[str, Any] = {
     "sktorch.modules.TabularMLP": TabularMLP,
     "sktorch.net.Batches": Batches,
     "sktorch.net.ClassifierNet": ClassifierNet,
+    "sktorch.net.EpochLog": EpochLog,
     "sktorch.net.RandomStream": RandomStream,
     "sktorch.net.RegressorNet": RegressorNet,
     "sktorch.net.Work": Work,

@@ -20,14 +20,17 @@ PACKAGE = ROOT / "sktorch"
 ARROWS = {
     "estimators": {
         *("fused", "training", "targets", "data", "losses", "modules", "persistence"),
-        *("preprocessing", "tabular"),
+        *("preprocessing", "tabular", "inspection"),
     },
     "export": {"estimators", "data", "targets", "persistence"},
+    "inspection": {"training"},
     "integration": {"estimators", "fused"},
-    "model_selection": {"estimators", "fused", "data", "persistence"},
+    "model_selection": {"estimators", "fused", "data", "persistence", "inspection"},
     "workers": {"fused"},
     "fused": {"training", "recording", "data"},
-    "tabular": {"training", "targets", "data", "modules", "preprocessing", "persistence"},
+    "tabular": {
+        *("training", "targets", "data", "modules", "preprocessing", "persistence", "inspection"),
+    },
     "training": {"recording", "data", "losses"},
     "data": {"targets"},
     "targets": {"losses"},
@@ -80,13 +83,9 @@ PACKAGES = {
     "export": {"numpy", "torch"},  # onnx and sklearn-onnx by name, where they are used
     "workers": {"cloudpickle", "joblib"},  # distributed and ray by name, where they are used
     "fused": {"joblib", "rich", "torch"},
+    "inspection": {"matplotlib", "numpy", "sklearn", "torch"},
     "integration": {"joblib", "optuna", "sklearn"},
-    "model_selection": {
-        "joblib",
-        "numpy",
-        "sklearn",
-        "torch",
-    },  # matplotlib by name, where it draws
+    "model_selection": {"joblib", "numpy", "sklearn", "torch"},
     "tabular": {"numpy", "sklearn", "torch"},
     "training": {"numpy", "torch"},
     "targets": {"numpy", "scipy", "sklearn", "torch"},
@@ -100,6 +99,7 @@ PACKAGES = {
 ONLY = {  # the only file of a room that imports a package
     ("fused", "joblib"): "fused.backend",
     ("fused", "rich"): "fused.displays",
+    ("inspection", "matplotlib"): "inspection._pyplot",
     ("workers", "cloudpickle"): "workers.pickling",
     ("integration", "optuna"): "integration.optuna",
     ("data", "skorch"): "data.mappings",  # its dict that indexes by rows, for its callbacks
@@ -135,6 +135,8 @@ TESTED_IN = {
     "_pruning": "tests/fused/test_pruner.py",
     "_rungs": "tests/model_selection/test_halving.py",
     "fused.belongings": "tests/workers/test_backend.py",
+    "inspection._histories": "tests/inspection/test_learning_curves.py",
+    "inspection._pyplot": "tests/inspection/test_learning_curves.py",
     "model_selection._fold_models": "tests/model_selection/test_halving.py",
     "model_selection._fold_ensemble": "tests/model_selection/test_ensemble.py",
     "model_selection._member_predictions": "tests/model_selection/test_ensemble.py",
@@ -144,6 +146,7 @@ TESTED_IN = {
     "model_selection._learning_rate_curves": "tests/model_selection/test_learning_rates.py",
     "model_selection._learning_curves": "tests/model_selection/test_halving.py",
     "_seed": "tests/test_checkpoint.py",
+    "_private.notebooks": "tests/inspection/test_html.py",
     "_private.scikit_learn": "tests/test_private.py",
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",
