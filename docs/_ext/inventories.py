@@ -12,7 +12,6 @@ import skorch.callbacks
 import torch
 from sklearn.utils.discovery import all_displays, all_estimators, all_functions
 
-
 # Public names of scikit-learn that its own lists leave out.
 UNLISTED = {
     *("sklearn.base.BaseEstimator", "sklearn.base.ClassifierMixin", "sklearn.base.RegressorMixin"),
