@@ -70,6 +70,7 @@ html_sidebars = {"index": [], "performance": [], "faq": []}
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
+autodoc_typehints = "none"  # the sections of docstrings say types in words
 numpydoc_show_class_members = False  # the class template lists them
 
 copybutton_prompt_text = r">>> |\.\.\. "

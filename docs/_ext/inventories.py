@@ -12,6 +12,16 @@ import skorch.callbacks
 import torch
 from sklearn.utils.discovery import all_displays, all_estimators, all_functions
 
+# Public names of scikit-learn that its own lists leave out.
+UNLISTED = {
+    *("sklearn.base.BaseEstimator", "sklearn.base.ClassifierMixin", "sklearn.base.RegressorMixin"),
+    *("sklearn.base.TransformerMixin", "sklearn.base.clone", "sklearn.callback.ProgressBar"),
+    *("sklearn.exceptions.ConvergenceWarning", "sklearn.exceptions.NotFittedError"),
+    *("sklearn.model_selection.GroupKFold", "sklearn.model_selection.KFold"),
+    *("sklearn.model_selection.PredefinedSplit", "sklearn.model_selection.StratifiedKFold"),
+    *("sklearn.model_selection.TimeSeriesSplit", "sklearn.set_config", "sklearn.utils.Bunch"),
+}
+
 
 def sklearn_names():
     """Return the public names of scikit-learn, each of which has a page."""
@@ -20,14 +30,8 @@ def sklearn_names():
         (private.sub("", thing.__module__), name)
         for name, thing in [*all_estimators(), *all_functions(), *all_displays()]
     }
-    return {
-        f"{module}.{name}" for module, name in found if hasattr(import_module(module), name)
-    } | {
-        *("sklearn.base.BaseEstimator", "sklearn.base.ClassifierMixin", "sklearn.base.clone"),
-        *("sklearn.base.RegressorMixin", "sklearn.base.TransformerMixin"),
-        *("sklearn.callback.ProgressBar", "sklearn.exceptions.ConvergenceWarning"),
-        *("sklearn.exceptions.NotFittedError", "sklearn.set_config", "sklearn.utils.Bunch"),
-    }
+    names = {f"{module}.{name}" for module, name in found if hasattr(import_module(module), name)}
+    return names | UNLISTED
 
 
 def public(module, package=None):
@@ -48,7 +52,7 @@ PAGES = {
             | {f"torch.optim.{name}" for name in vars(torch.optim) if name[0].isupper()}
             | public(torch.optim.lr_scheduler)
             | {f"torch.{name}" for name in ["compile", "inference_mode", "load", "manual_seed"]}
-            | {f"torch.{name}" for name in ["from_numpy", "no_grad", "save", "tensor"]}
+            | {f"torch.{name}" for name in ["from_numpy", "no_grad", "randperm", "save", "tensor"]}
             | {"torch.autograd.grad", "torch.func.vmap", "torch.nn.functional.nll_loss"}
             | {"torch.nn.functional.cross_entropy"},
             "tensors.html#{}": {"torch.Tensor"},
@@ -123,7 +127,7 @@ def aliases(name):
         if name.startswith(prefix):
             found.add(short + name.removeprefix(prefix))
     last = name.rpartition(".")[2]
-    if name.startswith("sklearn.") and not TOO_SHORT.match(last):
+    if (name.startswith("sklearn.") and not TOO_SHORT.match(last)) or last.endswith("Loss"):
         found.add(last)
     return found
 

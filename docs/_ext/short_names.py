@@ -10,7 +10,9 @@ def resolve(app, env, node, contnode):
     found = {
         known
         for known, entry in domain.objects.items()
-        if known.rpartition(".")[2] == name and entry.objtype in {"class", "function", "exception"}
+        if known.rpartition(".")[2] == name
+        and entry.objtype in {"class", "function", "exception"}
+        and not entry.aliased
     }
     if len(found) != 1:
         return None
