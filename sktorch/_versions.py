@@ -11,6 +11,7 @@ PACKAGES = (
     "torch",
     "skorch",
     "cloudpickle",
+    "ipywidgets",
     "rich",
     "optuna",
     "distributed",
