@@ -19,6 +19,7 @@ from skorch.history import History
 from skorch.setter import optimizer_setter
 from skorch.utils import freeze_parameter, noop, to_numpy, unfreeze_parameter
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from sktorch._classifier import TorchClassifier
 from sktorch._components import adapted
@@ -26,6 +27,7 @@ from sktorch._history import Batches, blocks_of
 from sktorch._net import ClassifierNet, Net, RegressorNet
 from sktorch._regressor import TorchRegressor
 from sktorch._state import deepcopied
+from sktorch.data import ChunkedDataset, SliceableDataset
 from sktorch.losses import adapters, arguments, links, quantile
 from sktorch.modules import (
     MLP,
@@ -71,6 +73,8 @@ KNOWN: dict[str, Any] = {
     "builtins.print": print,
     "sktorch.TorchClassifier": TorchClassifier,
     "sktorch.TorchRegressor": TorchRegressor,
+    "sktorch.data.ChunkedDataset": ChunkedDataset,
+    "sktorch.data.SliceableDataset": SliceableDataset,
     "sktorch.modules.ConvNet": ConvNet,
     "sktorch.modules.Ensemble": Ensemble,
     "sktorch.modules.FourierFeatures": FourierFeatures,
@@ -119,6 +123,7 @@ KNOWN: dict[str, Any] = {
     "numpy.random.Generator": np.random.Generator,
     "numpy.random.RandomState": np.random.RandomState,
     "torch.Generator": torch.Generator,
+    "torch.utils.data.TensorDataset": TensorDataset,
     "torch.nn.UninitializedBuffer": nn.UninitializedBuffer,
     "torch.nn.UninitializedParameter": nn.UninitializedParameter,
     **{f"skorch.callbacks.{name}": getattr(skorch.callbacks, name) for name in _CALLBACKS},

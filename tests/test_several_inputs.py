@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -157,3 +158,40 @@ def test_a_constructor_parameter_that_is_given_is_not_asked_for(module):
     assert net(module, **given).fit(TABLE, y).predict(TABLE).shape == (N,)
     with pytest.raises((ValueError, TypeError), match=f"module__{names[1]}"):
         net(module, **{f"module__{names[0]}": 4}).fit(TABLE, y)
+
+
+class Difference(nn.Module):
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.output = nn.Linear(4, n_outputs)
+
+    def forward(self, a, b):
+        return self.output(a - b)
+
+
+class Flipped(Dataset):
+    """Rows of iris as dicts, whose names come in another order in every second batch."""
+
+    X, y = load_iris(return_X_y=True)
+
+    def __init__(self, is_flipped):
+        self.is_flipped = is_flipped
+
+    def __len__(self):
+        return 150
+
+    def __getitem__(self, row):
+        inputs = {"a": self.X[row], "b": self.X[row] ** 2}
+        if self.is_flipped and row // 10 % 2:
+            inputs = {name: inputs[name] for name in "ba"}
+        return inputs, int(self.y[row])
+
+
+def test_inputs_are_known_by_their_names_whatever_their_order():
+    settings = {"max_epochs": 40, "batch_size": 10, "iterator_train__shuffle": False}
+    nets = [
+        TorchClassifier(Difference, random_state=0, device="cpu", **settings).fit(Flipped(flipped))
+        for flipped in (False, True)
+    ]
+    assert nets[0].eager_reason_ is None  # Steps were replayed, which know tensors by place.
+    assert nets[0].loss_curve_ == pytest.approx(nets[1].loss_curve_, rel=1e-6)

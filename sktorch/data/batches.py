@@ -14,7 +14,14 @@ from torch import Tensor
 
 from sktorch._errors import errors_name
 from sktorch.data.order import IN_BLOCKS, epoch_order, order_in_blocks
-from sktorch.data.structure import Batch, Inputs, split_rows, tree_leaves, tree_map
+from sktorch.data.structure import (
+    Batch,
+    Inputs,
+    concatenated,
+    split_rows,
+    tree_leaves,
+    tree_map,
+)
 
 # Copied in a new order at a time: small beside data that need more memory.
 BLOCK_BYTES = 16 * 2**20
@@ -301,16 +308,11 @@ class JoinedBatches:
 
 def _can_be_joined(batch: Batch, other: Batch) -> bool:
     """Say whether the inputs have one shape: sequences may have been padded to two lengths."""
-    pairs = zip(tree_leaves(batch[0]), tree_leaves(other[0]), strict=True)
-    return all(x.shape[1:] == other_x.shape[1:] for x, other_x in pairs)
+    return all(tree_leaves(tree_map(lambda x, y: x.shape[1:] == y.shape[1:], batch[0], other[0])))
 
 
-def joined(batch: Batch, other: Batch) -> Batch:
-    """Return the rows of both batches as one."""
-    (X, y, weights), (other_X, other_y, other_weights) = batch, other
-    parts = [torch.cat(pair) for pair in zip(tree_leaves(X), tree_leaves(other_X), strict=True)]
-    inputs: Any = parts[0] if isinstance(X, Tensor) else tuple(parts)
-    if isinstance(X, dict):
-        inputs = dict(zip(X, parts, strict=True))
-    both = None if weights is None or other_weights is None else torch.cat([weights, other_weights])
-    return inputs, torch.cat([y, other_y]), both
+def joined(*batches: Batch) -> Batch:
+    """Return the rows of batches as one."""
+    inputs, targets, weights = zip(*batches, strict=True)
+    rest = [weight for weight in weights if weight is not None]
+    return concatenated(inputs), torch.cat(targets), torch.cat(rest) if rest else None

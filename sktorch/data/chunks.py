@@ -1,22 +1,28 @@
 """Streams whose rows come many at a time, which are cut into batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, partial
-from math import ceil
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import cached_property
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from sktorch.data.batches import joined, rows_of
-from sktorch.data.chunked_dataset import ChunkedDataset
-from sktorch.data.dtypes import Dtypes
-from sktorch.data.loaders import as_inputs, check_keeps_rows, check_size
+from sktorch.data.batches import BLOCK_BYTES, joined, rows_of
+from sktorch.data.chunked_dataset import ChunkedDataset, checked_chunks
+from sktorch.data.dtypes import Dtypes, matching_dtypes
+from sktorch.data.loaders import as_inputs, check_keeps_rows, check_size, n_batches_of
 from sktorch.data.source import BatchSettings, Settings, Shape, no_samples, shape_of
-from sktorch.data.streams import PREDICTED, Stream, another_length, check_one_reader
-from sktorch.data.structure import Batch, Inputs, n_rows_of, split_rows, tree_leaves, tree_map
-from sktorch.data.tensors import as_array, as_tensors, length
+from sktorch.data.streams import PREDICTED, Beside, Stream, check_one_reader
+from sktorch.data.structure import Batch, Inputs, n_rows_of, tree_leaves, tree_map
+from sktorch.data.tensors import as_array, as_tensors
+
+# Options of a DataLoader that change the order of rows, or stack them.
+_REFUSED = ("shuffle", "sampler", "batch_sampler", "collate_fn")
 
 
 class Chunks(Stream):
@@ -30,27 +36,36 @@ class Chunks(Stream):
         return isinstance(X, ChunkedDataset)
 
     @property
-    def _passes(self) -> Iterable:
+    def _iterable(self) -> Iterable:
         return self.values.chunks
 
     def _open(self) -> Iterator:
-        first: Shape = None
-        for chunk in map(_checked, super()._open()):
-            shape = [shape_of(part) for part in _parts(chunk)]
-            if first not in (None, shape):
-                raise ValueError(
-                    f"A chunk of the ChunkedDataset has rows of shapes {shape}, and the first one "
-                    f"has {first}. Let all chunks have rows of the same shapes."
-                )
-            first = shape
-            if _n_rows(chunk):
-                yield chunk
+        return checked_chunks(super()._open())
+
+    def _samples(self) -> Iterator:
+        first, begun = self._look(), self._begun
+        self._begun = None
+        if begun is None:
+            return self._open()
+        # A few rows tell what there is to know: the chunk itself has to leave the memory.
+        self._first_samples = [tuple(map(_few, parts)) for parts in first]
+        return chain(first, begun)
+
+    @cached_property
+    def holds_targets(self) -> bool:
+        """Whether the last part of a chunk is its targets."""
+        holds = super().holds_targets
+        if holds and len(self._first()[0]) < 2:
+            raise TypeError(
+                "A chunk of the ChunkedDataset is one array, expected a tuple (X, y). Pass a list "
+                "of such tuples, or an object that yields them, or pass y beside the dataset."
+            )
+        return holds
 
     @cached_property
     def example(self) -> Any:
         """Up to two rows as the module gets them, but for dtype and device."""
-        rows = tree_map(lambda values: values[:2], self._first_inputs[0])
-        return as_inputs(rows, self.settings.arguments)
+        return as_inputs(_few(self._first_inputs[0]), self.settings.arguments)
 
     @property
     def shape(self) -> Shape:
@@ -80,17 +95,15 @@ class Chunks(Stream):
     ) -> "ChunkBatches":
         """Return batches of all rows in the order of the chunks, which workers may change."""
         self._begun = None  # Training begins with the first chunk, and its own random numbers.
-        beside, options = None if self.holds_targets else targets, settings.options
-        if beside is not None or weights is not None:
-            check_one_reader(options, "y and sample_weight have")
-        elif settings.keep_order:
-            check_one_reader(options, PREDICTED)
+        beside = self._beside(targets, weights, settings)
+        encode = settings.encode or torch.as_tensor
         return ChunkBatches(
-            _Tensors(self, settings.dtypes, beside, weights, settings.encode),
+            _Blocks(self, settings.dtypes, beside, encode),
             settings.device,
             n_rows=len(targets),
             is_weighted=weights is not None,
-            **options,
+            options=settings.options,
+            named=settings.named,
         )
 
     def inputs(
@@ -100,125 +113,123 @@ class Chunks(Stream):
         check_keeps_rows(options)
         check_one_reader(options, PREDICTED)
         for inputs, _ in self:
-            values = as_inputs(inputs, self.settings.arguments)
-            # A copy: a module may work in place, and the values are the caller's.
-            yield from split_rows(as_tensors(values, dtypes, device, copy=True), n_rows)
+            for start in range(0, n_rows_of(inputs), n_rows):
+                yield self.tensors(_cut(inputs, slice(start, start + n_rows)), dtypes, device)
+
+    def tensors(self, inputs: Any, dtypes: Dtypes, device: torch.device) -> Inputs:
+        """Return inputs as the tensors that a module takes, and may change in place."""
+        values = as_inputs(inputs, self.settings.arguments)
+        tree_map(_check_keeps_floats, values, matching_dtypes(values, dtypes))
+        return as_tensors(values, dtypes, device, copy=True)
 
 
 class ChunkBatches:
-    """Batches of equal size, cut from chunks of any size."""
+    """Batches of equal size, cut from blocks of any size."""
 
     def __init__(
         self,
-        chunks: IterableDataset,
+        blocks: "_Blocks",
         device: torch.device,
         *,
         n_rows: int,
         is_weighted: bool,
-        batch_size: int,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        collate_fn: Callable | None = None,
-        **options: Any,
+        options: dict[str, Any],
+        named: Callable[[], AbstractContextManager],
     ) -> None:
-        check_size(batch_size)
-        if collate_fn is not None:
+        refused = [name for name in _REFUSED if options.get(name) not in (None, False)]
+        if refused:
             raise ValueError(
-                f"collate_fn={collate_fn!r} stacks single samples, and the rows of a "
-                "ChunkedDataset come stacked. Leave it out, and change the chunks instead."
+                f"A ChunkedDataset can't take {refused}: its rows come stacked, and in the order "
+                "of its chunks. Leave these options out, and shuffle in chunks."
             )
-        if shuffle:
-            options["shuffle"] = shuffle  # The DataLoader says that a stream has its own order.
-        self.device, self.is_weighted = device, is_weighted
-        self.n_rows, self.batch_size, self.drop_last = n_rows, batch_size, drop_last
-        self.loader: DataLoader = DataLoader(chunks, batch_size=None, **options)
+        options = {name: value for name, value in options.items() if name not in _REFUSED}
+        self.batch_size, self.drop_last = options.pop("batch_size"), options.pop("drop_last", False)
+        check_size(self.batch_size)
+        if device.type in ("cpu", "mps"):  # Only a warning would come of it.
+            options.pop("pin_memory", None)
+        self.n_rows, self.is_weighted, self.device, self.named = n_rows, is_weighted, device, named
+        self.loader: DataLoader = DataLoader(blocks, batch_size=None, **options)
 
     def __len__(self) -> int:
-        n_batches = self.n_rows / self.batch_size
-        return int(n_batches) if self.drop_last else ceil(n_batches)
+        return n_batches_of(self.n_rows, self.batch_size, self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        rest: Batch | None = None  # rows of a batch that the next chunk fills up
-        for chunk in self._moved():
-            if rest is not None:
-                n_missing = min(self.batch_size - len(rest[1]), len(chunk[1]))
-                rest = joined(rest, rows_of(chunk, 0, n_missing))
-                chunk = rows_of(chunk, n_missing, len(chunk[1]) - n_missing)
-                if len(rest[1]) < self.batch_size:
-                    continue
-                yield rest
-            n_rows = len(chunk[1])
-            n_whole = n_rows - n_rows % self.batch_size
-            for start in range(0, n_whole, self.batch_size):
-                yield rows_of(chunk, start, self.batch_size)
-            rest = rows_of(chunk, n_whole, n_rows - n_whole) if n_whole < n_rows else None
-        if rest is not None and not self.drop_last:
-            yield rest
+        waiting: list[Batch] = []  # for the rows that they lack for a batch
+        n_waiting = 0
+        with self.named():
+            blocks = iter(self.loader)
+        for block in blocks:
+            waiting.append(self._moved(*block))
+            n_waiting += len(waiting[-1][1])
+            if n_waiting < self.batch_size:
+                continue
+            rows = joined(*waiting) if len(waiting) > 1 else waiting[0]
+            n_rows, n_waiting = n_waiting, n_waiting % self.batch_size
+            for start in range(0, n_rows - n_waiting, self.batch_size):
+                yield rows_of(rows, start, self.batch_size)
+            waiting = [rows_of(rows, n_rows - n_waiting, n_waiting)] if n_waiting else []
+        if waiting and not self.drop_last:
+            yield joined(*waiting)
 
-    def _moved(self) -> Iterator[Batch]:
-        for X, y, weights in self.loader:
-            inputs = tuple(X) if isinstance(X, list) else X  # as pinning makes lists of tuples
-            moved = partial(torch.Tensor.to, device=self.device, non_blocking=True)
-            yield tree_map(moved, inputs), moved(y), moved(weights) if self.is_weighted else None
+    def _moved(self, X: Any, y: torch.Tensor, weights: torch.Tensor) -> Batch:
+        def move(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.to(self.device, non_blocking=True)
+
+        inputs = tuple(X) if isinstance(X, list) else X  # Pinning makes lists of tuples.
+        return tree_map(move, inputs), move(y), move(weights) if self.is_weighted else None
 
 
-class _Tensors(IterableDataset):
-    """Tensors of the inputs, targets and weights of each chunk."""
+class _Blocks(IterableDataset):
+    """Tensors of inputs, targets and weights, of parts of chunks that are small beside them."""
 
     def __init__(
         self,
         chunks: Chunks,
         dtypes: Dtypes,
-        targets: torch.Tensor | None,
-        weights: torch.Tensor | None,
-        encode: Callable[[Any], torch.Tensor] | None,
+        beside: Beside,
+        encode: Callable[[Any], torch.Tensor],
     ) -> None:
-        self.chunks, self.dtypes = chunks, dtypes
-        self.targets, self.weights, self.encode = targets, weights, encode
+        self.chunks, self.dtypes, self.beside, self.encode = chunks, dtypes, beside, encode
 
     def __iter__(self) -> Iterator[tuple[Inputs, torch.Tensor, torch.Tensor]]:
-        beside = self.weights if self.targets is None else self.targets
-        count, of_targets = 0, self.targets is not None
+        targets, weights, taken = self.beside.targets, self.beside.weights, 0
         for inputs, given in self.chunks:
-            values = as_inputs(inputs, self.chunks.settings.arguments)
-            # A copy: a module may work in place, and the values are the caller's.
-            X = as_tensors(values, self.dtypes, torch.device("cpu"), copy=True)
-            rows = slice(count, count + n_rows_of(X))
-            if beside is not None and rows.stop > len(beside):
-                raise another_length("more", len(beside), of_targets)
-            count = rows.stop
-            if self.targets is None:
-                assert self.encode is not None
-                y = self.encode(given)
-            else:
-                y = self.targets[rows]
-            yield X, y, torch.ones(()) if self.weights is None else self.weights[rows]
-        if beside is not None and count < len(beside):
-            raise another_length("fewer", len(beside), of_targets)
+            n_rows = n_rows_of(inputs)
+            end = taken + n_rows
+            self.beside.check(end)
+            y = self.encode(given) if targets is None else targets[taken:end]
+            w = None if weights is None else weights[taken:end]
+            taken = end
+            size = max(BLOCK_BYTES // max(_bytes(inputs) // n_rows, 1), 1)
+            for start in range(0, n_rows, size):
+                rows = slice(start, start + size)
+                X = self.chunks.tensors(_cut(inputs, rows), self.dtypes, torch.device("cpu"))
+                yield X, y[rows], _ONE if w is None else w[rows]
+        self.beside.check(taken, is_end=True)
 
 
-def _checked(chunk: Any) -> Any:
-    """Return a chunk as arrays or tensors of equal length; raise if its parts differ in length."""
-    parts = tuple(_as_values(part) for part in _parts(chunk))
-    lengths = [length(values) for part in parts for values in tree_leaves(part)]
-    if not lengths or None in lengths or len({*lengths}) > 1:
+_ONE = torch.ones(())
+
+
+def _bytes(inputs: Any) -> int:
+    return sum(values.nbytes for values in tree_leaves(inputs))
+
+
+def _cut(inputs: Any, rows: slice) -> Any:
+    return tree_map(itemgetter(rows), inputs)
+
+
+def _few(inputs: Any) -> Any:
+    """Return a copy of up to two rows."""
+    return tree_map(copy.deepcopy, _cut(inputs, slice(2)))
+
+
+def _check_keeps_floats(values: Any, dtype: torch.dtype) -> None:
+    """Raise if floats would be rounded, as the first chunk had integers in their place."""
+    is_tensor = isinstance(values, torch.Tensor)
+    is_floating = values.is_floating_point() if is_tensor else values.dtype.kind == "f"
+    if is_floating and not (dtype.is_floating_point or dtype.is_complex):
         raise ValueError(
-            f"A chunk of the ChunkedDataset has parts of {lengths} rows; expected arrays or "
-            "tensors of one length. Let chunks be (X, y), with a target for each row of X."
+            f"A chunk of the ChunkedDataset holds {values.dtype}, and the first one held integers, "
+            f"which the module gets as {dtype}. Let all chunks have the same dtypes."
         )
-    return parts if isinstance(chunk, tuple | list) else parts[0]
-
-
-def _as_values(part: Any) -> Any:
-    """Return the arrays or tensors of a part of a chunk."""
-    if isinstance(part, dict):
-        return {name: _as_values(values) for name, values in part.items()}
-    return part if isinstance(part, torch.Tensor) else np.asarray(part)
-
-
-def _parts(chunk: Any) -> Sequence[Any]:
-    return chunk if isinstance(chunk, tuple | list) else (chunk,)
-
-
-def _n_rows(chunk: Any) -> int:
-    return n_rows_of(_parts(chunk)[0])

@@ -56,6 +56,12 @@ def leaves_one_row(n_rows: int, options: dict[str, Any]) -> bool:
     return size is not None and (size == 1 or n_rows % size == 1)
 
 
+def n_batches_of(n_rows: int, batch_size: int, drop_last: bool) -> int:
+    """Return how many batches rows make that come one after another."""
+    whole, rest = divmod(n_rows, batch_size)
+    return whole + (rest > 0 and not drop_last)
+
+
 def check_keeps_rows(options: dict[str, Any]) -> None:
     """Raise if options of a ``DataLoader`` leave rows out or change their order."""
     reordering = [name for name in REORDERING if options.get(name) not in (None, False)]

@@ -1,9 +1,9 @@
 """Streams: an ``IterableDataset``, whose samples come in its own order, once a pass."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,13 @@ from torch.utils.data import IterableDataset, default_collate
 
 from sktorch.data.datasets import holds_target, inputs_and_target
 from sktorch.data.dtypes import Dtypes
-from sktorch.data.loaders import LoaderBatches, check_keeps_rows, collated_inputs, with_own_seed
+from sktorch.data.loaders import (
+    LoaderBatches,
+    check_keeps_rows,
+    collated_inputs,
+    n_batches_of,
+    with_own_seed,
+)
 from sktorch.data.source import (
     BatchSettings,
     Loader,
@@ -55,8 +61,8 @@ class Stream(Source):
         return vars(self) | {"_iterator": None, "_begun": None}
 
     @property
-    def _passes(self) -> Iterable:
-        """What is iterated for a pass over the data."""
+    def _iterable(self) -> Iterable:
+        """Return what is iterated in every pass over the data."""
         return self.values
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
@@ -64,7 +70,7 @@ class Stream(Source):
         self._targets = targets = []
         for sample in self._samples():
             inputs, target = inputs_and_target(sample, self.holds_targets)
-            targets.append(target)
+            targets.append(_own(target))
             yield inputs, target
 
     def _samples(self) -> Iterator:
@@ -74,10 +80,10 @@ class Stream(Source):
         return self._open() if begun is None else chain(first, begun)
 
     def _open(self) -> Iterator:
-        iterator = iter(self._passes)
+        iterator = iter(self._iterable)
         if iterator is self._iterator:
             raise ValueError(
-                f"{type(self._passes).__name__}.__iter__ returns the same iterator every time, "
+                f"{type(self._iterable).__name__}.__iter__ returns the same iterator every time, "
                 "which can be read only once. Let it return a new one, which begins with the first "
                 "sample."
             )
@@ -143,13 +149,9 @@ class Stream(Source):
     ) -> Loader:
         """Return batches of all samples in the stream's order, which workers may change."""
         self._begun = None  # Training begins with the first sample, and its own random numbers.
-        beside, options = None if self.holds_targets else targets, settings.options
-        if beside is not None or weights is not None:
-            check_one_reader(options, "y and sample_weight have")
-        elif settings.keep_order:
-            check_one_reader(options, PREDICTED)
+        beside, options = self._beside(targets, weights, settings), settings.options
         return StreamBatches(
-            _StreamSamples(self, beside, weights),
+            _StreamSamples(self, beside),
             settings.dtypes,
             settings.device,
             n_samples=len(targets),
@@ -157,10 +159,21 @@ class Stream(Source):
             collate_fn=default_collate,
             options={name: value for name, value in options.items() if name != "shuffle" or value},
             keep_order=settings.keep_order,
-            encode=settings.encode if beside is None else None,
+            encode=settings.encode if beside.targets is None else None,
             arguments=self.settings.arguments,
             named=settings.named,
         )
+
+    def _beside(
+        self, targets: torch.Tensor, weights: torch.Tensor | None, settings: BatchSettings
+    ) -> "Beside":
+        """Return targets and weights that the samples don't hold; check who may read them."""
+        beside = Beside(None if self.holds_targets else targets, weights)
+        if beside.targets is not None or weights is not None:
+            check_one_reader(settings.options, "y and sample_weight have")
+        elif settings.keep_order:
+            check_one_reader(settings.options, PREDICTED)
+        return beside
 
     def inputs(
         self, dtypes: Dtypes, device: torch.device, *, n_rows: int, options: dict[str, Any]
@@ -169,7 +182,7 @@ class Stream(Source):
         check_keeps_rows(options)
         check_one_reader(options, PREDICTED)
         batches = LoaderBatches(
-            _StreamSamples(self, None, None),
+            _StreamSamples(self, Beside(None, None)),
             dtypes,
             device,
             weighted=False,
@@ -181,6 +194,13 @@ class Stream(Source):
         )
         for X, _, _ in batches:
             yield X
+
+
+def _own(target: Any) -> Any:
+    """Return a copy of a target: its memory may be a part of the samples, or used for the next."""
+    if isinstance(target, torch.Tensor):
+        return target.detach().clone()
+    return target.copy() if isinstance(target, np.ndarray) else target
 
 
 PREDICTED = "its predictions are returned in"
@@ -205,35 +225,45 @@ class StreamBatches(LoaderBatches):
         self.n_samples, self.options = n_samples, options
 
     def __len__(self) -> int:
-        n_batches = self.n_samples / self.options["batch_size"]
-        return int(n_batches) if self.options.get("drop_last") else ceil(n_batches)
+        drop_last = bool(self.options.get("drop_last"))
+        return n_batches_of(self.n_samples, self.options["batch_size"], drop_last)
 
 
 class _StreamSamples(IterableDataset):
     """Triples (input, target, weight) of a stream, with targets and weights that lie beside it."""
 
-    def __init__(
-        self, stream: Stream, targets: torch.Tensor | None, weights: torch.Tensor | None
-    ) -> None:
-        self.stream, self.targets, self.weights = stream, targets, weights
+    def __init__(self, stream: Stream, beside: "Beside") -> None:
+        self.stream, self.beside = stream, beside
 
     def __iter__(self) -> Iterator[tuple[Any, Any, torch.Tensor]]:
-        beside = self.weights if self.targets is None else self.targets
-        one, count = torch.ones(()), 0
+        one, taken = torch.ones(()), 0
+        targets, weights = self.beside.targets, self.beside.weights
         for inputs, target in self.stream:
-            if beside is not None and count == len(beside):
-                raise another_length("more", count, self.targets is not None)
-            target = target if self.targets is None else self.targets[count]
-            yield inputs, target, one if self.weights is None else self.weights[count]
-            count += 1
-        if beside is not None and count < len(beside):
-            raise another_length("fewer", len(beside), self.targets is not None)
+            self.beside.check(taken + 1)
+            yield (
+                inputs,
+                target if targets is None else targets[taken],
+                one if weights is None else weights[taken],
+            )
+            taken += 1
+        self.beside.check(taken, is_end=True)
 
 
-def another_length(comparison: str, expected: int, of_targets: bool) -> ValueError:
-    """Return the error of a stream with more or fewer samples than y or sample_weight."""
-    name = "y" if of_targets else "sample_weight"
-    return ValueError(
-        f"The IterableDataset gives {comparison} samples than the {expected} of {name}. "
-        f"Give {name} as many rows."
-    )
+@dataclass
+class Beside:
+    """Targets and weights that lie beside a stream, in its order."""
+
+    targets: torch.Tensor | None
+    weights: torch.Tensor | None
+
+    def check(self, n_rows: int, is_end: bool = False) -> None:
+        """Raise if the stream has given more rows than there are, or ended with fewer."""
+        values = self.weights if self.targets is None else self.targets
+        if values is None or n_rows == len(values) or (n_rows < len(values) and not is_end):
+            return
+        name = "sample_weight" if self.targets is None else "y"
+        comparison = "fewer" if is_end else "more"
+        raise ValueError(
+            f"The IterableDataset gives {comparison} samples than the {len(values)} of {name}. "
+            f"Give {name} as many rows."
+        )

@@ -355,9 +355,10 @@ def _tensors_of(batch: Batch) -> list[Tensor]:
 
 
 def _shapes_of(batch: Batch) -> Hashable:
-    """Return the shapes of a batch's tensors; None if there is something else."""
+    """Return the names of inputs and the shapes of all tensors; None if there is something else."""
+    names = tuple(batch[0]) if isinstance(batch[0], dict) else ()
     try:
-        return tuple([(x.shape, x.dtype, x.stride()) for x in _tensors_of(batch)])
+        return names, tuple([(x.shape, x.dtype, x.stride()) for x in _tensors_of(batch)])
     except (AttributeError, RuntimeError):  # Nested tensors have no shape, and others no strides.
         return None
 
@@ -370,8 +371,8 @@ def _structure_of(batch: Batch) -> Hashable:
 
 def _rows_of(key: Place) -> tuple:
     """Return what batches of several lengths have in common: the rows, and their place."""
-    shapes, *place = key
-    return *((shape[1:], dtype) for shape, dtype, _ in shapes or ()), *place
+    (names, shapes), *place = key[0] or ((), ()), *key[1:]
+    return names, *((shape[1:], dtype) for shape, dtype, _ in shapes), *place
 
 
 def _copied(batch: Batch) -> Batch:

@@ -1,10 +1,13 @@
 """Chunks of rows: the models of the same rows as a stream, whatever the sizes of the chunks."""
 
+import weakref
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score
 from torch import nn
@@ -122,9 +125,11 @@ class Halves(nn.Module):
 def test_chunks_have_several_inputs_by_name_or_place():
     left, right = np.split(DIGITS, 2, axis=1)
     pieces = [(slice(0, 333), LABELS[:333]), (slice(333, 700), LABELS[333:])]
-    named = ChunkedDataset([({"left": left[r], "right": right[r]}, y) for r, y in pieces])
-    placed = ChunkedDataset([(left[r], right[r], y) for r, y in pieces])
-    nets = [fitted(dataset, module=Halves) for dataset in (named, placed)]
+    named = [({"left": left[r], "right": right[r]}, y) for r, y in pieces]
+    named[1][0]["left"] = named[1][0].pop("left")  # The names come in another order.
+    placed = [(left[r], right[r], y) for r, y in pieces]
+    nested = [((left[r], right[r]), y) for r, y in pieces]
+    nets = [fitted(ChunkedDataset(chunks), module=Halves) for chunks in (named, placed, nested)]
     expected = fitted(
         {"left": left, "right": right}, LABELS, module=Halves, iterator_train__shuffle=False
     )
@@ -169,6 +174,76 @@ class InPlace(nn.Module):
         return self.output(rows.div_(16))
 
 
+class Reader:
+    """Chunks that are read to the same memory, sorted by their labels."""
+
+    def __iter__(self):
+        buffer, order = np.empty((100, 65)), np.argsort(LABELS, kind="stable")
+        for start in range(0, 700, 100):
+            rows = order[start : start + 100]
+            buffer[:] = np.column_stack([DIGITS[rows], LABELS[rows]])
+            yield buffer[:, :-1], buffer[:, -1]
+
+
+def test_a_reader_may_use_its_memory_again():
+    rows, again = np.argsort(LABELS, kind="stable"), ChunkedDataset(Reader())
+    same = chunks(DIGITS[rows], LABELS[rows].astype(float))
+    for parameters in ({"class_weight": "balanced"}, {"validation": again}):
+        net = fitted(again, **parameters)
+        expected = fitted(same, **parameters)
+        np.testing.assert_allclose(net.loss_curve_, expected.loss_curve_, rtol=1e-9)
+        assert net.score(again) == expected.score(DIGITS, LABELS)
+    assert net.validation_scores_[-1] == net.score(DIGITS, LABELS)
+
+
+class Counted:
+    """Chunks whose arrays are counted while they are alive."""
+
+    def __init__(self):
+        self.n_alive = self.most = 0
+
+    def __iter__(self):
+        for start in range(0, 700, 70):
+            X, y = np.split(np.column_stack([DIGITS, LABELS])[start : start + 70], [64], axis=1)
+            self.n_alive += 1
+            self.most = max(self.most, self.n_alive)
+            weakref.finalize(X.base, self.died)
+            yield X, y[:, 0]
+            del X, y
+
+    def died(self):
+        self.n_alive -= 1
+
+
+def test_chunks_leave_the_memory():
+    counted = Counted()
+    net = fitted(ChunkedDataset(counted))
+    net.predict(ChunkedDataset(counted))
+    net.score(ChunkedDataset(counted))
+    assert counted.most <= 3
+    assert counted.n_alive == 0
+
+
+def test_batches_gather_many_small_chunks():
+    one, many = chunks(DIGITS, LABELS), chunks(DIGITS, LABELS, cuts=range(701))
+    assert fitted(one, batch_size=300).loss_curve_ == fitted(many, batch_size=300).loss_curve_
+
+
+def test_integers_stay_integers_in_all_chunks():
+    first = ({"codes": np.arange(9)}, np.arange(9) % 3)
+    second = ({"codes": np.arange(9) + 0.5}, np.arange(9) % 3)
+    with pytest.raises(ValueError, match="holds float64, and the first one held integers"):
+        fitted(ChunkedDataset([first, second]), module=Codes)
+
+
+class Codes(nn.Embedding):
+    def __init__(self, n_outputs):
+        super().__init__(9, n_outputs)
+
+    def forward(self, codes):
+        return super().forward(codes)
+
+
 class OfWorkers:
     """Chunks of which each worker of a DataLoader reads its own."""
 
@@ -188,6 +263,10 @@ def test_workers_read_chunks_of_their_own():
 
 
 WRONG = {
+    "frame": ([(pd.DataFrame(DIGITS), LABELS)], {}, r"pandas.*DataFrame, and its columns would go"),
+    "sparse": ([(sparse.csr_array(DIGITS), LABELS)], {}, r"Give its toarray\(\)"),
+    "sparse tensor": ([(torch.tensor(DIGITS).to_sparse(), LABELS)], {}, r"Give its to_dense\(\)"),
+    "no list": ((DIGITS, LABELS), {}, r"one array, expected a tuple \(X, y\). Pass a list"),
     "lengths": ([(DIGITS, LABELS[:-1])], {}, r"parts of \[700, 699\] rows"),
     "number": ([(DIGITS, 3)], {}, "expected arrays or tensors of one length"),
     "none": ([], {}, r"0 sample\(s\)"),
@@ -197,9 +276,14 @@ WRONG = {
     "collate_fn": (
         [(DIGITS, LABELS)],
         {"iterator_train__collate_fn": list},
-        "rows .* come stacked",
+        "rows come stacked",
     ),
-    "shuffle": ([(DIGITS, LABELS)], {"iterator_train__shuffle": True}, "shuffle"),
+    "shuffle": ([(DIGITS, LABELS)], {"iterator_train__shuffle": True}, "shuffle in chunks"),
+    "sampler": (
+        [(DIGITS, LABELS)],
+        {"iterator_train__batch_sampler": [[0]]},
+        r"can't take \['batch_sampler'\]",
+    ),
     "option": ([(DIGITS, LABELS)], {"iterator_train__nonsense": 1}, "nonsense"),
 }
 

@@ -12,10 +12,12 @@ from safetensors.torch import load_file
 from skorch.callbacks import EarlyStopping, EpochScoring, Freezer, LRScheduler
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch.utils.data import TensorDataset
 
 import sktorch
 from sktorch import TorchClassifier, TorchRegressor, load, save
 from sktorch._saved_types import KNOWN
+from sktorch.data import ChunkedDataset, SliceableDataset
 from sktorch.modules import (
     MLP,
     ConvNet,
@@ -53,6 +55,18 @@ def saved(tmp_path):
         return load(tmp_path / "model.safetensors", **options)
 
     return save_and_load
+
+
+SAMPLES = TensorDataset(torch.from_numpy(X), torch.arange(60) % 3)
+DATASETS = [SAMPLES, SliceableDataset(SAMPLES), ChunkedDataset([(X, np.arange(60) % 3)])]
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_datasets_among_the_parameters_need_no_trust(dataset, saved):
+    fitted = net(validation=dataset).fit(SAMPLES)
+    loaded = saved(fitted)
+    assert type(loaded.validation) is type(dataset)
+    assert loaded.fit(SAMPLES).validation_scores_ == fitted.validation_scores_
 
 
 @pytest.mark.parametrize("training_state", [True, False])
