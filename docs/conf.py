@@ -1,6 +1,5 @@
 """Sphinx settings: ``pip install -e ".[docs]" && sphinx-build -W docs docs/_build``."""
 
-import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -76,11 +75,6 @@ numpydoc_show_class_members = False  # the class template lists them
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
-# Examples that take minutes, or data that is downloaded, are shown without being run, unless asked.
-SLOW = ["fashion_mnist", "fine_tuning", "larger_than_memory", "sequences", "tables", "text"]
-run_slow = os.environ.get("SKTORCH_DOCS_RUN_ALL") == "1"
-not_run = "" if run_slow else rf"(?!({'|'.join(SLOW)})\.py$)"
-
 plot_formats = ["svg"]
 plot_html_show_formats = False
 plot_html_show_source_link = False
@@ -88,7 +82,8 @@ plot_html_show_source_link = False
 sphinx_gallery_conf = {
     "examples_dirs": ["tutorial", "../examples"],
     "gallery_dirs": ["auto_tutorial", "auto_examples"],
-    "filename_pattern": rf"/{not_run}[^/]+\.py$",  # not only those named plot_*
+    "filename_pattern": r"\.py$",  # not only those named plot_*
+    "reset_argv": "command_lines.arguments_of",
     "ignore_pattern": r"(__init__|datasets)\.py$",  # datasets.py is what examples import
     "within_subsection_order": "FileNameSortKey",
     "default_thumb_file": str(DOCS / "_static" / "thumbnail.png"),
