@@ -23,6 +23,7 @@ ARROWS = {
         *("preprocessing", "tabular"),
     },
     "export": {"estimators", "data", "targets", "persistence"},
+    "inspection": set(),
     "integration": {"estimators", "fused"},
     "model_selection": {"estimators", "fused", "data", "persistence"},
     "workers": {"fused"},
@@ -79,6 +80,7 @@ PACKAGES = {
     "export": {"numpy", "torch"},  # onnx and sklearn-onnx by name, where they are used
     "workers": {"cloudpickle", "joblib"},  # distributed and ray by name, where they are used
     "fused": {"joblib", "rich", "torch"},
+    "inspection": {"matplotlib", "numpy", "sklearn"},
     "integration": {"joblib", "optuna", "sklearn"},
     "model_selection": {
         "joblib",
@@ -99,6 +101,7 @@ PACKAGES = {
 ONLY = {  # the only file of a room that imports a package
     ("fused", "joblib"): "fused.backend",
     ("fused", "rich"): "fused.displays",
+    ("inspection", "matplotlib"): "inspection._pyplot",
     ("workers", "cloudpickle"): "workers.pickling",
     ("integration", "optuna"): "integration.optuna",
     ("data", "skorch"): "data.mappings",  # its dict that indexes by rows, for its callbacks
@@ -134,6 +137,8 @@ TESTED_IN = {
     "_pruning": "tests/fused/test_pruner.py",
     "_rungs": "tests/model_selection/test_halving.py",
     "fused.belongings": "tests/workers/test_backend.py",
+    "inspection._histories": "tests/inspection/test_learning_curves.py",
+    "inspection._pyplot": "tests/inspection/test_learning_curves.py",
     "model_selection._fold_models": "tests/model_selection/test_halving.py",
     "model_selection._fold_ensemble": "tests/model_selection/test_ensemble.py",
     "model_selection._member_predictions": "tests/model_selection/test_ensemble.py",
