@@ -59,7 +59,6 @@ class LearningCurveDisplay:
 
     Examples
     --------
-    >>> import matplotlib.pyplot as plt
     >>> from sklearn.datasets import load_iris
     >>> from sktorch import TorchClassifier
     >>> from sktorch.inspection import LearningCurveDisplay
@@ -71,7 +70,6 @@ class LearningCurveDisplay:
     ['train_loss', 'valid_acc', 'valid_loss']
     >>> LearningCurveDisplay.from_estimator({"AdamW": adamw, "SGD": sgd})
     <...>
-    >>> plt.show()
     """
 
     def __init__(
@@ -186,7 +184,8 @@ class LearningCurveDisplay:
         if unknown:
             raise ValueError(f"ax has the keys {[*self.axes_]}; expected some of {[*PANELS]}.")
         self.figure_ = next(iter(self.axes_.values())).figure
-        self.lines_, self.best_lines_ = [], []
+        self.lines_: list[dict[str, Any]] = []
+        self.best_lines_: list[Any] = []
         for number in range(len(self.histories)):
             self._draw_fit(number, line_kw or {})
         self._describe()
