@@ -25,7 +25,7 @@ ARROWS = {
     "export": {"estimators", "data", "targets", "persistence"},
     "inspection": set(),
     "integration": {"estimators", "fused"},
-    "model_selection": {"estimators", "fused", "data", "persistence"},
+    "model_selection": {"estimators", "fused", "data", "persistence", "inspection"},
     "workers": {"fused"},
     "fused": {"training", "recording", "data"},
     "tabular": {"training", "targets", "data", "modules", "preprocessing", "persistence"},
@@ -82,12 +82,7 @@ PACKAGES = {
     "fused": {"joblib", "rich", "torch"},
     "inspection": {"matplotlib", "numpy", "sklearn"},
     "integration": {"joblib", "optuna", "sklearn"},
-    "model_selection": {
-        "joblib",
-        "numpy",
-        "sklearn",
-        "torch",
-    },  # matplotlib by name, where it draws
+    "model_selection": {"joblib", "numpy", "sklearn", "torch"},
     "tabular": {"numpy", "sklearn", "torch"},
     "training": {"numpy", "torch"},
     "targets": {"numpy", "scipy", "sklearn", "torch"},

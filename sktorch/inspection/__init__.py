@@ -1,5 +1,15 @@
 """Look at what was trained: learning curves, searches, modules and tables."""
 
+from sktorch.inspection._candidate_curves import CandidateCurvesDisplay
+from sktorch.inspection._candidates import CandidatesDisplay
+from sktorch.inspection._cleaning import CleaningDisplay
 from sktorch.inspection._learning_curves import LearningCurveDisplay
+from sktorch.inspection._learning_rates import LearningRateDisplay
 
-__all__ = ["LearningCurveDisplay"]
+__all__ = [
+    "CandidateCurvesDisplay",
+    "CandidatesDisplay",
+    "CleaningDisplay",
+    "LearningCurveDisplay",
+    "LearningRateDisplay",
+]

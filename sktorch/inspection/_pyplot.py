@@ -6,7 +6,7 @@ from typing import Any
 def pyplot() -> Any:
     """Return ``matplotlib.pyplot``; raise ImportError that names the extra if it is missing."""
     try:
-        from matplotlib import pyplot as plt
+        import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
             f"Drawing needs matplotlib, which can't be imported: {error}. "

@@ -1,10 +1,11 @@
-"""The losses of a learning-rate sweep, as numbers, text and a drawing."""
+"""The losses of a learning-rate sweep, as numbers and text."""
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
+
+from sktorch.inspection import LearningRateDisplay
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class LearningRateSweep:
     def plot(self, ax: Any = None) -> Any:
         """Draw the losses over the learning rates, and the suggestion.
 
-        The validation loss after the last epoch is in full colour, that of earlier epochs in pale.
+        :class:`sktorch.inspection.LearningRateDisplay` draws them.
 
         Parameters
         ----------
@@ -74,32 +75,4 @@ class LearningRateSweep:
         ImportError
             If matplotlib is missing.
         """
-        ax = _pyplot().subplots()[1] if ax is None else ax
-        *earlier, last = self.valid_losses.T
-        for number, losses in enumerate(earlier, start=1):
-            ax.plot(self.lrs, losses, color="C0", alpha=0.5 * number / len(earlier), linewidth=1)
-        ax.plot(self.lrs, last, color="C0", marker=".", label="validation loss")
-        ax.plot(self.lrs, self.train_losses[:, -1], color="C1", ls=":", label="training loss")
-        label = f"suggestion: {self.suggestion:.2g}"
-        ax.axvline(self.suggestion, color="black", linestyle="--", label=label)
-        ax.set(xscale="log", xlabel=self.parameter, ylabel="loss", ylim=self._loss_limits())
-        ax.legend()
-        return ax
-
-    def _loss_limits(self) -> tuple[float, float]:
-        """Return limits that show losses from the lowest to those at the start, and cut others."""
-        both = np.stack([self.train_losses, self.valid_losses])
-        low, high, start = np.nanmin(both), np.nanmax(both), np.nanmedian(both[..., 0])
-        high = min(high, low + 2 * (start - low))
-        margin = 0.05 * (high - low) or 1.0
-        return low - margin, high + margin
-
-
-def _pyplot() -> Any:
-    try:
-        return import_module("matplotlib.pyplot")
-    except ImportError as error:
-        raise ImportError(
-            f"Drawing needs matplotlib, which can't be imported: {error}. "
-            "Install it: pip install 'sktorch[plot]'."
-        ) from error
+        return LearningRateDisplay.from_sweep(self, ax=ax).ax_
