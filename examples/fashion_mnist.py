@@ -4,10 +4,6 @@ Fashion-MNIST
 
 The classic exercise at full size: a convolutional network tells ten kinds of clothes apart on
 60,000 photographs of 28×28 grey pixels, and 10,000 more judge it.
-
-::
-
-    python examples/fashion_mnist.py --plot mistakes.png
 """
 
 # %%
@@ -21,7 +17,6 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--data", type=Path, metavar="FOLDER", help="holds the four IDX files")
 parser.add_argument("--epochs", type=int, default=8)
 parser.add_argument("--rows", type=int, help="number of training images, all by default")
-parser.add_argument("--plot", metavar="PNG", help="draws the mistakes into this file")
 options = parser.parse_args()
 
 # %%
@@ -118,6 +113,15 @@ classifier.fit(X_train, y_train)
 print(f"Best epoch: {classifier.best_epoch_}")
 
 # %%
+# The losses of training are those of a net with dropout, so they may be above the others.
+import matplotlib.pyplot as plt
+
+from sktorch.inspection import LearningCurveDisplay
+
+LearningCurveDisplay.from_estimator(classifier)
+plt.show()
+
+# %%
 # Test
 # ----
 # All sixty thousand images give about 92 % accuracy.
@@ -142,26 +146,19 @@ for row in worst[:5]:
     print(f"Image {row}: {y_test[row]}, taken for {predicted[row]} ({confidence[row]:.4f})")
 
 # %%
-# With ``--plot`` and ``pip install matplotlib``, they are drawn.
-if options.plot:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SystemExit("--plot draws with matplotlib: pip install matplotlib") from error
+# Drawn: how often each was taken for which, and the worst mistakes.
+from sklearn.metrics import ConfusionMatrixDisplay
 
-    from sklearn.metrics import ConfusionMatrixDisplay
-
-    figure = Figure(figsize=(15, 7), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1))
-    axes = left.subplots()
-    ConfusionMatrixDisplay.from_predictions(
-        y_test, predicted, labels=names, ax=axes, colorbar=False, xticks_rotation="vertical"
-    )
-    axes.set_title(f"Test accuracy {np.mean(predicted == y_test):.1%}")
-    for row, axes in zip(worst, right.subplots(3, 5).flat, strict=False):
-        axes.imshow(images_test[row], cmap="gray_r")
-        axes.set_title(f"{y_test[row]},\nnot {predicted[row]}", fontsize=10)
-        axes.axis("off")
-    right.suptitle("Worst mistakes: the true name, and what was predicted")
-    figure.savefig(options.plot)
-    print(f"Drawn into {options.plot}")
+figure = plt.figure(figsize=(15, 7), layout="constrained")
+left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1))
+axes = left.subplots()
+ConfusionMatrixDisplay.from_predictions(
+    y_test, predicted, labels=names, ax=axes, colorbar=False, xticks_rotation="vertical"
+)
+axes.set_title(f"Test accuracy {np.mean(predicted == y_test):.1%}")
+for row, axes in zip(worst, right.subplots(3, 5).flat, strict=False):
+    axes.imshow(images_test[row], cmap="gray_r")
+    axes.set_title(f"{y_test[row]},\nnot {predicted[row]}", fontsize=10)
+    axes.axis("off")
+right.suptitle("Worst mistakes: the true name, and what was predicted")
+plt.show()

@@ -94,8 +94,18 @@ print(f"torch.export, largest difference: {np.abs(exported - expected).max():.0e
 # probability most, for the average tumour?
 rows = rows.clone().requires_grad_()
 module(rows)[:, 0].sum().backward()
-largest = rows.grad.abs().mean(dim=0).argmax()
-print(f"The measurement that matters most: {data.feature_names[largest]}")
+slopes = rows.grad.abs().mean(dim=0).numpy()
+order = np.argsort(slopes)[-10:]
+print(f"The measurement that matters most: {data.feature_names[order[-1]]}")
+
+# %%
+# The ten largest: how much the probability changes for one standard deviation.
+import matplotlib.pyplot as plt
+
+figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+ax.barh(data.feature_names[order], slopes[order])
+ax.set(xlabel="mean slope of the probability")
+plt.show()
 
 # %%
 # ONNX

@@ -136,3 +136,16 @@ for draw in range(5):
 print("New kinds, test accuracy    worst     mean")
 for name, values in accuracies.items():
     print(f"{name:24}{min(values):9.3f}{np.mean(values):9.3f}")
+
+# %%
+# Each dot is a draw of two images of a kind, each bar the mean.
+import matplotlib.pyplot as plt
+
+figure, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
+for place, values in enumerate(accuracies.values()):
+    ax.plot(values, [place] * len(values), "o", alpha=0.6)
+    ax.plot(np.mean(values), place, "|", color="black", markersize=20)
+ax.set_yticks(range(len(accuracies)), accuracies)
+ax.invert_yaxis()
+ax.set(xlabel="test accuracy on new kinds")
+plt.show()

@@ -60,3 +60,14 @@ print(f"Largest difference between mean scores: {abs(together - alone).max():.4f
 print("Best parameters:")
 for name, value in search.best_params_.items():
     print(f"    {name} = {value}")
+
+# %%
+# Which parameters matter
+# -----------------------
+# Each dot is a candidate, with the standard deviation over its folds.
+import matplotlib.pyplot as plt
+
+from sktorch.inspection import CandidatesDisplay
+
+CandidatesDisplay.from_search(search)
+plt.show()

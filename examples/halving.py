@@ -51,20 +51,15 @@ for name, value in search.best_params_.items():
 # Where each candidate ended
 # --------------------------
 # ``learning_curves_`` is a table of every epoch of every fit. Each line is a candidate, the mean of
-# its folds; a dot is where it left, and the best one is dark.
+# its folds; a dot is where it left, and the best one is black.
 import matplotlib.pyplot as plt
-import pandas as pd
 
-curves = pd.DataFrame(search.learning_curves_)
-means = curves.groupby(["candidate", "epoch"])["train_loss"].mean()
-best = search.cv_results_["candidate"][search.best_index_]
-figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-for candidate, curve in means.groupby(level="candidate"):
-    epochs, losses = curve.index.get_level_values("epoch"), curve.to_numpy()
-    color, width = ("black", 2) if candidate == best else ("tab:blue", 0.6)
-    axes.plot(epochs, losses, color=color, linewidth=width, zorder=width)
-    axes.plot(epochs[-1], losses[-1], ".", color=color, zorder=width)
-for n_epochs in search.n_resources_:
-    axes.axvline(n_epochs, color="grey", linestyle=":", linewidth=1)
-axes.set(xlabel="Epoch", ylabel="Training loss, mean of the folds", yscale="log")
+from sktorch.inspection import CandidateCurvesDisplay, CandidatesDisplay
+
+CandidateCurvesDisplay.from_search(search)
+plt.show()
+
+# %%
+# The scores by parameter. Those of candidates that left early are scores after few epochs.
+CandidatesDisplay.from_search(search)
 plt.show()

@@ -71,8 +71,29 @@ print(f"Stopped after {classifier.n_epochs_} epochs")
 print(f"Best accuracy on the held-out images: {max(classifier.validation_scores_):.3f}")
 
 # %%
+# The curves show when the held-out images have no more to gain.
+import matplotlib.pyplot as plt
+
+from sktorch.inspection import LearningCurveDisplay
+
+LearningCurveDisplay.from_estimator(classifier)
+plt.show()
+
+# %%
 # Per class
 # ---------
 from sklearn.metrics import classification_report
 
-print(classification_report(y_test, classifier.predict(X_test), digits=3))
+predicted = classifier.predict(X_test)
+print(classification_report(y_test, predicted, digits=3))
+
+# %%
+# Mistakes, and what they were taken for, before images that were told right.
+order = np.argsort(predicted == y_test, kind="stable")[:20]
+figure, axes = plt.subplots(2, 10, figsize=(10, 2.8), layout="constrained")
+for ax, row in zip(axes.flat, order, strict=True):
+    ax.imshow(X_test[row, 0], cmap="gray_r")
+    color = "black" if predicted[row] == y_test[row] else "tab:red"
+    ax.set_title(predicted[row], color=color)
+    ax.axis("off")
+plt.show()

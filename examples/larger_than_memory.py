@@ -86,6 +86,9 @@ class ParquetFiles:
 # What counts is what the process holds beside them.
 
 
+speeds = {}
+
+
 class Measured:
     """Prints rows per second, and the most memory that was taken beside pages of files."""
 
@@ -106,9 +109,9 @@ class Measured:
         seconds = time.perf_counter() - self.start
         self.is_over.set()
         self.watcher.join()
+        speeds[self.name] = self.n_rows / seconds
         print(
-            f"{self.name}: {self.n_rows / seconds:,.0f} rows a second, "
-            f"{self.most - self.before:.0f} MB"
+            f"{self.name}: {speeds[self.name]:,.0f} rows a second, {self.most - self.before:.0f} MB"
         )
 
 
@@ -157,3 +160,14 @@ with Measured("Memory map, fit", n_train * net.max_epochs):
 with Measured("Memory map, predict", arguments.rows):
     net.predict(X)
 print(f"Test accuracy of the net trained on a map: {net.score(X[n_train:], y[n_train:]):.3f}")
+
+# %%
+# Rows a second
+# -------------
+import matplotlib.pyplot as plt
+
+figure, ax = plt.subplots(figsize=(6.4, 2.4), layout="constrained")
+ax.barh([*speeds], [*speeds.values()])
+ax.invert_yaxis()
+ax.set(xscale="log", xlabel="rows a second")
+plt.show()

@@ -34,9 +34,12 @@ for name, net in nets.items():
 # Pale lines are earlier epochs. Too low a rate has not moved yet, too high a one goes astray.
 import matplotlib.pyplot as plt
 
+from sktorch.inspection import LearningRateDisplay
+
 figure, axes = plt.subplots(ncols=2, figsize=(10, 4), layout="constrained")
 for ax, (name, sweep) in zip(axes, sweeps.items(), strict=True):
-    sweep.plot(ax).set_title(name)
+    LearningRateDisplay.from_sweep(sweep, ax=ax)
+    ax.set_title(name)
 plt.show()
 
 # %%

@@ -53,3 +53,16 @@ for trial in study.trials:
     lr, value = trial.params["lr"], trial.value
     print(f"{trial.state.name:8} at epoch {trial.last_step:2}, lr={lr:.2g}: {value:.3f}")
 print(f"Best mean accuracy: {study.best_value:.4f} with {study.best_params}")
+
+# %%
+# Pruned trials have the accuracy of the epoch at which they ended.
+import matplotlib.pyplot as plt
+
+figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
+for state in ("COMPLETE", "PRUNED"):
+    trials = [trial for trial in study.trials if trial.state.name == state]
+    lrs = [trial.params["lr"] for trial in trials]
+    ax.plot(lrs, [trial.value for trial in trials], "o", alpha=0.7, label=state.lower())
+ax.set(xscale="log", xlabel="lr", ylabel="mean accuracy of the folds")
+ax.legend()
+plt.show()

@@ -71,3 +71,17 @@ print("Accuracy              validation   test")
 for name, model in {"Tuned net": search, "LogisticRegression": linear}.items():
     validation, test = model.score(X_valid, y_valid), model.score(X_test, y_test)
     print(f"{name:22}{validation:10.3f}{test:7.3f}")
+
+# %%
+# Curves and mistakes
+# -------------------
+# The training loss of the best candidate, epoch by epoch, and the digits that it takes for others.
+import matplotlib.pyplot as plt
+from sklearn.metrics import ConfusionMatrixDisplay
+
+from sktorch.inspection import LearningCurveDisplay
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+LearningCurveDisplay.from_estimator(search, ax=left)
+ConfusionMatrixDisplay.from_estimator(search, X_test, y_test, ax=right, colorbar=False)
+plt.show()

@@ -37,6 +37,18 @@ print(f"Sequences: {len(X_train)} train, {len(X_test)} test")
 print("Shapes of the first three:", *(sequence.shape for sequence in X_train[:3]))
 
 # %%
+# Three recordings of each of three speakers, the first of twelve channels.
+import matplotlib.pyplot as plt
+
+figure, axes = plt.subplots(1, 3, figsize=(10, 3), sharey=True, layout="constrained")
+for ax, speaker in zip(axes, np.unique(y_train), strict=False):
+    for row in np.flatnonzero(y_train == speaker)[:3]:
+        ax.plot(X_train[row][:, 0], marker=".")
+    ax.set(title=f"speaker {speaker}", xlabel="step")
+axes[0].set_ylabel("first coefficient")
+plt.show()
+
+# %%
 # A recurrent network
 # -------------------
 # X is a list of arrays. A batch of them is padded to the longest, and the module's ``forward`` gets
@@ -87,3 +99,10 @@ for name, model in {"LSTM": lstm, "LogisticRegression": linear}.items():
     scores = cross_val_score(model, X_train, y_train, cv=5)
     test = model.fit(X_train, y_train).score(X_test, y_test)
     print(f"{name:22}{scores.mean():8.3f} ± {scores.std():.3f}{test:8.3f}")
+
+# %%
+# The learning rate of ``one_cycle`` rises and falls again; the loss follows.
+from sktorch.inspection import LearningCurveDisplay
+
+LearningCurveDisplay.from_estimator(lstm)
+plt.show()

@@ -57,3 +57,13 @@ if is_first:
 scores = cross_val_score(net.set_params(max_epochs=2, verbose=0), X_train, y_train, cv=3)
 if is_first:
     print("cross-validated", np.round(scores, 3))
+
+# %%
+# Every process has the history, too; one draws it.
+if is_first:
+    import matplotlib.pyplot as plt
+
+    from sktorch.inspection import LearningCurveDisplay
+
+    LearningCurveDisplay.from_estimator(net)
+    plt.show()

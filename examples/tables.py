@@ -62,6 +62,16 @@ print(report)
 report
 
 # %%
+# The same as a drawing, and the losses by epoch.
+import matplotlib.pyplot as plt
+
+from sktorch.inspection import CleaningDisplay, LearningCurveDisplay
+
+CleaningDisplay.from_estimator(classifier)
+LearningCurveDisplay.from_estimator(classifier)
+plt.show()
+
+# %%
 # The longer way
 # --------------
 # The cleaner is a transformer that goes in front of any estimator. ``TabularMLP`` learns a vector

@@ -103,3 +103,14 @@ from sklearn.metrics import classification_report
 
 print("Best parameters:", *(f"{name} = {value}" for name, value in net.best_params_.items()))
 print(classification_report(y_test, net.predict(texts_test), digits=3))
+
+# %%
+# Both at all thresholds: the share of spam that is missed over the share of ham that is taken for
+# spam.
+import matplotlib.pyplot as plt
+from sklearn.metrics import DetCurveDisplay
+
+figure, ax = plt.subplots(layout="constrained")
+for name, search in {"Net": net, "LogisticRegression": linear}.items():
+    DetCurveDisplay.from_estimator(search, texts_test, y_test, pos_label="spam", name=name, ax=ax)
+plt.show()

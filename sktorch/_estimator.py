@@ -25,6 +25,7 @@ from sktorch._net import Net, call
 from sktorch._outline import outline_of
 from sktorch._parameters import ComponentParameters, check_parameters, is_auto
 from sktorch._part import Part
+from sktorch._private.notebooks import ShownWithDetails
 from sktorch._rungs import paused_fit
 from sktorch._state import allow_pickling
 from sktorch._undo import fitted_or_unchanged
@@ -34,6 +35,7 @@ from sktorch.data.source import Source
 from sktorch.data.sources import as_source
 from sktorch.data.structure import Outputs, n_rows_of
 from sktorch.data.tensors import is_lazy_frame, length
+from sktorch.inspection._html import details_html
 from sktorch.losses.adapters import innermost
 from sktorch.losses.registry import criterion_class, reads_outputs
 from sktorch.modules import StandardizedMLP
@@ -46,10 +48,13 @@ from sktorch.training.randomness import RandomStream, leaves_generators_as_found
 from sktorch.training.settings import OF_TRAINING
 
 
-class TorchEstimator(SavedEstimator, CallbackSupportMixin, ComponentParameters, ABC):
+class TorchEstimator(
+    SavedEstimator, CallbackSupportMixin, ShownWithDetails, ComponentParameters, ABC
+):
     """Base of the estimators. Think twice before adding anything: a function often does."""
 
     _default_module = StandardizedMLP
+    _details_html = details_html
 
     @property
     def module_(self) -> nn.Module:

@@ -20,15 +20,17 @@ PACKAGE = ROOT / "sktorch"
 ARROWS = {
     "estimators": {
         *("fused", "training", "targets", "data", "losses", "modules", "persistence"),
-        *("preprocessing", "tabular"),
+        *("preprocessing", "tabular", "inspection"),
     },
     "export": {"estimators", "data", "targets", "persistence"},
-    "inspection": set(),
+    "inspection": {"training"},
     "integration": {"estimators", "fused"},
     "model_selection": {"estimators", "fused", "data", "persistence", "inspection"},
     "workers": {"fused"},
     "fused": {"training", "recording", "data"},
-    "tabular": {"training", "targets", "data", "modules", "preprocessing", "persistence"},
+    "tabular": {
+        *("training", "targets", "data", "modules", "preprocessing", "persistence", "inspection"),
+    },
     "training": {"recording", "data", "losses"},
     "data": {"targets"},
     "targets": {"losses"},
@@ -80,7 +82,7 @@ PACKAGES = {
     "export": {"numpy", "torch"},  # onnx and sklearn-onnx by name, where they are used
     "workers": {"cloudpickle", "joblib"},  # distributed and ray by name, where they are used
     "fused": {"joblib", "rich", "torch"},
-    "inspection": {"matplotlib", "numpy", "sklearn"},
+    "inspection": {"matplotlib", "numpy", "sklearn", "torch"},
     "integration": {"joblib", "optuna", "sklearn"},
     "model_selection": {"joblib", "numpy", "sklearn", "torch"},
     "tabular": {"numpy", "sklearn", "torch"},
@@ -143,6 +145,7 @@ TESTED_IN = {
     "model_selection._learning_rate_curves": "tests/model_selection/test_learning_rates.py",
     "model_selection._learning_curves": "tests/model_selection/test_halving.py",
     "_seed": "tests/test_checkpoint.py",
+    "_private.notebooks": "tests/inspection/test_html.py",
     "_private.scikit_learn": "tests/test_private.py",
     "_private.skorch": "tests/test_private.py",
     "_private.torch": "tests/test_private.py",

@@ -10,6 +10,8 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing
 from sklearn.utils._set_output import _get_output_config
 
+from sktorch._private.notebooks import Documented
+
 
 class ParameterNamesOnce(BaseEstimator):
     """An estimator whose class looks up the names in its signature once.
@@ -60,7 +62,7 @@ def rows_of(X: Any, index: np.ndarray) -> Any:
     return _safe_indexing(X, index)
 
 
-class RungSearchCV(BaseSearchCV):
+class RungSearchCV(Documented, BaseSearchCV):
     """Base of a search that evaluates fewer and fewer candidates, each time anew.
 
     scikit-learn documents `_run_search` to those who extend this base, as its own searches do.

@@ -5,6 +5,7 @@ from sktorch.inspection._candidates import CandidatesDisplay
 from sktorch.inspection._cleaning import CleaningDisplay
 from sktorch.inspection._learning_curves import LearningCurveDisplay
 from sktorch.inspection._learning_rates import LearningRateDisplay
+from sktorch.inspection._summary import ModuleSummary, summary
 
 __all__ = [
     "CandidateCurvesDisplay",
@@ -12,4 +13,6 @@ __all__ = [
     "CleaningDisplay",
     "LearningCurveDisplay",
     "LearningRateDisplay",
+    "ModuleSummary",
+    "summary",
 ]

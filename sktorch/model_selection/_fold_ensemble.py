@@ -5,13 +5,14 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import column_or_1d
 
+from sktorch._private.notebooks import Documented
 from sktorch._private.scikit_learn import rows_of
 from sktorch.fused.backend import as_one_program
 from sktorch.model_selection._selection import Selection, select
@@ -19,7 +20,7 @@ from sktorch.model_selection._tasks import Task
 from sktorch.persistence.estimators import SavedEstimator
 
 
-class FoldEnsemble(SavedEstimator, BaseEstimator):
+class FoldEnsemble(SavedEstimator, Documented):
     """Base of the ensembles, which differ in their task."""
 
     def __init__(self, estimators, *, weights=None, cv=None, scoring=None, max_members=50):

@@ -5,9 +5,10 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sktorch._private.notebooks import Documented
 from sktorch._private.scikit_learn import output_library
 from sktorch.preprocessing._categorical import category_mask
 from sktorch.preprocessing._columns import Column, column_kind, column_of, read_column
@@ -29,7 +30,7 @@ from sktorch.preprocessing._report import CleaningReport, row_of
 Encoder = NumberEncoder | CircleEncoder | CategoryEncoder
 
 
-class TableCleaner(TransformerMixin, BaseEstimator):
+class TableCleaner(TransformerMixin, Documented):
     """Make a raw table ready for a module: numbers scaled, gaps filled, categories encoded.
 
     ``fit`` finds out what each column holds, whatever its dtype:

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sktorch._device import current_device, resolve_device, training_device
+from sktorch._private.notebooks import ShownWithDetails
 from sktorch._seed import resolve_seed
+from sktorch.inspection._html import details_html
 from sktorch.modules import rank_knots
 from sktorch.persistence.estimators import SavedEstimator
 from sktorch.preprocessing import TableCleaner, check_table, fit_transform_weighted
@@ -32,8 +33,10 @@ BATCH_SIZES = {0: 128, 50_000: 256, 200_000: 512}
 ROWS_AT_ONCE = 8192
 
 
-class TabularEstimator(SavedEstimator, BaseEstimator):
+class TabularEstimator(SavedEstimator, ShownWithDetails):
     """Base of the estimators for raw tables."""
+
+    _details_html = details_html
 
     @property
     def n_epochs_(self) -> int:

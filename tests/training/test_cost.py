@@ -101,6 +101,55 @@ def test_multiply_adds_of_other_layers(layer, shape, multiply_adds):
         assert work.multiply_adds == multiply_adds, "of a row, whatever the number of rows"
 
 
+@pytest.mark.parametrize(
+    ("layer", "X", "multiply_adds"),
+    [
+        (nn.Embedding(50, 4), torch.ones(3, 6, dtype=torch.long), 0),
+        (nn.EmbeddingBag(50, 4), torch.ones(3, 6, dtype=torch.long), 0),
+        (
+            nn.TransformerEncoderLayer(8, 2, dim_feedforward=16, batch_first=True),
+            torch.ones(3, 5, 8),
+            5 * (4 * 8 * 8 + 2 * 8 * 16),
+        ),
+    ],
+)
+def test_multiply_adds_of_embeddings_and_of_projections(layer, X, multiply_adds):
+    with torch.no_grad():
+        _, work = measure_work(layer.eval(), X)
+    assert work.multiply_adds == multiply_adds
+
+
+def test_weights_that_another_layer_uses():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(5, 7)
+
+        def forward(self, X):
+            return nn.functional.linear(X, 2 * self.linear.weight)
+
+    _, work = measure_work(Tied(), torch.ones(3, 5))
+    assert work.multiply_adds == 5 * 7
+
+
+def test_layers_have_names_shapes_and_costs():
+    module = nn.Sequential(nn.Conv1d(2, 6, 3), nn.Flatten(), nn.Linear(6 * 8, 4))
+    _, work = measure_work(module, torch.ones(3, 2, 10))
+    assert work.layers == (
+        ("0", (None, 6, 8), 6 * 8 * 2 * 3),
+        ("1", (None, 48), 0),
+        ("2", (None, 4), 48 * 4),
+        ("", (None, 4), 0),
+    )
+    assert sum(cost for _, _, cost in work.layers) == work.multiply_adds
+
+
+def test_a_layer_that_is_called_twice_costs_twice():
+    layer = nn.Linear(5, 5)
+    _, work = measure_work(nn.Sequential(layer, layer), torch.ones(2, 5))
+    assert work.layers[0] == ("0", (None, 5), 2 * 5 * 5)
+
+
 def test_inputs_by_name():
     class Both(nn.Module):
         def __init__(self):
