@@ -3,8 +3,7 @@ A learning rate to begin with
 =============================
 
 Thirty-two learning rates are tried side by side for a few epochs, from the same initial weights.
-The drawing needs matplotlib: ``pip install "sktorch[plot]"``. Data: the handwritten digits that
-come with scikit-learn.
+Data: the handwritten digits that come with scikit-learn.
 """
 
 # %%
