@@ -28,6 +28,21 @@ from sktorch.data.tensors import take_rows
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
+# Printed in the place of a learning rate, and as wide as one in scientific notation.
+_STAND_IN = -987.6543
+
+
+class EpochLog(PrintLog):
+    """skorch's log, in which a learning rate below 0.0001 is not 0.0000."""
+
+    def table(self, row: dict[str, Any]) -> str:
+        """Return the line of an epoch below its header."""
+        if "lr" not in row or self.floatfmt != ".4f":
+            return super().table(row)
+        text = super().table({**row, "lr": _STAND_IN})
+        return text.replace(f"{_STAND_IN:.4f}", f"{row['lr']:.3e}")
+
+
 class StopTraining(Exception):
     """A callback asks to end the training and to keep the model so far."""
 
@@ -124,13 +139,13 @@ def raised_by_callback(interrupt: KeyboardInterrupt) -> bool:
 
 def are_plain(callbacks: Iterable[tuple[str, Callback]]) -> bool:
     """Say whether callbacks are those that every net has, which draw no random numbers."""
-    return all(type(callback) in (EpochTimer, PrintLog) for _, callback in callbacks)
+    return all(type(callback) in (EpochTimer, EpochLog, PrintLog) for _, callback in callbacks)
 
 
 def prints_or_writes(callback: Callback) -> bool:
     """Say whether a callback is one of skorch's that print, log or write files."""
     kind = type(callback)
-    writes = isinstance(callback, Checkpoint | TrainEndCheckpoint)
+    writes = isinstance(callback, PrintLog | Checkpoint | TrainEndCheckpoint)
     return writes or (kind.__module__ == EpochTimer.__module__ and kind is not EpochTimer)
 
 

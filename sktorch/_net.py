@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, InputShapeSetter, PrintLog
+from skorch.callbacks import Callback, EpochTimer, InputShapeSetter
 from skorch.exceptions import SkorchException
 from torch import nn
 
 from sktorch._callbacks import (
     BatchObserver,
+    EpochLog,
     StopTraining,
     are_plain,
     explained,
@@ -161,7 +162,7 @@ class Net(NeuralNet):
     def get_default_callbacks(self) -> list[tuple[str, Callback]]:
         """Return the timer, and the log where it prints."""
         names_log = any(name.startswith("callbacks__print_log") for name in self.__dict__)
-        log = [("print_log", PrintLog())] if self.verbose or names_log else []
+        log = [("print_log", EpochLog())] if self.verbose or names_log else []
         return [("epoch_timer", EpochTimer()), *log]
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:

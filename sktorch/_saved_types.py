@@ -21,6 +21,7 @@ from skorch.utils import freeze_parameter, noop, to_numpy, unfreeze_parameter
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from sktorch._callbacks import EpochLog
 from sktorch._classifier import TorchClassifier
 from sktorch._components import adapted
 from sktorch._history import Batches, blocks_of
@@ -89,6 +90,7 @@ KNOWN: dict[str, Any] = {
     "sktorch.modules.TabularMLP": TabularMLP,
     "sktorch.net.Batches": Batches,
     "sktorch.net.ClassifierNet": ClassifierNet,
+    "sktorch.net.EpochLog": EpochLog,
     "sktorch.net.RandomStream": RandomStream,
     "sktorch.net.RegressorNet": RegressorNet,
     "sktorch.net.Work": Work,
