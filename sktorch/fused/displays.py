@@ -1,7 +1,13 @@
 """Displays of progress: a bar in a terminal or a notebook, else a line every few seconds."""
 
+import sys
 import threading
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,13 +18,21 @@ BAR_INTERVAL = 0.1
 
 
 def choose_display() -> Display:
-    """Return a bar where one can be drawn and rich is installed, or lines."""
+    """Return a bar in a notebook, or in a terminal if rich is installed, or lines."""
+    if _is_in_notebook():
+        return NotebookBar(import_module("IPython.display").display)
     if find_spec("rich") is None:
         return Lines()
     from rich.console import Console
 
     console = Console()
-    return Bar(console) if console.is_terminal or console.is_jupyter else Lines()
+    return TerminalBar(console) if console.is_terminal else Lines()
+
+
+def _is_in_notebook() -> bool:
+    """Say whether a kernel of Jupyter runs this program."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def print_line(text: str) -> None:
@@ -43,19 +57,13 @@ class Lines:
         print_line(text)
 
 
-class Bar:
-    """A display that draws one bar, which leaves one line.
+class Bar(ABC):
+    """A display that draws one bar now and then, and a last time as the call ends.
 
     It is drawn by the threads that report, so that none is left behind.
     """
 
-    def __init__(self, console: Any) -> None:
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-        from rich.progress import Progress as RichProgress
-
-        columns = BarColumn(), TaskProgressColumn(), TextColumn("{task.description}")
-        self._bar = RichProgress(*columns, console=console, auto_refresh=False)
-        self._task = self._bar.add_task("", total=1.0)
+    def __init__(self) -> None:
         self._lock, self._last_time, self._has_ended = threading.Lock(), -BAR_INTERVAL, False
         self._share = 0.0
 
@@ -65,12 +73,74 @@ class Bar:
             self._share = share
             if not self._has_ended and time.monotonic() - self._last_time >= BAR_INTERVAL:
                 self._last_time = time.monotonic()
-                self._bar.start()
-                self._bar.update(self._task, completed=share, description=text, refresh=True)
+                self._draw(share, text)
 
     def end(self, text: str) -> None:
-        """Draw the bar a last time, and give the terminal back."""
+        """Draw the bar a last time."""
         with self._lock:
             self._has_ended = True
-            self._bar.update(self._task, completed=self._share, description=text)
-            self._bar.stop()
+            self._draw_last(self._share, text)
+
+    @abstractmethod
+    def _draw(self, share: float, text: str) -> None:
+        """Draw the bar."""
+
+    @abstractmethod
+    def _draw_last(self, share: float, text: str) -> None:
+        """Draw the bar as it stays."""
+
+
+class TerminalBar(Bar):
+    """A bar in a terminal, which leaves one line."""
+
+    def __init__(self, console: Any) -> None:
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        super().__init__()
+        columns = BarColumn(), TaskProgressColumn(), TextColumn("{task.description}")
+        self._bar = RichProgress(*columns, console=console, auto_refresh=False)
+        self._task = self._bar.add_task("", total=1.0)
+
+    def _draw(self, share: float, text: str) -> None:
+        self._bar.start()
+        self._bar.update(self._task, completed=share, description=text, refresh=True)
+
+    def _draw_last(self, share: float, text: str) -> None:
+        self._bar.update(self._task, completed=share, description=text)
+        self._bar.stop()
+
+
+@dataclass(frozen=True)
+class State:
+    """A bar at one moment, as text and HTML."""
+
+    share: float
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{self.share:.0%}, {self.text}"
+
+    def _repr_html_(self) -> str:
+        bar = f'<progress value="{self.share:.3f}" max="1" style="width: 15em"></progress>'
+        return f"<div>{bar} {escape(repr(self))}</div>"
+
+
+class NotebookBar(Bar):
+    """A bar below a cell of a notebook, which stays there as it was last.
+
+    It is HTML that IPython replaces, which needs no widgets. rich draws into one, warns where
+    ipywidgets is missing, and leaves the bar as it was before the last task.
+    """
+
+    def __init__(self, display: Callable[..., Any]) -> None:
+        super().__init__()
+        self._display, self._handle = display, None
+
+    def _draw(self, share: float, text: str) -> None:
+        if self._handle is None:
+            self._handle = self._display(State(share, text), display_id=True)
+        else:
+            self._handle.update(State(share, text))
+
+    _draw_last = _draw
