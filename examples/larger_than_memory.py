@@ -169,5 +169,5 @@ import matplotlib.pyplot as plt
 figure, ax = plt.subplots(figsize=(6.4, 2.4), layout="constrained")
 ax.barh([*speeds], [*speeds.values()])
 ax.invert_yaxis()
-ax.set(xscale="log", xlabel="rows a second")
+ax.set(xlabel="rows a second")
 plt.show()
