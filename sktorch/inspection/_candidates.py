@@ -143,8 +143,8 @@ class CandidatesDisplay:
 
         Parameters
         ----------
-        ax : matplotlib Axes, or dict of them by parameter, default=None
-            Where to draw; a new figure by default. Axes alone are for a single parameter.
+        ax : matplotlib Axes, array of them, or dict of them by parameter, default=None
+            Where to draw, Axes for each parameter; a new figure by default.
 
         Returns
         -------
@@ -163,10 +163,10 @@ class CandidatesDisplay:
             raise ValueError("No parameter has several values, so there is nothing to compare.")
         self.axes_ = self._new_axes() if ax is None else ax
         if not isinstance(self.axes_, Mapping):
-            self.axes_ = {names[0]: ax}
+            self.axes_ = dict(zip(names, np.ravel(ax), strict=False))
         missing = [name for name in names if name not in self.axes_]
         if missing:
-            raise ValueError(f"ax has no Axes for {missing}. Pass a dict with an entry for each.")
+            raise ValueError(f"ax has no Axes for {missing}. Pass Axes for each of {names}.")
         self.figure_ = self.axes_[names[0]].figure
         self.dots_ = {name: self._draw(self.axes_[name], name) for name in names}
         if ax is None:  # All in a row share the axis of the scores.

@@ -97,7 +97,7 @@ class LearningCurveDisplay:
         name : str, default=None
             A name for the legend, for drawing a further fit into the same Axes. Keys of a dict
             are names; those of a list are "fit 1", "fit 2", ...
-        ax : matplotlib Axes or dict of them, default=None
+        ax : matplotlib Axes, array of them, or dict of them, default=None
             As in :meth:`plot`.
         line_kw : dict, default=None
             As in :meth:`plot`.
@@ -154,10 +154,11 @@ class LearningCurveDisplay:
 
         Parameters
         ----------
-        ax : matplotlib Axes or dict of them, default=None
-            Where to draw: a dict with any of the keys "loss", "score" and "lr", as
-            ``plt.subplot_mosaic([["loss", "score"]])`` or the ``axes_`` of another display. What
-            has no Axes there is left out. Axes alone get the losses. None makes a new figure.
+        ax : matplotlib Axes, array of them, or dict of them, default=None
+            Where to draw: the losses, or losses, scores and learning rates as far as there are
+            any, in this order; or what a dict names, which is the ``axes_`` of another display or
+            ``plt.subplot_mosaic([["loss", "score", "lr"]])[1]``. What has no Axes is left out.
+            None makes a new figure.
         line_kw : dict, default=None
             Arguments of matplotlib's ``plot`` for all curves.
 
@@ -179,9 +180,9 @@ class LearningCurveDisplay:
         if ax is None:
             size = 4.8 * len(panels), 3.6
             _, ax = plt.subplot_mosaic([panels], figsize=size, layout="constrained")
-        self.axes_ = ax if isinstance(ax, Mapping) else {"loss": ax}
-        unknown = self.axes_.keys() - PANELS
-        if unknown:
+        is_named = isinstance(ax, Mapping)
+        self.axes_ = ax if is_named else dict(zip(panels, np.ravel(ax), strict=False))
+        if not self.axes_ or self.axes_.keys() - PANELS:
             raise ValueError(f"ax has the keys {[*self.axes_]}; expected some of {[*PANELS]}.")
         self.figure_ = next(iter(self.axes_.values())).figure
         self.lines_: list[dict[str, Any]] = []

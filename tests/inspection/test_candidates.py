@@ -108,6 +108,9 @@ def test_axes_given():
     display = CandidatesDisplay(parameters={"p": [1, 2]}, scores=np.array([0.5, 0.6]))
     assert display.plot(ax).axes_ == {"p": ax}
     assert display.plot({"p": ax}).figure_ is ax.figure
+    _, axes = plt.subplots(2)
+    both = CandidatesDisplay(parameters={"p": [1, 2], "q": [3, 4]}, scores=np.ones(2)).plot(axes)
+    assert both.axes_ == {"p": axes[0], "q": axes[1]}
 
 
 WRONG = {

@@ -179,6 +179,12 @@ def test_axes_given():
     assert draw(stopping, ax=axes).figure_ is figure
 
 
+def test_an_array_of_axes():
+    _, axes = plt.subplots(1, 3)
+    display = draw(stopping, ax=axes)
+    assert [*display.axes_.items()] == [("loss", axes[0]), ("score", axes[1])]
+
+
 def test_a_display_of_arrays():
     display = LearningCurveDisplay(histories=[{"train_loss": np.array([2.0, 1.0])}])
     assert display.plot() is display
@@ -198,6 +204,7 @@ WRONG = {
     "without refit": (lambda: _search(refit=False).fit(X, y), {}, TypeError, "refit=True"),
     "a class": (lambda: TorchClassifier, {}, TypeError, "class"),
     "no estimator": (lambda: 3, {}, TypeError, "estimator instance"),
+    "no axes": (lambda: plain, {"ax": {}}, ValueError, "expected some of"),
     "unknown axes": (lambda: plain, {"ax": {"left": None}}, ValueError, "'left'.*'loss', 'score'"),
 }
 
