@@ -47,6 +47,13 @@ class StopTraining(Exception):
     """A callback asks to end the training and to keep the model so far."""
 
 
+def default_callbacks(verbose: bool, names: Iterable[str]) -> list[tuple[str, Callback]]:
+    """Return the timer, and the log if it prints, or if one of a net's parameters is its."""
+    is_logged = verbose or any(name.startswith("callbacks__print_log") for name in names)
+    log: list[tuple[str, Callback]] = [("print_log", EpochLog())] if is_logged else []
+    return [("epoch_timer", EpochTimer()), *log]
+
+
 def copies_of_callbacks(callbacks: Iterable) -> list:
     """Return shallow copies of skorch callbacks, since a callback's state outlives a training.
 

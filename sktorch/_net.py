@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, InputShapeSetter
+from skorch.callbacks import Callback, InputShapeSetter
 from skorch.exceptions import SkorchException
 from torch import nn
 
 from sktorch._callbacks import (
     BatchObserver,
-    EpochLog,
     StopTraining,
     are_plain,
+    default_callbacks,
     explained,
     fill_caches,
     listens_to_batches,
@@ -161,9 +161,7 @@ class Net(NeuralNet):
 
     def get_default_callbacks(self) -> list[tuple[str, Callback]]:
         """Return the timer, and the log where it prints."""
-        names_log = any(name.startswith("callbacks__print_log") for name in self.__dict__)
-        log = [("print_log", EpochLog())] if self.verbose or names_log else []
-        return [("epoch_timer", EpochTimer()), *log]
+        return default_callbacks(self.verbose, self.__dict__)
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Tell the callbacks; one that raises KeyboardInterrupt asks for the end of training."""
