@@ -140,8 +140,14 @@ class Schedule:
 
     def _step(self, *value: float) -> None:
         self._groups.step()
+        groups = self._optimizer.param_groups
+        lrs = [group["lr"] for group in groups]
         with errors_name("lr_schedule", self._given):
             self._scheduler.step(*value)
+        # ReduceLROnPlateau of torch 2.8 puts numbers in place of tensors.
+        for group, lr in zip(groups, lrs, strict=True):
+            if isinstance(lr, Tensor) and group["lr"] is not lr:
+                group["lr"] = lr.fill_(group["lr"])
 
 
 def steps_by_batch(kind: Any, step_every: str | None) -> bool:
