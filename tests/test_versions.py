@@ -70,7 +70,7 @@ def test_citation_and_changelog_agree_on_the_newest_release():
 
 
 def test_constraints_lowest_are_the_bounds_of_setup_cfg():
-    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)", text("constraints-lowest.txt"), re.M))
+    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)", text(".ci/constraints-lowest.txt"), re.M))
     for requirement in REQUIRED:
         name, bound = requirement.split(">=")
         assert pins[name].removesuffix(".0") == bound, requirement
@@ -80,7 +80,7 @@ def test_constraints_lowest_are_the_bounds_of_setup_cfg():
 def test_constraints_pin_no_less_than_the_lowest(package):
     newest, lowest = (
         [int(n) for n in re.search(rf"^{package}==([\d.]+)", text(name), re.M)[1].split(".")]
-        for name in ("constraints.txt", "constraints-lowest.txt")
+        for name in ("constraints.txt", ".ci/constraints-lowest.txt")
     )
     assert newest >= lowest
 

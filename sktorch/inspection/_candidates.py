@@ -84,7 +84,7 @@ class CandidatesDisplay:
         self.score_name = score_name
 
     @classmethod
-    def from_search(cls, search: Any, *, metric: str | None = None) -> Self:
+    def from_search(cls, search: Any, *, metric: str | None = None, ax: Any = None) -> Self:
         """Draw the candidates of a fitted search.
 
         Parameters
@@ -93,6 +93,8 @@ class CandidatesDisplay:
             A fitted search: what has ``cv_results_``.
         metric : str, default=None
             The name of one of several metrics. None is the one that ``refit`` names.
+        ax : matplotlib Axes, array of them, or dict of them by parameter, default=None
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -120,8 +122,11 @@ class CandidatesDisplay:
         name = name if f"mean_test_{name}" in results or metric else "score"
         if f"mean_test_{name}" not in results:
             known = [key.removeprefix("mean_test_") for key in results if "mean_test_" in key]
-            raise ValueError(f"metric={metric!r} was not computed; expected one of {known}.")
-        rows = _last_rows(results["params"])
+            problem = (
+                "No metric is named" if metric is None else f"metric={metric!r} was not computed"
+            )
+            raise ValueError(f"{problem}; pass metric= with one of {known}.")
+        rows = _last_rows(results)
         params = [results["params"][row] for row in rows]
         best = getattr(search, "best_index_", None)
         rungs = None
@@ -136,7 +141,7 @@ class CandidatesDisplay:
             rungs=rungs,
             score_name=name.replace("_", " "),
         )
-        return display.plot()
+        return display.plot(ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the candidates.
@@ -216,26 +221,45 @@ class CandidatesDisplay:
         return dots
 
 
-def _last_rows(params: Sequence[dict[str, Any]]) -> list[int]:
+def _last_rows(results: dict[str, Any]) -> list[int]:
     """Return the last row of each candidate: a search that halves has one for each rung."""
-    rows = {repr(sorted(candidate.items())): row for row, candidate in enumerate(params)}
-    return sorted(rows.values())
+    params = results["params"]
+    # scikit-learn's searches that halve keep the very same dict in all rows of a candidate.
+    candidates = results.get("candidate", [*map(id, params)])
+    return sorted({candidate: row for row, candidate in enumerate(candidates)}.values())
 
 
 def _searched(params: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return the values of the parameters that have several; NaN for a candidate without one."""
     names = dict.fromkeys(name for candidate in params for name in candidate)
     values = {name: [candidate.get(name, np.nan) for candidate in params] for name in names}
-    return {name: found for name, found in values.items() if len({*map(repr, found)}) > 1}
+    return {name: found for name, found in values.items() if len({*map(_key, found)}) > 1}
+
+
+def _key(value: Any) -> Any:
+    """Return what tells a value from others: two losses may have one repr and other settings."""
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return type(value), value
 
 
 def _places(values: Sequence[Any]) -> tuple[np.ndarray, list[str] | None]:
     """Return where values are on an axis: numbers there, others side by side, with labels."""
     if all(isinstance(value, Real) and not isinstance(value, bool) for value in values):
         return np.array(values, float), None
-    labels = [_label(value) for value in values]
-    known = [*dict.fromkeys(label for label in labels if label != "nan")]
-    return np.array([known.index(x) if x in known else np.nan for x in labels]), known
+    known = {_key(value): value for value in values if not _is_missing(value)}
+    place = {key: number for number, key in enumerate(known)}
+    labels = [*map(_label, known.values())]
+    for number, label in enumerate(labels):
+        n_before = labels[:number].count(label)
+        labels[number] = f"{label} ({n_before + 1})" if n_before else label
+    return np.array([place.get(_key(value), np.nan) for value in values], float), labels
+
+
+def _is_missing(value: Any) -> bool:
+    return isinstance(value, float) and np.isnan(value)
 
 
 def _label(value: Any) -> str:

@@ -172,7 +172,9 @@ def summary(estimator: Any) -> ModuleSummary:
         for name, layer in module.named_modules()
     ]
     n_parameters, n_trainable = _count(module.parameters())
-    return ModuleSummary(layers, n_parameters, n_trainable, work.multiply_adds)
+    # Files of the first versions hold the sum alone.
+    total = sum(cost for *_, cost in work.layers) if work.layers else work.multiply_adds
+    return ModuleSummary(layers, n_parameters, n_trainable, total)
 
 
 def _html_cell(tag: str, text: str, side: str) -> str:

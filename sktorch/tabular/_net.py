@@ -21,6 +21,8 @@ LARGEST = 3.0  # what the cleaner makes of numbers lies within ±3
 class Member(EmbeddedColumns):
     """A perceptron of features that it weighs, and of which it misses some in each batch."""
 
+    multiplies_by = ("first",)  # which it does not call: for the measure of its cost
+
     def __init__(
         self,
         cardinalities: Sequence[int],

@@ -32,15 +32,13 @@ class _Meter:
     """The outputs of a module's layers, and what they cost, as the layers are called."""
 
     def __init__(self, n_rows: int) -> None:
-        self.n_rows = n_rows
+        self.n_rows, self.multiply_adds = n_rows, 0
         self.sizes: list[int] = []
         self.shapes: dict[str, tuple[int | None, ...]] = {}
-        self.multiply_adds: dict[str, int] = {}
-        self._called: set[nn.Module] = set()
+        self.costs: dict[str, int] = {}
 
     def count(self, name: str, layer: nn.Module, _: Any, output: Any) -> None:
         """Note a call of a layer: a hook, once it is given the layer's name."""
-        self._called.add(layer)
         if isinstance(output, tuple):  # a recurrent layer's: the output and its last state
             output = output[0]
         if not isinstance(output, Tensor):
@@ -48,21 +46,11 @@ class _Meter:
         output = debug_unwrap(output)  # of all members of an ensemble, which vmap hides
         self.sizes.append(output.nbytes)
         self.shapes[name] = self._with_rows(output.shape)
-        before = self.multiply_adds.get(name, 0)
-        self.multiply_adds[name] = before + self._multiply_adds(layer, output)
-
-    def _multiply_adds(self, layer: nn.Module, output: Tensor) -> int:
-        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) or not output.ndim:
-            return 0
-        own = [weight for weight in layer.parameters(recurse=False) if weight.ndim > 1]
-        n_steps = output.numel() // max(output.shape[-1], 1)
-        # A layer may use the weights of others itself, as attention those of its projection.
-        idle = [child for child in layer.children() if child not in self._called]
-        others = n_steps * sum(c.weight.numel() for c in idle if isinstance(c, nn.Linear))
-        if isinstance(layer, nn.RNNBase | nn.MultiheadAttention):
-            # Every weight meets every time step once.
-            return others + n_steps * sum(weight.numel() for weight in own)
-        return others + sum(output.numel() * weight[0].numel() for weight in own)
+        multiply_adds = _multiply_adds(layer, output)
+        # To update a table takes about as long as products would: it counts where time is planned.
+        self.multiply_adds += multiply_adds
+        is_table = isinstance(layer, nn.Embedding | nn.EmbeddingBag)
+        self.costs[name] = self.costs.get(name, 0) + (0 if is_table else multiply_adds)
 
     def _with_rows(self, shape: torch.Size) -> tuple[int | None, ...]:
         """Return a shape with None for the axis of the rows: the first of their number."""
@@ -70,6 +58,19 @@ class _Meter:
         if self.n_rows in sizes:
             sizes[sizes.index(self.n_rows)] = None
         return tuple(sizes)
+
+
+def _multiply_adds(layer: nn.Module, output: Tensor) -> int:
+    weights = [weight for weight in layer.parameters(recurse=False) if weight.ndim > 1]
+    n_steps = output.numel() // max(output.shape[-1], 1) if output.ndim else 0
+    # Attention, and layers that say so, multiply by the weights of a layer that they never call.
+    is_attention = isinstance(layer, nn.MultiheadAttention)
+    names = ("out_proj",) if is_attention else getattr(layer, "multiplies_by", ())
+    of_others = n_steps * sum(getattr(layer, name).weight.numel() for name in names)
+    if isinstance(layer, nn.RNNBase | nn.MultiheadAttention):
+        # Every weight meets every time step once.
+        return of_others + n_steps * sum(weight.numel() for weight in weights)
+    return of_others + sum(output.numel() * weight[0].numel() for weight in weights)
 
 
 def measure_work(module: nn.Module, X: Any) -> tuple[Any, Work]:
@@ -88,9 +89,9 @@ def measure_work(module: nn.Module, X: Any) -> tuple[Any, Work]:
             hook.remove()
     n_bytes = sum(meter.sizes) + sum(tensor.nbytes for tensor in tensors)
     layers = tuple(
-        (name, shape, meter.multiply_adds[name] / n_rows) for name, shape in meter.shapes.items()
+        (name, shape, meter.costs[name] / n_rows) for name, shape in meter.shapes.items()
     )
-    return output, Work(sum(meter.multiply_adds.values()) / n_rows, n_bytes / n_rows, layers)
+    return output, Work(meter.multiply_adds / n_rows, n_bytes / n_rows, layers)
 
 
 def rows_at_once(work: Work, device: torch.device) -> int:

@@ -132,3 +132,24 @@ def test_too_few_axes():
     display = CandidatesDisplay(parameters={"p": [1, 2], "q": [1, 2]}, scores=np.ones(2))
     with pytest.raises(ValueError, match=r"no Axes for \['q'\]"):
         display.plot(ax)
+
+
+def test_values_are_told_apart_whatever_their_repr():
+    losses = [nn.CrossEntropyLoss(label_smoothing=smoothing) for smoothing in (0.0, 0.9)]
+    hidden = [(30,) * 12 + (last,) for last in (4, 5)]
+    net = TorchClassifier(max_epochs=1, random_state=0)
+    found = GridSearchCV(net, {"criterion": losses, "module__hidden": hidden}, cv=2).fit(X, y)
+    axes = plt.subplots(1, 2)[1]
+    display = CandidatesDisplay.from_search(found, ax=axes)
+    assert display.axes_["criterion"] is axes[0]
+    for name, places in {"criterion": [0, 0, 1, 1], "module__hidden": [0, 1, 0, 1]}.items():
+        (dots,) = display.dots_[name]
+        assert points(dots)[0].tolist() == places
+        labels = [text.get_text() for text in display.axes_[name].get_xticklabels()]
+        assert labels[1] == f"{labels[0]} (2)"
+
+
+def test_several_metrics_need_a_name():
+    found = GridSearchCV(linear, grid, cv=2, scoring=["accuracy", "f1_macro"], refit=False)
+    with pytest.raises(ValueError, match="No metric is named; pass metric= with one of"):
+        CandidatesDisplay.from_search(found.fit(X, y))
