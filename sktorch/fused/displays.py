@@ -32,7 +32,7 @@ def choose_display() -> Display:
 def _is_in_notebook() -> bool:
     """Say whether a kernel of Jupyter runs this program."""
     ipython = sys.modules.get("IPython")
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+    return hasattr(getattr(ipython, "get_ipython", lambda: None)(), "kernel")
 
 
 def print_line(text: str) -> None:

@@ -31,6 +31,11 @@ def trained(estimator: Any) -> Any:
         return estimator
     if isinstance(estimator, Pipeline):
         return trained(estimator[-1])
+    if hasattr(estimator, "estimators_"):
+        raise TypeError(
+            f"{type(estimator).__name__} holds several fitted models, each with a history of its "
+            "own. Pass its estimators_, or one of them."
+        )
     for name in _INNER:
         if hasattr(estimator, name):
             return trained(getattr(estimator, name))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -225,3 +226,12 @@ def test_without_matplotlib_an_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'sktorch\[plot\]'"):
         draw(plain)
+
+
+def test_models_of_an_ensemble_are_drawn_over_each_other():
+    bagging = BaggingClassifier(TorchClassifier(max_epochs=2), n_estimators=3, random_state=0).fit(
+        X, y
+    )
+    with pytest.raises(TypeError, match="holds several fitted models.* Pass its estimators_"):
+        LearningCurveDisplay.from_estimator(bagging)
+    assert len(LearningCurveDisplay.from_estimator(bagging.estimators_).lines_) == 3
