@@ -90,8 +90,8 @@ for lr, width in product([0.001, 0.003, 0.01], [8, 32]):
 #
 # With sktorch the net is an estimator, so scikit-learn's own search does it. Cleaner and net are a
 # pipeline: each fold is cleaned by its own training rows. Under the backend "sktorch" the thirty
-# nets train as one program, each to the net that it would become alone. ``n_iter_no_change=30`` turns
-# early ends off, as the loop by hand has none.
+# nets train as one program, each to the net that it would become alone. ``n_iter_no_change=30``
+# turns early ends off, as the loop by hand has none.
 import joblib
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
