@@ -10,7 +10,8 @@ hand, then by the line of sktorch that does it.
 # The raw table
 # -------------
 # One row is a penguin near Palmer Station, Antarctica. There is text, there are dates, and the bird
-# of the last row below got away before it was measured. We want to tell male from female.
+# of the last row below got away before it was measured. We want to tell male from female. The file
+# is :download:`penguins-raw.csv <../tutorial/penguins-raw.csv>`; it has to lie beside the script.
 import pandas as pd
 
 table = pd.read_csv("penguins-raw.csv")

@@ -16,7 +16,12 @@ from torch import nn
 from sktorch.preprocessing import make_cleaner
 
 table = pd.read_csv("penguins-raw.csv").dropna(subset="Sex")
-X, y = table.iloc[:, [2, 4, 7, *range(8, 13), 14, 15]], table["Sex"]
+columns = [
+    *("Species", "Island", "Clutch Completion", "Date Egg"),
+    *("Culmen Length (mm)", "Culmen Depth (mm)", "Flipper Length (mm)", "Body Mass (g)"),
+    *("Delta 15 N (o/oo)", "Delta 13 C (o/oo)"),
+]
+X, y = table[columns], table["Sex"]
 X_rest, X_test, y_rest, y_test = train_test_split(X, y, test_size=0.2, stratify=y, random_state=0)
 X_train, X_valid, y_train, y_valid = train_test_split(
     X_rest, y_rest, test_size=0.25, stratify=y_rest, random_state=0
@@ -207,7 +212,8 @@ for epoch in range(1, 31):
 # %%
 # .. rst-class:: by-sktorch
 #
-# With sktorch all of this is ``fit``.
+# With sktorch all of this is ``fit``. By default it stops after ten epochs without improvement; the
+# loop by hand has no such rule, and ``n_iter_no_change=30`` lets all thirty epochs train.
 classifier = TorchClassifier(
     Net,
     lr=0.003,
