@@ -1,6 +1,6 @@
 """An own loss decides what outputs and targets are, and says what predictions are made of them.
 
-The one documented way (a proposal, to be settled with issue 11): **the loss has the methods**.
+The one documented way: **the loss has the methods**.
 
     class Mixture(nn.Module):
         def forward(self, output, target): ...        # as ever: a loss of output and target
