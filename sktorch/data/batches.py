@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sktorch._errors import errors_name
+from sktorch.data.loaders import n_batches_of
 from sktorch.data.order import IN_BLOCKS, epoch_order, order_in_blocks
 from sktorch.data.structure import (
     Batch,
@@ -68,8 +69,7 @@ class Batches:
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.index), self.batch_size)
-        return self.n_epochs * (whole + (rest > 0 and not self.drop_last))
+        return self.n_epochs * n_batches_of(len(self.index), self.batch_size, self.drop_last)
 
     def repeated(self, n_epochs: int) -> Self:
         """Return the batches of so many epochs, one after another."""
@@ -314,5 +314,5 @@ def _can_be_joined(batch: Batch, other: Batch) -> bool:
 def joined(*batches: Batch) -> Batch:
     """Return the rows of batches as one."""
     inputs, targets, weights = zip(*batches, strict=True)
-    rest = [weight for weight in weights if weight is not None]
-    return concatenated(inputs), torch.cat(targets), torch.cat(rest) if rest else None
+    both = None if weights[0] is None else torch.cat(weights)
+    return concatenated(inputs), torch.cat(targets), both

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from sktorch.data.batches import BLOCK_BYTES, joined, rows_of
 from sktorch.data.chunked_dataset import ChunkedDataset, checked_chunks
+from sktorch.data.datasets import inputs_and_target
 from sktorch.data.dtypes import Dtypes, matching_dtypes
 from sktorch.data.loaders import as_inputs, check_keeps_rows, check_size, n_batches_of
 from sktorch.data.source import BatchSettings, Settings, Shape, no_samples, shape_of
@@ -65,7 +66,9 @@ class Chunks(Stream):
     @cached_property
     def example(self) -> Any:
         """Up to two rows as the module gets them, but for dtype and device."""
-        return as_inputs(_few(self._first_inputs[0]), self.settings.arguments)
+        # Of the few rows alone: the chunk has to leave the memory.
+        inputs, _ = inputs_and_target(self._first()[0], self.holds_targets)
+        return as_inputs(_few(inputs), self.settings.arguments)
 
     @property
     def shape(self) -> Shape:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sktorch.inspection._pyplot import pyplot
+from sktorch.inspection._pyplot import pyplot, shortened
 
 WIDE = 10  # numbers that differ by this factor or more are drawn on a logarithmic scale
 LONG, LONGEST = 8, 20  # characters of a value: above which it is written aslant, and cut
@@ -263,8 +263,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _label(value: Any) -> str:
-    text = " ".join(str(getattr(value, "__name__", value)).split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return shortened(getattr(value, "__name__", value), LONGEST)
 
 
 def _scale(numbers: np.ndarray) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Self
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sktorch.inspection._pyplot import axes_or_new
+from sktorch.inspection._pyplot import axes_or_new, shortened
 
 COLORS = {"number": "tab:blue", "category": "tab:orange", "date": "tab:green"}
 MISSING, DROPPED = "lightgrey", "dropped"
@@ -113,11 +113,11 @@ class CleaningDisplay:
         """
         rows = [*self.report]
         places, missing = [*range(len(rows))], [row["missing"] for row in rows]
+        known = [1 - share for share in missing]
         self.ax_ = ax = axes_or_new(ax, figsize=(9, 0.28 * len(rows) + 1.2))
         self.figure_ = ax.figure
         colors = [COLORS.get(row["kind"], "tab:grey") for row in rows]
-        self.bars_ = ax.barh(places, [1 - share for share in missing], color=colors)
-        known = [1 - share for share in missing]
+        self.bars_ = ax.barh(places, known, color=colors)
         self.missing_bars_ = ax.barh(places, missing, left=known, color=MISSING)
         self.texts_ = [
             ax.text(1.02, place, row["becomes"], va="center", fontsize="small")
@@ -125,7 +125,7 @@ class CleaningDisplay:
         ]
         for bar, row in zip(self.bars_, rows, strict=True):
             bar.set_alpha(0.3 if row["becomes"] == DROPPED else 1.0)
-        ax.set_yticks(places, [_short(row["column"]) for row in rows])
+        ax.set_yticks(places, [shortened(row["column"], LONGEST) for row in rows])
         ax.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="share of the rows")
         ax.spines[["top", "right"]].set_visible(False)
         self._add_legend(rows)
@@ -142,8 +142,3 @@ class CleaningDisplay:
                 handles.setdefault("missing", bar)
         style = {"loc": "lower left", "bbox_to_anchor": (0, 1), "frameon": False}
         self.ax_.legend(handles.values(), handles.keys(), ncols=4, **style)
-
-
-def _short(text: str) -> str:
-    text = " ".join(str(text).split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
