@@ -104,7 +104,6 @@ def test_processes_train_after_an_error(cases_by_rank):
         assert_same(values["after failures"], CASES["after failures"]())
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_equal_numbers_of_other_types_are_the_same(cases_by_rank):
     for values in cases_by_rank:
         assert_same(values["equal numbers"], with_own(lr=(0.1, 0.1)))
